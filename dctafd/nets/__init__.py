@@ -1,0 +1,1 @@
+"""The AFD-Module: networks that correct a frozen classifier's stem features."""

@@ -1,0 +1,1 @@
+"""From sources to predictions: reading, preparing, classifying, writing results."""

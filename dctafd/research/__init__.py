@@ -1,0 +1,1 @@
+"""Statistics, drift, evaluation, training, figures and reports."""
