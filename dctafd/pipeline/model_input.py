@@ -1,0 +1,87 @@
+"""What a corrected classifier reads of one photo, and how several make a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dctafd.jpeg.coefficients import JpegHeader
+
+if TYPE_CHECKING:
+    import torch
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelInput:
+    """One photo as the classifier and FDE-Net see it; the grid has G = crop // 8 cells a side.
+
+    Each cell of the grid covers 8x8 pixels of the classifier's crop and holds the coefficients of the
+    stored block under the cell's centre, turned and mirrored with the photo's EXIF orientation.
+
+    Attributes:
+        pixels: (3, crop, crop) float32, RGB, normalised with the classifier's mean and deviation.
+        coefficients: (192, G, G) float32, dequantised Y, Cb, Cr in natural order, 64 each
+            (zeros for the chroma of a gray photo), clipped to +-16384.
+        steps: (192,) float32, the quantisation steps of those coefficients; 0 where there is no component.
+        scale: (2,) float32, stored pixels per classifier pixel, vertically and horizontally.
+        primary_quality: quality of an earlier, coarser compression, or None where there is no sign of one.
+        header: the file's header facts.
+    """
+
+    pixels: NDArray[np.float32]
+    coefficients: NDArray[np.float32]
+    steps: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    primary_quality: int | None
+    header: JpegHeader
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InputBatch:
+    """B model inputs as tensors, in the order in which `CorrectedClassifier.forward` takes them.
+
+    Attributes:
+        pixels: (B, 3, S, S) float32.
+        coefficients: (B, 192, G, G) float32.
+        steps: (B, 192) float32.
+        scale: (B, 2) float32.
+        primary_quality: (B,) float32, 0 where unknown.
+    """
+
+    pixels: torch.Tensor
+    coefficients: torch.Tensor
+    steps: torch.Tensor
+    scale: torch.Tensor
+    primary_quality: torch.Tensor
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> InputBatch:
+        """Return the batch on `device`, copied without blocking where the source is pinned."""
+        return InputBatch(*(tensor.to(device, dtype, non_blocking=True) for tensor in self.tensors()))
+
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """Return the tensors in the order of `CorrectedClassifier.forward`'s arguments."""
+        return (self.pixels, self.coefficients, self.steps, self.scale, self.primary_quality)
+
+
+def collate(inputs: Sequence[ModelInput]) -> InputBatch:
+    """Stack model inputs of one crop size into a batch of tensors."""
+    import torch
+
+    def stack(name: str) -> torch.Tensor:
+        return torch.from_numpy(np.stack([getattr(item, name) for item in inputs]))
+
+    primary = [float(item.primary_quality or 0) for item in inputs]
+    return InputBatch(
+        pixels=stack("pixels"),
+        coefficients=stack("coefficients"),
+        steps=stack("steps"),
+        scale=stack("scale"),
+        primary_quality=torch.tensor(primary),
+    )
