@@ -1,0 +1,89 @@
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from dctafd.cli import main as main_module
+from dctafd.cli.main import COMMANDS, EXIT_INTERRUPTED, cli
+from dctafd.jpeg.errors import WeightsError
+
+
+@pytest.fixture
+def failing_command(monkeypatch):
+    """Make `dctafd models` raise what the test chooses."""
+
+    def install(error: BaseException) -> None:
+        @click.command()
+        def command() -> None:
+            raise error
+
+        module = type(sys)("dctafd.cli.models")
+        module.command = command
+        monkeypatch.setitem(sys.modules, "dctafd.cli.models", module)
+
+    return install
+
+
+def test_help_names_every_command_and_imports_none():
+    code = (
+        "import sys; from dctafd.cli.main import cli; cli(['--help'], standalone_mode=False);"
+        "print([name for name in sys.modules if name in ('torch', 'numpy', 'numba', 'rich')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(name in done.stdout for name in COMMANDS)
+    assert done.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_short_and_long_help(flag):
+    result = CliRunner().invoke(cli, [flag])
+    assert result.exit_code == 0
+    assert "classify" in result.stdout
+
+
+def test_version():
+    result = CliRunner().invoke(cli, ["--version"])
+    assert result.stdout.startswith("dctafd, version ")
+
+
+def test_unknown_command_is_wrong_usage():
+    result = CliRunner().invoke(cli, ["frobnicate"])
+    assert result.exit_code == 2
+    assert "frobnicate" in result.stderr
+
+
+def test_command_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(main_module.COMMANDS, "later", ("dctafd.cli.no_such_module", "Not there yet."))
+    result = CliRunner().invoke(cli, ["later"])
+    assert result.exit_code == 1
+    assert "'later' is not part of this installation" in result.stderr
+
+
+def test_named_error_is_one_line_on_stderr(failing_command):
+    failing_command(WeightsError("no weights for resnet50"))
+    result = CliRunner().invoke(cli, ["models"])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == "Error: WeightsError: no weights for resnet50\n"
+
+
+def test_operating_system_error_is_one_line(failing_command):
+    failing_command(OSError(28, "No space left on device", "out.csv"))
+    result = CliRunner().invoke(cli, ["models"])
+    assert result.exit_code == 1
+    assert "No space left on device: 'out.csv'" in result.stderr
+
+
+def test_interrupt_ends_with_130(failing_command):
+    failing_command(KeyboardInterrupt())
+    result = CliRunner().invoke(cli, ["models"])
+    assert result.exit_code == EXIT_INTERRUPTED
+    assert "interrupted" in result.stderr
+
+
+def test_reader_that_goes_away_leaves_no_traceback():
+    shell = f"{sys.executable} -m dctafd --help | true"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
