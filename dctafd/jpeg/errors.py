@@ -7,6 +7,8 @@
     ├── UnsupportedJpegError   a valid kind of JPEG that dctafd does not read (12-bit, lossless, hierarchical)
     ├── CorruptJpegError       a JPEG whose headers or data contradict the standard
     ├── LimitExceededError     reading would take more pixels, scans or memory than allowed
+    ├── ArchiveError           a tar or zip archive is damaged
+    ├── ResumeError            an interrupted run cannot be continued with these inputs and options
     ├── WeightsError           weights are missing, damaged or do not fit the network
     └── MissingExtraError      an optional dependency is not installed
 """
@@ -30,6 +32,14 @@ class CorruptJpegError(DctafdError):
 
 class LimitExceededError(DctafdError):
     """Reading the file would exceed a limit such as `max_pixels` or `max_scans`."""
+
+
+class ArchiveError(DctafdError):
+    """A tar or zip archive, or a member of one, is damaged or of a kind that is not read."""
+
+
+class ResumeError(DctafdError):
+    """An interrupted run belongs to other inputs, another model or other options, or is damaged."""
 
 
 class WeightsError(DctafdError):
