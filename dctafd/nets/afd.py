@@ -1,0 +1,145 @@
+"""The AFD-Module: FDE-Net and FE-Net together, in two shapes, independent of the backbone that they serve."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dctafd.nets import rep_conv
+from dctafd.nets.fde_net import FDENet
+from dctafd.nets.fe_net import FENet, StageCorrection
+from dctafd.nets.layers import BackboneLayers, find_layers
+
+Shape = Literal["stem", "deep"]
+
+_UNET_STRIDE = 4  # classifier pixels per cell of the U-Net's upper level, where the stem is at least as fine
+_FE_WIDTH = {"stem": 32, "deep": 16}
+_STAGE_WIDTHS = (32, 48, 64, 96)
+
+
+@dataclass(frozen=True, slots=True)
+class AFDConfig:
+    """What an AFD-Module is built from; stored in its weights file.
+
+    Attributes:
+        shape: "stem" corrects the stem's features only, "deep" those of the later stages, too.
+        layers: the backbone's stem and stages.
+        fdm_channels: channels of the Feature Drifting Map.
+        fde_width: hidden channels of FDE-Net.
+        fe_width: channels of FE-Net's upper level.
+        stage_widths: channels inside the bottleneck after each stage; empty for shape "stem".
+    """
+
+    shape: Shape
+    layers: BackboneLayers
+    fdm_channels: int = 16
+    fde_width: int = 48
+    fe_width: int = 32
+    stage_widths: tuple[int, ...] = ()
+
+    @classmethod
+    def for_layers(
+        cls,
+        layers: BackboneLayers,
+        shape: Shape = "deep",
+        fe_width: int | None = None,
+        stage_widths: tuple[int, ...] | None = None,
+    ) -> AFDConfig:
+        """Choose the widths for a backbone's layers; `fe_width` and `stage_widths` replace the defaults."""
+        if shape == "stem":
+            stage_widths = ()
+        elif stage_widths is None:
+            stage_widths = (_STAGE_WIDTHS + _STAGE_WIDTHS[-1:] * len(layers.stages))[: len(layers.stages)]
+        return cls(shape, layers, fe_width=fe_width or _FE_WIDTH[shape], stage_widths=stage_widths)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dictionaries and lists, for a weights file's metadata."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> AFDConfig:
+        """Read what `to_json` wrote."""
+        layers = BackboneLayers.from_json(record["layers"])
+        return cls(**{**record, "layers": layers, "stage_widths": tuple(record["stage_widths"])})
+
+
+class AFDModule(nn.Module):
+    """Estimates the Feature Drifting Map of a JPEG photo and corrects a classifier's features with it.
+
+    A new module is the identity: the last layer of each correction starts at zero. Where FDM channel 0, the
+    predicted drift, is 0, the features stay as they are, whatever was trained.
+
+    Args:
+        config: shape, widths and the backbone's layers.
+    """
+
+    stem_rms: Tensor
+
+    def __init__(self, config: AFDConfig) -> None:
+        super().__init__()
+        self.config = config
+        stem = config.layers.stem
+        self.fde = FDENet(config.fdm_channels, config.fde_width)
+        self.fe = FENet(
+            stem.channels,
+            config.fdm_channels,
+            config.fe_width,
+            patch=max(1, _UNET_STRIDE // stem.stride),
+            non_negative=stem.non_negative,
+        )
+        self.stages = nn.ModuleList(
+            StageCorrection(stage.channels, config.fdm_channels, width, stage.non_negative)
+            for stage, width in zip(config.layers.stages, config.stage_widths, strict=False)
+        )
+        self.register_buffer("stem_rms", torch.ones(()))
+
+    @classmethod
+    def for_backbone(
+        cls, backbone: nn.Module, shape: Shape = "deep", layer: str | None = None, input_size: int = 224
+    ) -> AFDModule:
+        """Build a new module that fits a backbone (see `find_layers` for `layer`, `input_size`, errors)."""
+        return cls(AFDConfig.for_layers(find_layers(backbone, layer, input_size), shape))
+
+    def drift_map(
+        self, coefficients: Tensor, steps: Tensor, scale: Tensor, primary_quality: Tensor
+    ) -> Tensor:
+        """Return the FDM, (B, fdm_channels, G, G); inputs as in `InputBatch`.
+
+        Channel 0 is the predicted drift in units of `measured_drift`.
+        """
+        return self.fde(coefficients, steps, scale, primary_quality)
+
+    def forward(
+        self, stem: Tensor, coefficients: Tensor, steps: Tensor, scale: Tensor, primary_quality: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the corrected stem (B, C, H, W) and the FDM (B, F, G, G); stages are `attach`'s business."""
+        fdm = self.drift_map(coefficients, steps, scale, primary_quality)
+        return self.fe(stem, fdm), fdm
+
+    def measured_drift(self, stem: Tensor, clean_stem: Tensor, grid: int) -> Tensor:
+        """Return how far a stem drifted, (B, grid, grid): RMS difference of each block over `stem_rms`.
+
+        Args:
+            stem, clean_stem: (B, C, H, W), of the compressed and of the clean photo.
+            grid: blocks a side.
+        """
+        squared = (stem - clean_stem).square().mean(1, keepdim=True)  # (B, 1, H, W)
+        return F.adaptive_avg_pool2d(squared, grid)[:, 0].sqrt() / self.stem_rms
+
+    def reparameterize(self) -> AFDModule:
+        """Fold every RepConv into one 3x3 convolution, in place, and return the module; idempotent.
+
+        Raises:
+            RuntimeError: the module is in training mode.
+        """
+        rep_conv.reparameterize(self)
+        return self
+
+    @property
+    def reparameterized(self) -> bool:
+        """Whether `reparameterize` was called."""
+        return not any(isinstance(m, rep_conv.RepConv) and m.deployed is None for m in self.modules())

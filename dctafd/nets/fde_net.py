@@ -1,0 +1,78 @@
+"""FDE-Net: from a file's own DCT coefficients and quantisation tables to the Feature Drifting Map (FDM)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dctafd.nets.rep_conv import RepConv
+
+COEFFICIENT_CHANNELS = 192  # 64 frequencies each of Y, Cb and Cr, natural order
+CONTEXT_CHANNELS = COEFFICIENT_CHANNELS + 4  # steps, scale (2), primary quality known, its table scale
+
+_LOG_STEP_UNIT = 5.0  # about log(1 + 148): quantisation steps of 1..255 map to 0.1..1.1
+_LOG_COEFFICIENT_UNIT = 2.0  # a typical log(1 + |coefficient| / 8) of a block's low frequencies
+
+
+class FDENet(nn.Module):
+    """Estimate, block by block, how far a classifier's stem features have drifted.
+
+    Each cell of the grid sees its block's coefficients, which of them the quantiser set to zero and how
+    coarsely, and the whole photo's context: all steps, the scale and the primary quality. A 3x3 convolution
+    lets neighbouring blocks agree.
+
+    Args:
+        fdm_channels: channels of the FDM; channel 0 is the predicted drift, non-negative.
+        width: hidden channels.
+    """
+
+    def __init__(self, fdm_channels: int = 16, width: int = 48) -> None:
+        super().__init__()
+        self.block = nn.Conv2d(2 * COEFFICIENT_CHANNELS, width, 1)
+        self.context = nn.Linear(CONTEXT_CHANNELS, width)
+        self.neighbours = RepConv(width, width)
+        self.head = nn.Conv2d(width, fdm_channels, 1)
+
+    def forward(self, coefficients: Tensor, steps: Tensor, scale: Tensor, primary_quality: Tensor) -> Tensor:
+        """Return the FDM, (B, fdm_channels, G, G); shapes of the inputs as in `InputBatch`.
+
+        Args:
+            coefficients: (B, 192, G, G), dequantised.
+            steps: (B, 192), 0 where the photo has no such component.
+            scale: (B, 2), stored pixels per classifier pixel.
+            primary_quality: (B,), 0 where unknown.
+        """
+        x = torch.cat([_signed_log(coefficients), _zeroed_steps(coefficients, steps)], 1)  # (B, 384, G, G)
+        context = self.context(_context(steps, scale, primary_quality))  # (B, width)
+        x = F.relu(self.block(x) + context[:, :, None, None])  # (B, width, G, G)
+        x = F.relu(self.neighbours(x))  # (B, width, G, G)
+        fdm = self.head(x)  # (B, fdm_channels, G, G)
+        return torch.cat([F.softplus(fdm[:, :1]), fdm[:, 1:]], 1)
+
+
+def _log_steps(steps: Tensor) -> Tensor:
+    return torch.log1p(steps) / _LOG_STEP_UNIT
+
+
+def _signed_log(coefficients: Tensor) -> Tensor:
+    """Compress the coefficients' range, which reaches over four decades, and keep their signs."""
+    return torch.sign(coefficients) * torch.log1p(coefficients.abs() / 8) / _LOG_COEFFICIENT_UNIT
+
+
+def _zeroed_steps(coefficients: Tensor, steps: Tensor) -> Tensor:
+    """The log step of each coefficient that the quantiser set to zero, 0 elsewhere: what may be missing."""
+    return (coefficients == 0).to(coefficients.dtype) * _log_steps(steps)[:, :, None, None]
+
+
+def _context(steps: Tensor, scale: Tensor, primary_quality: Tensor) -> Tensor:
+    """What holds for the whole photo, (B, CONTEXT_CHANNELS)."""
+    known = (primary_quality > 0).to(steps.dtype)[:, None]  # (B, 1)
+    table_scale = torch.log1p(_ijg_scale(primary_quality))[:, None] / _LOG_STEP_UNIT  # (B, 1)
+    return torch.cat([_log_steps(steps), torch.log(scale.clamp(min=1e-3)), known, known * table_scale], 1)
+
+
+def _ijg_scale(quality: Tensor) -> Tensor:
+    """The percentage by which IJG quality 1..100 scales its base tables (libjpeg, jcparam.c)."""
+    quality = quality.clamp(1, 100)
+    return torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)

@@ -1,0 +1,120 @@
+"""FE-Net: correct feature maps where, and only where, the Feature Drifting Map says that they drifted."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dctafd.nets.rep_conv import RepConv
+
+
+def resize_map(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize a map (B, C, H, W) to `size`: block averages where it shrinks by a whole factor, else bilinear."""
+    height, width = x.shape[-2:]
+    if (height, width) == size:
+        return x
+    if height % size[0] == 0 and width % size[1] == 0:
+        return F.avg_pool2d(x, (height // size[0], width // size[1]))
+    return F.interpolate(x, size, mode="bilinear", align_corners=False)
+
+
+class DriftGate(nn.Module):
+    """From the predicted drift to the share of a correction that is applied: 0 at no drift, towards 1."""
+
+    def __init__(self, half_way: float = 0.1) -> None:
+        super().__init__()
+        self.log_half_way = nn.Parameter(torch.tensor(math.log(half_way)))
+
+    def forward(self, fdm: Tensor) -> Tensor:
+        """Return the gate (B, 1, H, W) for an FDM (B, C, H, W) whose channel 0 is the drift."""
+        drift = fdm[:, :1]
+        return drift / (drift + self.log_half_way.exp())
+
+
+class FENet(nn.Module):
+    """Correct the stem's features: ReLU(stem + gate * correction), the correction from a small U-Net.
+
+    The U-Net works on patches of the stem's map (a quarter of the photo's resolution, where most of the
+    cost would be) and, below, on the FDM's block grid. The last layer starts at zero: a new module is the
+    identity on the stem.
+
+    Args:
+        channels: channels of the stem.
+        fdm_channels: channels of the FDM.
+        width: channels of the U-Net's upper level; the lower one has twice as many.
+        patch: stem cells a side that make one cell of the U-Net's upper level.
+        non_negative: whether the stem ends in a ReLU, so that the output does, too.
+    """
+
+    def __init__(
+        self, channels: int, fdm_channels: int, width: int, patch: int = 2, non_negative: bool = True
+    ) -> None:
+        super().__init__()
+        self.patch, self.non_negative = patch, non_negative
+        self.encode = nn.Conv2d(channels, width, patch, stride=patch)
+        self.above = RepConv(width, width)
+        self.below_in = RepConv(width + fdm_channels, 2 * width)
+        self.below = RepConv(2 * width, 2 * width)
+        self.reduce = nn.Conv2d(2 * width, width, 1)
+        self.merge = RepConv(width, width)
+        self.gate = DriftGate()
+        self.decode = nn.ConvTranspose2d(width, channels, patch, stride=patch, bias=False)
+        nn.init.zeros_(self.decode.weight)
+
+    def forward(self, stem: Tensor, fdm: Tensor) -> Tensor:
+        """Return the corrected stem (B, C, H, W) for a stem (B, C, H, W) and an FDM (B, F, G, G)."""
+        height, width = stem.shape[-2:]
+        patches = _pad_to_multiple(stem, self.patch)
+        above = F.relu(self.above(F.relu(self.encode(patches))))  # (B, width, H/patch, W/patch)
+        below = F.max_pool2d(above, 2, ceil_mode=True)  # (B, width, H/2/patch, W/2/patch)
+        below = torch.cat([below, resize_map(fdm, below.shape[-2:])], 1)
+        below = F.relu(self.below(F.relu(self.below_in(below))))  # (B, 2 width, H/2/patch, W/2/patch)
+        below = F.interpolate(self.reduce(below), above.shape[-2:], mode="nearest")
+        merged = F.relu(self.merge(above + below))  # (B, width, H/patch, W/patch)
+        # The gate is constant over a patch and the last layer has no bias, so gating before it is the same.
+        merged = merged * self.gate(resize_map(fdm, merged.shape[-2:]))
+        return _add(stem, self.decode(merged)[..., :height, :width], self.non_negative)
+
+
+class StageCorrection(nn.Module):
+    """A bottleneck 1x1 -> RepConv -> 1x1 that corrects a later stage's features, guided by the FDM.
+
+    The last layer starts at zero, so that a new module is the identity.
+
+    Args:
+        channels: channels of the stage.
+        fdm_channels: channels of the FDM.
+        width: channels inside the bottleneck.
+        non_negative: whether the stage ends in a ReLU, so that the output does, too.
+    """
+
+    def __init__(self, channels: int, fdm_channels: int, width: int, non_negative: bool = True) -> None:
+        super().__init__()
+        self.non_negative = non_negative
+        self.reduce = nn.Conv2d(channels, width, 1)
+        self.conv = RepConv(width + fdm_channels, width)
+        self.gate = DriftGate()
+        self.expand = nn.Conv2d(width, channels, 1, bias=False)
+        nn.init.zeros_(self.expand.weight)
+
+    def forward(self, features: Tensor, fdm: Tensor) -> Tensor:
+        """Return corrected features (B, C, H, W) for features (B, C, H, W) and an FDM (B, F, G, G)."""
+        fdm = resize_map(fdm, features.shape[-2:])  # (B, F, H, W)
+        x = F.relu(self.reduce(features))  # (B, width, H, W)
+        x = F.relu(self.conv(torch.cat([x, fdm], 1)))  # (B, width, H, W)
+        return _add(features, self.expand(x * self.gate(fdm)), self.non_negative)
+
+
+def _pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Pad (B, C, H, W) with zeros below and at the right to a multiple of `multiple`."""
+    bottom, right = (-size % multiple for size in x.shape[-2:])
+    return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
+
+
+def _add(features: Tensor, correction: Tensor, non_negative: bool) -> Tensor:
+    """Add a correction, clipped at 0 where the features are never negative."""
+    corrected = features + correction
+    return F.relu(corrected, inplace=True) if non_negative else corrected
