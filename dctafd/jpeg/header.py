@@ -1,0 +1,85 @@
+"""What the markers mean: colour space, component names and process, as libjpeg decides them."""
+
+from typing import Any
+
+from dctafd.jpeg.coefficients import ColorSpace, Process
+from dctafd.jpeg.structure import SOF_BASELINE, JpegStructure
+
+_COMPONENT_NAMES: dict[ColorSpace, tuple[str, ...]] = {
+    "gray": ("Y",),
+    "ycbcr": ("Y", "Cb", "Cr"),
+    "rgb": ("R", "G", "B"),
+    "cmyk": ("C", "M", "Y", "K"),
+    "ycck": ("Y", "Cb", "Cr", "K"),
+}
+
+
+def color_space(structure: JpegStructure) -> ColorSpace:
+    """Decide the colour space as libjpeg does (jdapimin.c, default_decompress_parms).
+
+    Three components: YCbCr with a JFIF segment; as the Adobe segment says; RGB where the identifiers are the
+    letters R, G, B; otherwise YCbCr. Four: CMYK, unless an Adobe segment says YCCK.
+    """
+    count = len(structure.frame.components)
+    transform = structure.adobe_transform
+    if count == 1:
+        return "gray"
+    if count == 4:
+        return "cmyk" if transform is None or transform == 0 else "ycck"
+    if structure.jfif:
+        return "ycbcr"
+    if transform is not None:
+        return "rgb" if transform == 0 else "ycbcr"
+    identifiers = bytes(component.identifier for component in structure.frame.components)
+    return "rgb" if identifiers == b"RGB" else "ycbcr"
+
+
+def process(structure: JpegStructure) -> Process:
+    """Name the coding process of the frame header."""
+    if structure.frame.arithmetic:
+        return "arithmetic"
+    if structure.frame.progressive:
+        return "progressive"
+    return "baseline" if structure.frame.marker == SOF_BASELINE else "extended"
+
+
+def header_fields(structure: JpegStructure, file_size: int) -> dict[str, Any]:
+    """Return the fields of `JpegHeader` except `components` and `warnings`."""
+    return {
+        "width": structure.frame.width,
+        "height": structure.frame.height,
+        "color_space": color_space(structure),
+        "adobe_inverted": len(structure.frame.components) == 4 and structure.adobe_transform is not None,
+        "process": process(structure),
+        "orientation": structure.orientation,
+        "icc_profile": structure.icc_profile,
+        "has_exif": structure.has_exif,
+        "file_size": file_size,
+        "scans": len(structure.scans),
+        "restart_interval": structure.scans[0].restart_interval,
+    }
+
+
+def component_fields(structure: JpegStructure) -> list[dict[str, Any]]:
+    """Return the fields of `ComponentHeader`, one dictionary a component."""
+    names = _COMPONENT_NAMES[color_space(structure)]
+    fields = []
+    for index, component in enumerate(structure.frame.components):
+        height, width = structure.frame.component_size(index)
+        fields.append(
+            {
+                "name": names[index],
+                "identifier": component.identifier,
+                "h": component.h,
+                "v": component.v,
+                "width": width,
+                "height": height,
+                "quant_table": structure.quant_tables[index],
+            }
+        )
+    return fields
+
+
+def component_names(structure: JpegStructure) -> tuple[str, ...]:
+    """Return the components' names in frame order, such as ("Y", "Cb", "Cr")."""
+    return _COMPONENT_NAMES[color_space(structure)]

@@ -1,0 +1,42 @@
+"""Limits that are checked before anything is allocated for a file."""
+
+from dctafd.jpeg.errors import LimitExceededError
+from dctafd.jpeg.structure import JpegStructure
+
+MAX_PIXELS = 178_956_970
+"""Default limit of pixels; Pillow's limit for an error."""
+
+MAX_SCANS = 500
+"""Default limit of scans, as NVIDIA DALI has it; encoders write about ten."""
+
+_SPARE_BYTES = 64 * 2**20
+_BYTES_PER_PIXEL = 6
+_SPARE_COEFFICIENTS = 2**22
+_FREE_PASSES = 20
+_BLOCKS_PER_BYTE = 64
+
+
+def max_file_bytes(max_pixels: int) -> int:
+    """Return the largest file that is read: six bytes a pixel and 64 MiB of application data."""
+    return _BYTES_PER_PIXEL * max_pixels + _SPARE_BYTES
+
+
+def check_limits(structure: JpegStructure, file_size: int, max_pixels: int) -> None:
+    """Refuse images whose size or whose number of scans would cost too much memory or time.
+
+    Besides `max_pixels`, bounds the coefficients (thin images are padded to whole blocks) and the work: the
+    blocks of all scans together are at most 20 times the image's blocks, plus 64 for each byte of the file.
+
+    Raises:
+        LimitExceededError: saying which limit and by how much.
+    """
+    frame = structure.frame
+    pixels = frame.width * frame.height
+    if pixels > max_pixels:
+        raise LimitExceededError(f"{frame.width} x {frame.height} pixels; max_pixels is {max_pixels}")
+    blocks = [frame.block_count(index) for index in range(len(frame.components))]
+    if 64 * sum(blocks) > 4 * max_pixels + _SPARE_COEFFICIENTS:
+        raise LimitExceededError(f"{64 * sum(blocks)} coefficients, too many for max_pixels {max_pixels}")
+    visits = sum(blocks[component.index] for scan in structure.scans for component in scan.components)
+    if visits > _FREE_PASSES * sum(blocks) + _BLOCKS_PER_BYTE * file_size:
+        raise LimitExceededError(f"{len(structure.scans)} scans visit {visits} blocks, for {file_size} bytes")

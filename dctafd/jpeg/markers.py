@@ -1,0 +1,398 @@
+"""The marker parser: bytes -> `JpegStructure`, every length, count and table index checked (T.81 Annex B).
+
+Follows libjpeg where the standard leaves room: junk and fill bytes before a marker are skipped, unknown
+APPn segments ignored, restart markers outside scans passed over. Damage before the first scan raises; after
+it, what was understood is kept and `JpegStructure.damage` says why parsing stopped.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dctafd.jpeg.errors import CorruptJpegError, LimitExceededError, NotAJpegError, UnsupportedJpegError
+from dctafd.jpeg.exif import EXIF_SIGNATURE, exif_orientation
+from dctafd.jpeg.huffman_tables import STANDARD_AC, STANDARD_DC
+from dctafd.jpeg.structure import (
+    SOF_ARITHMETIC,
+    SOF_ARITHMETIC_PROGRESSIVE,
+    SOF_BASELINE,
+    SOF_EXTENDED,
+    SOF_PROGRESSIVE,
+    Frame,
+    FrameComponent,
+    HuffmanSpec,
+    JpegStructure,
+    Scan,
+    ScanComponent,
+)
+
+SOI, EOI, SOS, DQT, DNL, DRI, DHT, DAC = 0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xC4, 0xCC
+APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
+TEM = 0x01
+
+MAX_SEGMENTS = 65_536
+"""Marker segments in one file; real files have tens, at most a few thousand (ICC and EXIF in pieces)."""
+
+MAX_BLOCKS_IN_MCU = 10
+"""T.81 B.2.3: the blocks of one MCU of an interleaved scan."""
+
+_SUPPORTED_FRAMES = {
+    SOF_BASELINE,
+    SOF_EXTENDED,
+    SOF_PROGRESSIVE,
+    SOF_ARITHMETIC,
+    SOF_ARITHMETIC_PROGRESSIVE,
+}
+_UNSUPPORTED_FRAMES = {
+    0xC3: "lossless",
+    0xC5: "hierarchical",
+    0xC6: "hierarchical",
+    0xC7: "hierarchical lossless",
+    0xC8: "JPEG extensions",
+    0xCB: "lossless arithmetic",
+    0xCD: "hierarchical arithmetic",
+    0xCE: "hierarchical arithmetic",
+    0xCF: "hierarchical lossless arithmetic",
+}
+_DEFAULT_CONDITIONING = bytes([0x10] * 4 + [5] * 4)
+"""T.81 F.1.4.4.1.4 and F.1.4.4.2: L = 0, U = 1 for DC, Kx = 5 for AC."""
+
+_ANY_MARKER = re.compile(rb"\xff[\x01-\xfe]")
+_MARKER_AFTER_SCAN = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
+
+ZIGZAG_TO_NATURAL = np.array(
+    sorted(range(64), key=lambda n: (n // 8 + n % 8, n // 8 if (n // 8 + n % 8) % 2 else n % 8)),
+    dtype=np.intp,
+)
+"""(64,) natural index (row * 8 + column) of the k-th coefficient in zigzag order (T.81 Figure A.6)."""
+ZIGZAG_TO_NATURAL.flags.writeable = False
+
+
+def parse_markers(data: bytes, *, max_scans: int = 500) -> JpegStructure:
+    """Parse the marker segments of the JPEG image at the start of `data`.
+
+    Args:
+        data: the file's bytes; what follows the first image's EOI (such as an MPO's second image) is left.
+        max_scans: scans allowed.
+
+    Raises:
+        NotAJpegError: `data` does not start with SOI.
+        UnsupportedJpegError: 12-bit, lossless, hierarchical, or 2 or more than 4 components.
+        CorruptJpegError: the segments up to the first scan contradict the standard, or there is no scan.
+        LimitExceededError: more than `max_scans` scans or `MAX_SEGMENTS` segments.
+    """
+    if data[:2] != b"\xff\xd8":
+        raise NotAJpegError("not a JPEG file: it does not start with the bytes FF D8")
+    parser = _Parser(data, max_scans)
+    parser.run()
+    return parser.structure()
+
+
+class _Parser:
+    """The state that marker segments change, and one method a kind of segment."""
+
+    def __init__(self, data: bytes, max_scans: int) -> None:
+        self.data = data
+        self.position = 2
+        self.max_scans = max_scans
+        self.frame: Frame | None = None
+        self.scans: list[Scan] = []
+        self.quant_tables: list[NDArray[np.uint16] | None] = [None] * 4
+        self.component_tables: dict[int, NDArray[np.uint16]] = {}
+        self.dc_tables: list[HuffmanSpec | None] = [None] * 4
+        self.ac_tables: list[HuffmanSpec | None] = [None] * 4
+        self.conditioning = _DEFAULT_CONDITIONING
+        self.restart_interval = 0
+        self.jfif = False
+        self.adobe_transform: int | None = None
+        self.orientation: int | None = None
+        self.has_exif = False
+        self.icc_chunks: dict[int, bytes] = {}
+        self.icc_total = 0
+        self.complete = False
+        self.warnings: list[str] = []
+        self.damage: list[str] = []
+
+    def run(self) -> None:
+        """Parse to EOI; once there is a scan, damage ends the parsing instead of raising."""
+        try:
+            for _ in range(MAX_SEGMENTS):
+                if not self._read_segment():
+                    break
+            else:
+                raise LimitExceededError(f"more than {MAX_SEGMENTS} marker segments")
+            self._check_height()
+        except CorruptJpegError as error:
+            if not self.scans or not self._height_is_known():
+                raise
+            self.damage.append(str(error))
+        if not self.scans:
+            raise CorruptJpegError("the file holds no scan: there is no image in it")
+
+    def structure(self) -> JpegStructure:
+        """Return what was parsed."""
+        assert self.frame is not None
+        # A component that no scan holds takes the table that was defined last.
+        tables = [
+            self.component_tables.get(index, self.quant_tables[component.quant_index])
+            for index, component in enumerate(self.frame.components)
+        ]
+        for index, table in enumerate(tables):
+            if table is None:
+                raise CorruptJpegError(f"component {index} has no scan and no quantisation table")
+        return JpegStructure(
+            frame=self.frame,
+            scans=tuple(self.scans),
+            quant_tables=tuple(table for table in tables if table is not None),
+            jfif=self.jfif,
+            adobe_transform=self.adobe_transform,
+            orientation=self.orientation or 1,
+            has_exif=self.has_exif,
+            icc_profile=self._icc_profile(),
+            end=self.position,
+            complete=self.complete,
+            warnings=tuple(self.warnings),
+            damage=tuple(self.damage),
+        )
+
+    def _read_segment(self) -> bool:
+        """Read the next segment; False at EOI or where the file ends after a scan."""
+        match = _ANY_MARKER.search(self.data, self.position)
+        if match is None:
+            if not self.scans:
+                raise CorruptJpegError("the file ends before its first scan")
+            self.position = len(self.data)
+            self.damage.append("the file ends without an EOI marker")
+            return False
+        if self.data[self.position : match.start()].strip(b"\xff"):
+            self._warn(f"{match.start() - self.position} bytes of junk before a marker were skipped")
+        self.position = match.end()
+        marker = self.data[match.end() - 1]
+        if marker == EOI:
+            self.complete = True
+            return False
+        if 0xD0 <= marker <= 0xD7 or marker == TEM:
+            return True
+        if marker == SOI:
+            raise CorruptJpegError("a second SOI marker inside the image")
+        if marker < 0xC0:
+            raise CorruptJpegError(f"reserved marker FF {marker:02X}")
+        self._dispatch(marker, self._segment_payload(marker))
+        return True
+
+    def _segment_payload(self, marker: int) -> bytes:
+        length = int.from_bytes(self.data[self.position : self.position + 2], "big")
+        end = self.position + length
+        if length < 2 or end > len(self.data):
+            raise CorruptJpegError(f"segment FF {marker:02X} has length {length}, beyond its data")
+        payload = self.data[self.position + 2 : end]
+        self.position = end
+        return payload
+
+    def _dispatch(self, marker: int, payload: bytes) -> None:
+        if marker in _UNSUPPORTED_FRAMES and self.frame is None:
+            raise UnsupportedJpegError(f"{_UNSUPPORTED_FRAMES[marker]} JPEG (FF {marker:02X})")
+        if marker in _SUPPORTED_FRAMES or marker in _UNSUPPORTED_FRAMES:
+            self._read_frame(marker, payload)
+            return
+        handlers: dict[int, Callable[[bytes], None]] = {
+            DQT: self._read_quant_tables,
+            DHT: self._read_huffman_tables,
+            DAC: self._read_conditioning,
+            DRI: self._read_restart_interval,
+            DNL: self._read_number_of_lines,
+            SOS: self._read_scan,
+            APP0: self._read_app0,
+            APP1: self._read_app1,
+            APP2: self._read_app2,
+            APP14: self._read_app14,
+        }
+        if marker in handlers:
+            handlers[marker](payload)
+
+    def _read_frame(self, marker: int, payload: bytes) -> None:
+        if self.frame is not None:
+            raise CorruptJpegError("more than one frame header")
+        if len(payload) < 6 or len(payload) != 6 + 3 * payload[5]:
+            raise CorruptJpegError("the frame header's length contradicts its number of components")
+        precision, count = payload[0], payload[5]
+        if precision != 8:
+            raise UnsupportedJpegError(f"{precision} bits a sample; only 8 are read")
+        if count not in (1, 3, 4):
+            raise UnsupportedJpegError(f"{count} components; 1, 3 and 4 are read")
+        height, width = int.from_bytes(payload[1:3], "big"), int.from_bytes(payload[3:5], "big")
+        if width == 0:
+            raise CorruptJpegError("the image has a width of 0")
+        components = tuple(
+            FrameComponent(payload[i], payload[i + 1] >> 4, payload[i + 1] & 15, payload[i + 2])
+            for i in range(6, len(payload), 3)
+        )
+        for component in components:
+            if not (1 <= component.h <= 4 and 1 <= component.v <= 4):
+                raise CorruptJpegError(f"sampling factors {component.h}x{component.v}, outside 1..4")
+            if component.quant_index > 3:
+                raise CorruptJpegError(f"quantisation table {component.quant_index}, outside 0..3")
+        self.frame = Frame(marker, width, height, components)
+        if not self.frame.arithmetic and not self.frame.progressive:
+            self._fill_in_standard_tables()
+
+    def _fill_in_standard_tables(self) -> None:
+        """Motion JPEG frames leave out DHT and mean those of T.81 K.3 (libjpeg-turbo: std_huff_tables)."""
+        for index in range(2):
+            self.dc_tables[index] = self.dc_tables[index] or STANDARD_DC[index]
+            self.ac_tables[index] = self.ac_tables[index] or STANDARD_AC[index]
+
+    def _read_quant_tables(self, payload: bytes) -> None:
+        position = 0
+        while position < len(payload):
+            precision, index = payload[position] >> 4, payload[position] & 15
+            size = 128 if precision else 64
+            values = payload[position + 1 : position + 1 + size]
+            if precision > 1 or index > 3 or len(values) < size:
+                raise CorruptJpegError("a damaged DQT segment")
+            position += 1 + size
+            table = np.zeros(64, dtype=np.uint16)
+            table[ZIGZAG_TO_NATURAL] = np.frombuffer(values, dtype=">u2" if precision else np.uint8)
+            table.flags.writeable = False
+            if not table.all():
+                self._warn(f"quantisation table {index} holds zeros")
+            self.quant_tables[index] = table.reshape(8, 8)
+
+    def _read_huffman_tables(self, payload: bytes) -> None:
+        position = 0
+        while position < len(payload):
+            table_class, index = payload[position] >> 4, payload[position] & 15
+            counts = payload[position + 1 : position + 17]
+            total = sum(counts)
+            symbols = payload[position + 17 : position + 17 + total]
+            if table_class > 1 or index > 3 or len(counts) < 16 or total > 256 or len(symbols) < total:
+                raise CorruptJpegError("a damaged DHT segment")
+            position += 17 + total
+            tables = self.ac_tables if table_class else self.dc_tables
+            tables[index] = HuffmanSpec(counts, symbols)
+
+    def _read_conditioning(self, payload: bytes) -> None:
+        if len(payload) % 2:
+            raise CorruptJpegError("a damaged DAC segment")
+        conditioning = bytearray(self.conditioning)
+        for destination, value in zip(payload[::2], payload[1::2], strict=True):
+            table_class, index = destination >> 4, destination & 15
+            bad_value = value & 15 > value >> 4 if table_class == 0 else not 1 <= value <= 63
+            if table_class > 1 or index > 3 or bad_value:
+                raise CorruptJpegError("a damaged DAC segment")
+            conditioning[4 * table_class + index] = value
+        self.conditioning = bytes(conditioning)
+
+    def _read_restart_interval(self, payload: bytes) -> None:
+        if len(payload) != 2:
+            raise CorruptJpegError("a damaged DRI segment")
+        self.restart_interval = int.from_bytes(payload, "big")
+
+    def _read_number_of_lines(self, payload: bytes) -> None:
+        if len(payload) != 2 or self.frame is None:
+            raise CorruptJpegError("a damaged DNL segment")
+        if self.frame.height == 0:
+            self.frame = replace(self.frame, height=int.from_bytes(payload, "big"))
+
+    def _height_is_known(self) -> bool:
+        return self.frame is not None and self.frame.height > 0
+
+    def _check_height(self) -> None:
+        if self.scans and not self._height_is_known():
+            raise CorruptJpegError("the image has a height of 0 and no DNL segment that says it")
+
+    def _read_scan(self, payload: bytes) -> None:
+        if self.frame is None:
+            raise CorruptJpegError("a scan before the frame header")
+        if len(payload) < 1 or not 1 <= payload[0] <= 4 or len(payload) != 4 + 2 * payload[0]:
+            raise CorruptJpegError("the scan header's length contradicts its number of components")
+        if len(self.scans) >= self.max_scans:
+            raise LimitExceededError(f"more than {self.max_scans} scans")
+        count = payload[0]
+        components: list[ScanComponent] = []
+        for i in range(1, 1 + 2 * count, 2):
+            index = self._find_component(payload[i], [component.index for component in components])
+            components.append(ScanComponent(index, payload[i + 1] >> 4, payload[i + 1] & 15))
+        self._check_scan_components(components)
+        spectral_start, spectral_end, approximation = payload[1 + 2 * count :]
+        for component in components:
+            self._latch_quant_table(component.index)
+        start = self.position
+        match = _MARKER_AFTER_SCAN.search(self.data, start)
+        self.position = match.start() if match else len(self.data)
+        self.scans.append(
+            Scan(
+                components=tuple(components),
+                spectral_start=spectral_start,
+                spectral_end=spectral_end,
+                approximation_high=approximation >> 4,
+                approximation_low=approximation & 15,
+                start=start,
+                end=self.position,
+                restart_interval=self.restart_interval,
+                dc_tables=tuple(self.dc_tables),
+                ac_tables=tuple(self.ac_tables),
+                conditioning=self.conditioning,
+            )
+        )
+
+    def _find_component(self, identifier: int, taken: list[int]) -> int:
+        assert self.frame is not None
+        for index, component in enumerate(self.frame.components):
+            if component.identifier == identifier and index not in taken:
+                return index
+        raise CorruptJpegError(f"a scan names component {identifier}, which the frame does not have")
+
+    def _check_scan_components(self, components: list[ScanComponent]) -> None:
+        assert self.frame is not None
+        if any(component.dc_table > 3 or component.ac_table > 3 for component in components):
+            raise CorruptJpegError("a scan names an entropy table outside 0..3")
+        frame = [self.frame.components[component.index] for component in components]
+        if len(frame) > 1 and sum(component.h * component.v for component in frame) > MAX_BLOCKS_IN_MCU:
+            raise CorruptJpegError(f"more than {MAX_BLOCKS_IN_MCU} blocks in one MCU")
+
+    def _latch_quant_table(self, index: int) -> None:
+        """Keep the table in force at a component's first scan (libjpeg: latch_quant_tables)."""
+        assert self.frame is not None
+        quant_index = self.frame.components[index].quant_index
+        table = self.quant_tables[quant_index]
+        if index in self.component_tables:
+            return
+        if table is None:
+            raise CorruptJpegError(f"quantisation table {quant_index} is used but not defined")
+        self.component_tables[index] = table
+
+    def _read_app0(self, payload: bytes) -> None:
+        self.jfif = self.jfif or (not self.scans and len(payload) >= 14 and payload[:5] == b"JFIF\0")
+
+    def _read_app1(self, payload: bytes) -> None:
+        if not payload.startswith(EXIF_SIGNATURE):
+            return
+        self.has_exif = True
+        if self.orientation is None:
+            self.orientation = exif_orientation(payload[len(EXIF_SIGNATURE) :])
+
+    def _read_app2(self, payload: bytes) -> None:
+        if payload[:12] != b"ICC_PROFILE\0" or len(payload) < 14:
+            return
+        self.icc_chunks.setdefault(payload[12], payload[14:])
+        self.icc_total = self.icc_total or payload[13]
+
+    def _icc_profile(self) -> bytes | None:
+        if not self.icc_chunks:
+            return None
+        if set(self.icc_chunks) != set(range(1, self.icc_total + 1)):
+            self.warnings.append("the ICC profile is incomplete")
+            return None
+        return b"".join(self.icc_chunks[number] for number in sorted(self.icc_chunks))
+
+    def _read_app14(self, payload: bytes) -> None:
+        if not self.scans and len(payload) >= 12 and payload[:5] == b"Adobe":
+            self.adobe_transform = payload[11]
+
+    def _warn(self, message: str) -> None:
+        if message not in self.warnings and len(self.warnings) < 20:
+            self.warnings.append(message)

@@ -1,0 +1,73 @@
+"""Which coefficients of a file somebody will read, and those coefficients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dctafd.jpeg.structure import Frame
+
+KEEPS = (1, 2, 4, 8)
+
+
+def _no_blocks() -> NDArray[np.intp]:
+    return np.empty(0, dtype=np.intp)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComponentPlan:
+    """What to keep of one component; what it does not name is decoded past and dropped.
+
+    Attributes:
+        keep: side of the low-frequency corner kept of each block of the window: 1, 2, 4 or 8.
+        window: (top, bottom, left, right) in blocks, ends exclusive, inside the component; may be empty.
+        grid_rows, grid_columns: block rows and block columns, (R,) and (C,) integers in any order, repeats
+            allowed: all 64 coefficients of the R x C blocks where they cross are kept as well.
+    """
+
+    keep: int
+    window: tuple[int, int, int, int]
+    grid_rows: NDArray[np.intp] = field(default_factory=_no_blocks)
+    grid_columns: NDArray[np.intp] = field(default_factory=_no_blocks)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartialComponent:
+    """What was kept of one component.
+
+    Attributes:
+        corners: (window rows, window columns, keep, keep) int16, natural order: of each block of the window
+            the ``keep`` lowest vertical and horizontal frequencies.
+        grid: (R, C, 8, 8) int16, natural order: the blocks named by `grid_rows` and `grid_columns`.
+    """
+
+    corners: NDArray[np.int16]
+    grid: NDArray[np.int16]
+
+
+def check_plans(frame: Frame, plans: Sequence[ComponentPlan]) -> None:
+    """Raise ValueError unless there is one plan a component and each stays inside its component."""
+    if len(plans) != len(frame.components):
+        raise ValueError(f"{len(plans)} plans for {len(frame.components)} components")
+    for index, plan in enumerate(plans):
+        rows, columns = frame.component_blocks(index)
+        top, bottom, left, right = plan.window
+        if plan.keep not in KEEPS:
+            raise ValueError(f"keep is one of {KEEPS}, not {plan.keep}")
+        if not (0 <= top <= bottom <= rows and 0 <= left <= right <= columns):
+            raise ValueError(f"window {plan.window} is outside {rows} x {columns} blocks")
+        for name, chosen, size in (
+            ("grid_rows", plan.grid_rows, rows),
+            ("grid_columns", plan.grid_columns, columns),
+        ):
+            if chosen.size and not (int(chosen.min()) >= 0 and int(chosen.max()) < size):
+                raise ValueError(f"{name} reaches outside 0..{size - 1}")
+
+
+def slice_plan(coefficients: NDArray[np.int16], plan: ComponentPlan) -> PartialComponent:
+    """Take what `plan` names from all coefficients of a component, (rows, columns, 8, 8) int16."""
+    top, bottom, left, right = plan.window
+    corners = coefficients[top:bottom, left:right, : plan.keep, : plan.keep]
+    grid = coefficients[plan.grid_rows[:, None], plan.grid_columns[None, :]]
+    return PartialComponent(np.ascontiguousarray(corners), np.ascontiguousarray(grid))

@@ -1,0 +1,118 @@
+"""Read a JPEG file's quantised DCT coefficients: `read`; or only its header: `read_header`."""
+
+import os
+from typing import BinaryIO, Literal
+
+from dctafd.jpeg import jpeglib_engine, numba_engine
+from dctafd.jpeg.coefficients import Component, ComponentHeader, JpegCoefficients, JpegHeader
+from dctafd.jpeg.errors import CorruptJpegError, LimitExceededError, NotAJpegError
+from dctafd.jpeg.header import component_fields, header_fields
+from dctafd.jpeg.limits import MAX_PIXELS, MAX_SCANS, check_limits, max_file_bytes
+from dctafd.jpeg.markers import parse_markers
+from dctafd.jpeg.structure import JpegStructure
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+Engine = Literal["auto", "numba", "jpeglib"]
+
+
+def read(
+    source: Source,
+    engine: Engine = "auto",
+    max_pixels: int = MAX_PIXELS,
+    max_scans: int = MAX_SCANS,
+    strict: bool = False,
+) -> JpegCoefficients:
+    """Read the coefficients, tables and header facts of one JPEG file.
+
+    Args:
+        source: path, bytes-like object, or binary file object (read from where it stands).
+        engine: "numba" for our kernels (Huffman coding), "jpeglib" for libjpeg-turbo 2.1.0, "auto" for our
+            kernels and jpeglib where the file is arithmetic-coded.
+        max_pixels: pixels allowed; the memory used is in proportion.
+        max_scans: scans allowed.
+        strict: raise where coefficients are missing or damaged, instead of noting it in `warnings`.
+
+    Raises:
+        NotAJpegError, UnsupportedJpegError, CorruptJpegError, LimitExceededError: see `dctafd.jpeg.errors`.
+        OSError: the path cannot be read.
+    """
+    if engine not in ("auto", "numba", "jpeglib"):
+        raise ValueError(f"engine {engine!r}; it is 'auto', 'numba' or 'jpeglib'")
+    data = read_bytes(source, max_file_bytes(max_pixels))
+    structure = parse_checked(data, max_pixels, max_scans)
+    use_jpeglib = engine == "jpeglib" or (engine == "auto" and structure.frame.arithmetic)
+    decode = jpeglib_engine.read_coefficients if use_jpeglib else numba_engine.read_coefficients
+    coefficients, damage = decode(data, structure)
+    components = tuple(
+        Component(**fields, coefficients=array)
+        for fields, array in zip(component_fields(structure), coefficients, strict=True)
+    )
+    return JpegCoefficients(
+        **header_fields(structure, len(data)),
+        components=components,
+        warnings=all_warnings(structure, damage, strict),
+    )
+
+
+def read_header(source: Source, max_pixels: int = MAX_PIXELS, max_scans: int = MAX_SCANS) -> JpegHeader:
+    """Read what the markers say, without decoding any coefficient. Arguments and errors as for `read`."""
+    data = read_bytes(source, max_file_bytes(max_pixels))
+    structure = parse_checked(data, max_pixels, max_scans)
+    return JpegHeader(
+        **header_fields(structure, len(data)),
+        components=tuple(ComponentHeader(**fields) for fields in component_fields(structure)),
+        warnings=all_warnings(structure, [], strict=False),
+    )
+
+
+def parse_checked(data: bytes, max_pixels: int, max_scans: int) -> JpegStructure:
+    """Parse the markers and apply the limits; nothing in proportion to the image is allocated yet."""
+    structure = parse_markers(data, max_scans=max_scans)
+    check_limits(structure, len(data), max_pixels)
+    return structure
+
+
+def all_warnings(structure: JpegStructure, damage: list[str], strict: bool) -> tuple[str, ...]:
+    """Join the parser's and the engine's findings; with `strict`, raise CorruptJpegError for damage."""
+    found = [*structure.damage, *damage]
+    if strict and found:
+        raise CorruptJpegError("; ".join(found))
+    return (*structure.warnings, *found)
+
+
+def read_bytes(source: Source, max_bytes: int | None = None) -> bytes:
+    """Return the bytes of a path, bytes-like object or binary file object.
+
+    A source that does not start with SOI is not read further.
+
+    Raises:
+        NotAJpegError: the first two bytes are not FF D8.
+        LimitExceededError: more than `max_bytes` bytes.
+        TypeError: the source is of another kind.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data = source if isinstance(source, bytes) else bytes(source)
+        _check_size(data, max_bytes)
+        return data
+    if isinstance(source, (str, os.PathLike)):
+        with open(source, "rb") as file:
+            return _read_file(file, max_bytes)
+    if hasattr(source, "read"):
+        return _read_file(source, max_bytes)
+    raise TypeError(f"source is a path, bytes or a binary file object, not {type(source).__name__}")
+
+
+def _read_file(file: BinaryIO, max_bytes: int | None) -> bytes:
+    start = file.read(2)
+    if not isinstance(start, bytes):
+        raise TypeError("the file object must be opened in binary mode")
+    if start != b"\xff\xd8":
+        raise NotAJpegError("not a JPEG file: it does not start with the bytes FF D8")
+    data = start + file.read(-1 if max_bytes is None else max(max_bytes - 1, 0))
+    _check_size(data, max_bytes)
+    return data
+
+
+def _check_size(data: bytes, max_bytes: int | None) -> None:
+    if max_bytes is not None and len(data) > max_bytes:
+        raise LimitExceededError(f"the file is larger than {max_bytes} bytes")

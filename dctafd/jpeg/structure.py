@@ -1,0 +1,163 @@
+"""What the marker segments of a JPEG file say, before any entropy-coded data is decoded.
+
+`dctafd.jpeg.markers.parse_markers` makes these; the engines read scans from them.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+SOF_BASELINE = 0xC0
+SOF_EXTENDED = 0xC1
+SOF_PROGRESSIVE = 0xC2
+SOF_ARITHMETIC = 0xC9
+SOF_ARITHMETIC_PROGRESSIVE = 0xCA
+
+
+@dataclass(frozen=True, slots=True)
+class FrameComponent:
+    """One component of the frame header (T.81 B.2.2): identifier Ci, factors Hi x Vi, table Tqi."""
+
+    identifier: int
+    h: int
+    v: int
+    quant_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The frame header (T.81 B.2.2); height 0 until a DNL segment has said it."""
+
+    marker: int
+    width: int
+    height: int
+    components: tuple[FrameComponent, ...]
+
+    @property
+    def arithmetic(self) -> bool:
+        """Whether the entropy coding is arithmetic."""
+        return self.marker in (SOF_ARITHMETIC, SOF_ARITHMETIC_PROGRESSIVE)
+
+    @property
+    def progressive(self) -> bool:
+        """Whether scans carry spectral bands and bit planes."""
+        return self.marker in (SOF_PROGRESSIVE, SOF_ARITHMETIC_PROGRESSIVE)
+
+    @property
+    def h_max(self) -> int:
+        """Largest horizontal sampling factor."""
+        return max(component.h for component in self.components)
+
+    @property
+    def v_max(self) -> int:
+        """Largest vertical sampling factor."""
+        return max(component.v for component in self.components)
+
+    @property
+    def mcu_rows(self) -> int:
+        """Rows of MCUs of an interleaved scan (T.81 A.2.3)."""
+        return -(-self.height // (8 * self.v_max))
+
+    @property
+    def mcu_columns(self) -> int:
+        """Columns of MCUs of an interleaved scan (T.81 A.2.3)."""
+        return -(-self.width // (8 * self.h_max))
+
+    def component_size(self, index: int) -> tuple[int, int]:
+        """Return component `index`'s (height, width) in samples (T.81 A.1.1)."""
+        component = self.components[index]
+        return -(-self.height * component.v // self.v_max), -(-self.width * component.h // self.h_max)
+
+    def component_blocks(self, index: int) -> tuple[int, int]:
+        """Return component `index`'s (rows, columns) of 8x8 blocks that hold samples of the image."""
+        height, width = self.component_size(index)
+        return -(-height // 8), -(-width // 8)
+
+    def block_count(self, index: int) -> int:
+        """Return the number of blocks of component `index` that hold samples of the image."""
+        return prod(self.component_blocks(index))
+
+
+@dataclass(frozen=True, slots=True)
+class HuffmanSpec:
+    """A Huffman table as a DHT segment gives it (T.81 B.2.4.2); hashable, so that derived tables are cached.
+
+    Attributes:
+        counts: 16 bytes, the number of codes of each length 1..16 (BITS).
+        symbols: the symbols in order of increasing code (HUFFVAL).
+    """
+
+    counts: bytes
+    symbols: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ScanComponent:
+    """One component of a scan header (T.81 B.2.3): its index in the frame and its table destinations."""
+
+    index: int
+    dc_table: int
+    ac_table: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One scan header (T.81 B.2.3), where its entropy-coded data lies and the tables in force for it.
+
+    Attributes:
+        components: the scan's components in their order.
+        spectral_start, spectral_end: Ss and Se.
+        approximation_high, approximation_low: Ah and Al.
+        start, end: the entropy-coded data is ``data[start:end]``, restart markers included.
+        restart_interval: MCUs between restart markers, 0 for none.
+        dc_tables, ac_tables: the Huffman tables of destinations 0..3, None where undefined.
+        conditioning: arithmetic conditioning values of DC destinations 0..3, then AC (T.81 B.2.4.3).
+    """
+
+    components: tuple[ScanComponent, ...]
+    spectral_start: int
+    spectral_end: int
+    approximation_high: int
+    approximation_low: int
+    start: int
+    end: int
+    restart_interval: int
+    dc_tables: tuple[HuffmanSpec | None, ...]
+    ac_tables: tuple[HuffmanSpec | None, ...]
+    conditioning: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JpegStructure:
+    """All that the marker segments of one image say.
+
+    Attributes:
+        frame: the frame header, its height known.
+        scans: the scans in file order; at least one.
+        quant_tables: (8, 8) uint16 in natural order, one a frame component: the table in force at the
+            component's first scan.
+        jfif: whether a JFIF segment comes before the first scan.
+        adobe_transform: the Adobe segment's colour transform 0..255, or None without such a segment.
+        orientation: EXIF orientation 1..8.
+        has_exif: whether there is an EXIF segment.
+        icc_profile: the ICC profile put together from its segments, or None.
+        end: offset just after EOI, or after the last byte that was understood.
+        complete: whether EOI was reached.
+        warnings: oddities that cost no coefficient.
+        damage: why coefficients may be missing or wrong; `strict` reading refuses the file.
+    """
+
+    frame: Frame
+    scans: tuple[Scan, ...]
+    quant_tables: tuple[NDArray[np.uint16], ...]
+    jfif: bool
+    adobe_transform: int | None
+    orientation: int
+    has_exif: bool
+    icc_profile: bytes | None
+    end: int
+    complete: bool
+    warnings: tuple[str, ...]
+    damage: tuple[str, ...]
