@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dctafd.nets import rep_conv
 from dctafd.nets.fde_net import FDENet
@@ -18,7 +18,7 @@ Shape = Literal["stem", "deep"]
 
 _UNET_STRIDE = 4  # classifier pixels per cell of the U-Net's upper level, where the stem is at least as fine
 _FE_WIDTH = {"stem": 32, "deep": 16}
-_STAGE_WIDTHS = (32, 48, 64, 96)
+_STAGE_WIDTHS = (24, 48, 64, 96)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class AFDModule(nn.Module):
             grid: blocks a side.
         """
         squared = (stem - clean_stem).square().mean(1, keepdim=True)  # (B, 1, H, W)
-        return F.adaptive_avg_pool2d(squared, grid)[:, 0].sqrt() / self.stem_rms
+        return functional.adaptive_avg_pool2d(squared, grid)[:, 0].sqrt() / self.stem_rms
 
     def reparameterize(self) -> AFDModule:
         """Fold every RepConv into one 3x3 convolution, in place, and return the module; idempotent.

@@ -155,7 +155,9 @@ def _correct_stem(module: nn.Module, inputs: Any, stem: Tensor, *, afd: AFDModul
         return None
     channels = afd.config.layers.stem.channels
     if stem.shape[1] != channels:
-        raise WeightsError(f"the AFD-Module is for a stem of {channels} channels, this one has {stem.shape[1]}")
+        raise WeightsError(
+            f"the AFD-Module is for a stem of {channels} channels, this one has {stem.shape[1]}"
+        )
     corrected = stem if state.fdm is None else afd.fe(stem, state.fdm)
     if state.record:
         state.stem_before = stem
@@ -175,5 +177,3 @@ def _correct_stage(
     if state.record:
         state.layers.append(features)
     return features
-
-

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dctafd.nets.rep_conv import RepConv
 
@@ -12,7 +12,6 @@ COEFFICIENT_CHANNELS = 192  # 64 frequencies each of Y, Cb and Cr, natural order
 CONTEXT_CHANNELS = COEFFICIENT_CHANNELS + 4  # steps, scale (2), primary quality known, its table scale
 
 _LOG_STEP_UNIT = 5.0  # about log(1 + 148): quantisation steps of 1..255 map to 0.1..1.1
-_LOG_COEFFICIENT_UNIT = 2.0  # a typical log(1 + |coefficient| / 8) of a block's low frequencies
 
 
 class FDENet(nn.Module):
@@ -45,10 +44,10 @@ class FDENet(nn.Module):
         """
         x = torch.cat([_signed_log(coefficients), _zeroed_steps(coefficients, steps)], 1)  # (B, 384, G, G)
         context = self.context(_context(steps, scale, primary_quality))  # (B, width)
-        x = F.relu(self.block(x) + context[:, :, None, None])  # (B, width, G, G)
-        x = F.relu(self.neighbours(x))  # (B, width, G, G)
+        x = functional.relu(self.block(x) + context[:, :, None, None])  # (B, width, G, G)
+        x = functional.relu(self.neighbours(x))  # (B, width, G, G)
         fdm = self.head(x)  # (B, fdm_channels, G, G)
-        return torch.cat([F.softplus(fdm[:, :1]), fdm[:, 1:]], 1)
+        return torch.cat([functional.softplus(fdm[:, :1]), fdm[:, 1:]], 1)
 
 
 def _log_steps(steps: Tensor) -> Tensor:
@@ -57,7 +56,7 @@ def _log_steps(steps: Tensor) -> Tensor:
 
 def _signed_log(coefficients: Tensor) -> Tensor:
     """Compress the coefficients' range, which reaches over four decades, and keep their signs."""
-    return torch.sign(coefficients) * torch.log1p(coefficients.abs() / 8) / _LOG_COEFFICIENT_UNIT
+    return torch.copysign(torch.log1p(coefficients.abs() * 0.125), coefficients)
 
 
 def _zeroed_steps(coefficients: Tensor, steps: Tensor) -> Tensor:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dctafd.nets.rep_conv import RepConv
 
 
 def resize_map(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize a map (B, C, H, W) to `size`: block averages where it shrinks by a whole factor, else bilinear."""
+    """Resize a map (B, C, H, W): block averages where it shrinks by a whole factor, else bilinear."""
     height, width = x.shape[-2:]
     if (height, width) == size:
         return x
     if height % size[0] == 0 and width % size[1] == 0:
-        return F.avg_pool2d(x, (height // size[0], width // size[1]))
-    return F.interpolate(x, size, mode="bilinear", align_corners=False)
+        return functional.avg_pool2d(x, (height // size[0], width // size[1]))
+    return functional.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
 class DriftGate(nn.Module):
@@ -68,14 +68,18 @@ class FENet(nn.Module):
         """Return the corrected stem (B, C, H, W) for a stem (B, C, H, W) and an FDM (B, F, G, G)."""
         height, width = stem.shape[-2:]
         patches = _pad_to_multiple(stem, self.patch)
-        above = F.relu(self.above(F.relu(self.encode(patches))))  # (B, width, H/patch, W/patch)
-        below = F.max_pool2d(above, 2, ceil_mode=True)  # (B, width, H/2/patch, W/2/patch)
+        above = functional.relu(
+            self.above(functional.relu(self.encode(patches)))
+        )  # (B, width, H/patch, W/patch)
+        below = functional.max_pool2d(above, 2, ceil_mode=True)  # (B, width, H/2/patch, W/2/patch)
         below = torch.cat([below, resize_map(fdm, below.shape[-2:])], 1)
-        below = F.relu(self.below(F.relu(self.below_in(below))))  # (B, 2 width, H/2/patch, W/2/patch)
-        below = F.interpolate(self.reduce(below), above.shape[-2:], mode="nearest")
-        merged = F.relu(self.merge(above + below))  # (B, width, H/patch, W/patch)
+        below = functional.relu(
+            self.below(functional.relu(self.below_in(below)))
+        )  # (B, 2 width, H/2/patch, W/2/patch)
+        below = functional.interpolate(self.reduce(below), above.shape[-2:], mode="nearest")
+        merged = functional.relu(self.merge(above + below))  # (B, width, H/patch, W/patch)
         # The gate is constant over a patch and the last layer has no bias, so gating before it is the same.
-        merged = merged * self.gate(resize_map(fdm, merged.shape[-2:]))
+        merged = merged * resize_map(self.gate(fdm), merged.shape[-2:])
         return _add(stem, self.decode(merged)[..., :height, :width], self.non_negative)
 
 
@@ -103,18 +107,18 @@ class StageCorrection(nn.Module):
     def forward(self, features: Tensor, fdm: Tensor) -> Tensor:
         """Return corrected features (B, C, H, W) for features (B, C, H, W) and an FDM (B, F, G, G)."""
         fdm = resize_map(fdm, features.shape[-2:])  # (B, F, H, W)
-        x = F.relu(self.reduce(features))  # (B, width, H, W)
-        x = F.relu(self.conv(torch.cat([x, fdm], 1)))  # (B, width, H, W)
+        x = functional.relu(self.reduce(features))  # (B, width, H, W)
+        x = functional.relu(self.conv(torch.cat([x, fdm], 1)))  # (B, width, H, W)
         return _add(features, self.expand(x * self.gate(fdm)), self.non_negative)
 
 
 def _pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Pad (B, C, H, W) with zeros below and at the right to a multiple of `multiple`."""
     bottom, right = (-size % multiple for size in x.shape[-2:])
-    return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
+    return functional.pad(x, (0, right, 0, bottom)) if bottom or right else x
 
 
 def _add(features: Tensor, correction: Tensor, non_negative: bool) -> Tensor:
-    """Add a correction, clipped at 0 where the features are never negative."""
-    corrected = features + correction
-    return F.relu(corrected, inplace=True) if non_negative else corrected
+    """Add features to a fresh correction, in its memory; clip at 0 where the features are never negative."""
+    corrected = correction.add_(features)
+    return corrected.relu_() if non_negative else corrected

@@ -8,8 +8,8 @@ is added at the end, so that a zero-padded 3x3 after a 1x1 equals the folded 3x3
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class RepConv(nn.Module):
@@ -50,13 +50,13 @@ class RepConv(nn.Module):
         kernel = torch.einsum("omyx,mi->oiyx", spatial, expand[:, :, 0, 0])
         spatial, reduce = (conv.weight for conv in self.conv3_conv1)
         kernel = kernel + torch.einsum("om,miyx->oiyx", reduce[:, :, 0, 0], spatial)
-        return kernel + self.conv3.weight + F.pad(self.conv1.weight, (1, 1, 1, 1))
+        return kernel + self.conv3.weight + functional.pad(self.conv1.weight, (1, 1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (B, in_channels, H, W) to (B, out_channels, H, W)."""
         if self.deployed is not None:
             return self.deployed(x)
-        return F.conv2d(x, self.folded_kernel(), self.bias, padding=1)
+        return functional.conv2d(x, self.folded_kernel(), self.bias, padding=1)
 
     def reparameterize(self) -> None:
         """Keep one 3x3 convolution in place of the branches; a second call changes nothing.

@@ -1,0 +1,283 @@
+"""The classifiers that dctafd knows by name: architecture, preprocessing, labels, origin of the weights.
+
+The built-in classifier's file, `weights/builtin.safetensors`, says all of this in its metadata:
+`architecture` (JSON, the argument of `build_builtin`), `preprocessing` (JSON: resize, crop, mean, std),
+`labels` (JSON list), `licence`, and, if they are there, `origin` and `temperature`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision import models
+
+from dctafd.jpeg.errors import WeightsError
+from dctafd.nets.builtin import build_builtin
+from dctafd.nets.state_dict import class_count, load_into, read_metadata, read_state_dict
+from dctafd.nets.tf_padding import use_tf_same_padding
+
+WEIGHTS_DIRECTORY = Path(__file__).parent / "weights"
+BUILTIN_WEIGHTS = WEIGHTS_DIRECTORY / "builtin.safetensors"
+
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_SHOWN = (
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    *("resnext50_32x4d", "wide_resnet50_2", "regnet_y_400mf", "regnet_y_3_2gf"),
+    *("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0", "squeezenet1_1"),
+    *("vgg16", "vgg16_bn", "densenet121", "convnext_tiny"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A classifier that can be loaded by name.
+
+    Attributes:
+        name: as given to `--model`.
+        architecture: "slim_resnet" for the built-in classifier, else torchvision's name of the network.
+        resize: shorter side after resizing, in pixels.
+        crop: side of the centre crop.
+        mean, std: normalisation of RGB in 0..1.
+        labels: where the class names come from.
+        licence: licence of the weights.
+        origin: where the weights come from.
+        weights_file: where the weights are expected on this machine; None where `--weights` must name them.
+        tf_same_padding: strided 3x3 convolutions pad as TensorFlow's "SAME" does.
+        temperature: divides the logits before the softmax, for calibrated scores.
+        options: constructor arguments of the built-in architecture.
+    """
+
+    name: str
+    architecture: str
+    resize: int = 256
+    crop: int = 224
+    mean: tuple[float, float, float] = _IMAGENET_MEAN
+    std: tuple[float, float, float] = _IMAGENET_STD
+    labels: str = "ImageNet-1k categories (torchvision)"
+    licence: str = "BSD-3-Clause code; weights trained on ImageNet"
+    origin: str = ""
+    weights_file: Path | None = None
+    tf_same_padding: bool = False
+    temperature: float = 1.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def available(self) -> bool:
+        """Whether the weights are on this machine, so that loading needs no network and no `--weights`."""
+        return self.weights_file is not None and self.weights_file.is_file()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Backbone:
+    """A loaded classifier in eval mode.
+
+    Attributes:
+        module: maps normalised pixels (B, 3, S, S) to logits (B, classes).
+        spec: its preprocessing and provenance.
+        labels: class names by index.
+        weights: the file that was loaded.
+    """
+
+    module: nn.Module
+    spec: ModelSpec
+    labels: tuple[str, ...]
+    weights: Path
+
+
+_NON_COMMERCIAL = "CC BY-NC 4.0"
+_VARIANTS = (
+    ModelSpec(
+        "resnet50_pqf",
+        "resnet50",
+        licence="Uber non-commercial",
+        origin="permute-quantize-finetune (Martinez et al., CVPR 2021)",
+    ),
+    ModelSpec(
+        "resnet50_ktb",
+        "resnet50",
+        licence=_NON_COMMERCIAL,
+        origin="kill-the-bits (Stock et al., ICLR 2020); first convolution of IMAGENET1K_V1",
+    ),
+    ModelSpec(
+        "resnet18_ktb",
+        "resnet18",
+        licence=_NON_COMMERCIAL,
+        origin="kill-the-bits (Stock et al., ICLR 2020); first convolution of IMAGENET1K_V1",
+    ),
+    ModelSpec(
+        "mobilenet_v2_coral",
+        "mobilenet_v2",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        licence="Apache-2.0",
+        origin="google-coral test_data: TensorFlow weights, so SAME padding and inputs in [-1, 1]",
+        tf_same_padding=True,
+    ),
+    ModelSpec(
+        "squeezenet1_1_onnxzoo",
+        "squeezenet1_1",
+        licence="Apache-2.0",
+        origin="ONNX model zoo",
+    ),
+)
+
+
+def list_models() -> tuple[ModelSpec, ...]:
+    """Return what `dctafd models` shows; `get_spec` also knows torchvision's other classifiers."""
+    return (_builtin_spec(), *_VARIANTS, *(_torchvision_spec(name) for name in _SHOWN))
+
+
+def get_spec(model: str) -> ModelSpec:
+    """Return the spec of a model by name.
+
+    Raises:
+        WeightsError: no model has this name; the message names close ones.
+    """
+    if model == "builtin":
+        return _builtin_spec()
+    for variant in _VARIANTS:
+        if variant.name == model:
+            return variant
+    if model in _torchvision_names():
+        return _torchvision_spec(model)
+    known = ["builtin", *(variant.name for variant in _VARIANTS), *_torchvision_names()]
+    close = difflib.get_close_matches(model, known)
+    hint = f"; did you mean {', '.join(close)}?" if close else ""
+    raise WeightsError(f"there is no model {model!r}{hint} (`dctafd models` lists them)")
+
+
+def load_backbone(model: str = "builtin", weights: str | Path | None = None) -> Backbone:
+    """Build a classifier and load its weights.
+
+    Args:
+        model: a name of `list_models`, or any classifier of torchvision.
+        weights: a state dict, .safetensors or what `torch.save` wrote; None takes the model's own, which
+            torchvision downloads where they are not in its cache.
+
+    Raises:
+        WeightsError: no such model; the weights are not at hand, damaged, or fit another network.
+    """
+    spec = get_spec(model)
+    path = Path(weights) if weights is not None else _own_weights(spec)
+    metadata = read_metadata(path)
+    if spec.architecture == "slim_resnet" and weights is not None:
+        spec = _spec_from_metadata(path, metadata)
+    state = read_state_dict(path)
+    module = build_architecture(spec, state)
+    load_into(module, state, path)
+    return Backbone(module.eval(), spec, _labels(spec, metadata, module), path)
+
+
+def build_architecture(spec: ModelSpec, state: dict[str, torch.Tensor] | None = None) -> nn.Module:
+    """Return the network with random weights, with as many classes as `state` has."""
+    if spec.architecture == "slim_resnet":
+        return build_builtin(spec.options)
+    module = models.get_model(spec.architecture, weights=None)
+    classes = class_count(module, state) if state is not None else None
+    if classes is not None:
+        module = models.get_model(spec.architecture, weights=None, num_classes=classes)
+    return use_tf_same_padding(module) if spec.tf_same_padding else module
+
+
+@cache
+def _torchvision_names() -> tuple[str, ...]:
+    return tuple(models.list_models(module=models))
+
+
+def _torchvision_spec(name: str) -> ModelSpec:
+    weights = _torchvision_weights(name)
+    preset = weights.transforms()
+    return ModelSpec(
+        name,
+        name,
+        resize=preset.resize_size[0],
+        crop=preset.crop_size[0],
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        origin=f"torchvision {weights.name}, {weights.url}",
+        weights_file=_hub_file(weights.url),
+    )
+
+
+def _torchvision_weights(name: str) -> Any:
+    """IMAGENET1K_V1 where there is such a set, as in the paper, else torchvision's default."""
+    choices = models.get_model_weights(name)
+    return getattr(choices, "IMAGENET1K_V1", choices.DEFAULT)
+
+
+def _hub_file(url: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+
+
+def _builtin_spec() -> ModelSpec:
+    spec = ModelSpec("builtin", "slim_resnet", labels="weights file", weights_file=BUILTIN_WEIGHTS)
+    if not spec.available:
+        return spec
+    return _spec_from_metadata(BUILTIN_WEIGHTS, read_metadata(BUILTIN_WEIGHTS))
+
+
+def _spec_from_metadata(path: Path, metadata: dict[str, str]) -> ModelSpec:
+    """Read architecture and preprocessing of the built-in classifier from its weights file."""
+    try:
+        preprocessing = json.loads(metadata["preprocessing"])
+        return ModelSpec(
+            "builtin",
+            "slim_resnet",
+            resize=preprocessing["resize"],
+            crop=preprocessing["crop"],
+            mean=tuple(preprocessing["mean"]),
+            std=tuple(preprocessing["std"]),
+            labels="weights file",
+            licence=metadata["licence"],
+            origin=metadata.get("origin", "trained for dctafd"),
+            weights_file=path,
+            temperature=float(metadata.get("temperature", 1.0)),
+            options=json.loads(metadata["architecture"]),
+        )
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"{path} is no weights file of the built-in classifier: {error!r}") from error
+
+
+def _own_weights(spec: ModelSpec) -> Path:
+    """Return the file of a model's own weights, downloading torchvision's where they are not cached."""
+    if spec.weights_file is None:
+        raise WeightsError(
+            f"the weights of {spec.name} are not distributed with dctafd: name them with --weights FILE "
+            "(--model builtin needs none)"
+        )
+    if not spec.available:
+        if spec.name == "builtin":
+            raise WeightsError(f"{spec.weights_file} is missing from the installation")
+        _download(spec)
+    return spec.weights_file
+
+
+def _download(spec: ModelSpec) -> None:
+    url = _torchvision_weights(spec.name).url
+    assert spec.weights_file is not None
+    spec.weights_file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        digest = spec.weights_file.stem.rpartition("-")[2]
+        torch.hub.download_url_to_file(url, str(spec.weights_file), hash_prefix=digest, progress=True)
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"{spec.weights_file} is missing and could not be downloaded from {url} ({error}); "
+            "name a local file with --weights FILE, or use --model builtin, which needs none"
+        ) from error
+
+
+def _labels(spec: ModelSpec, metadata: dict[str, str], module: nn.Module) -> tuple[str, ...]:
+    """Class names from the weights file, else ImageNet's for 1000 classes, else the indices."""
+    if "labels" in metadata:
+        return tuple(json.loads(metadata["labels"]))
+    classes = class_count(module, module.state_dict())
+    if classes in (1000, None):
+        return tuple(_torchvision_weights(spec.architecture).meta["categories"])
+    return tuple(str(index) for index in range(classes))
