@@ -44,8 +44,8 @@ class FDENet(nn.Module):
         """
         x = torch.cat([_signed_log(coefficients), _zeroed_steps(coefficients, steps)], 1)  # (B, 384, G, G)
         context = self.context(_context(steps, scale, primary_quality))  # (B, width)
-        x = functional.relu(self.block(x) + context[:, :, None, None])  # (B, width, G, G)
-        x = functional.relu(self.neighbours(x))  # (B, width, G, G)
+        x = torch.relu(self.block(x) + context[:, :, None, None])  # (B, width, G, G)
+        x = torch.relu(self.neighbours(x))  # (B, width, G, G)
         fdm = self.head(x)  # (B, fdm_channels, G, G)
         return torch.cat([functional.softplus(fdm[:, :1]), fdm[:, 1:]], 1)
 

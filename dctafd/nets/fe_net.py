@@ -11,14 +11,15 @@ from torch.nn import functional
 from dctafd.nets.rep_conv import RepConv
 
 
-def resize_map(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize a map (B, C, H, W): block averages where it shrinks by a whole factor, else bilinear."""
+def resize_to(x: Tensor, other: Tensor) -> Tensor:
+    """Resize (B, C, H, W) to `other`'s H and W: block averages to shrink by a whole factor, else bilinear."""
     height, width = x.shape[-2:]
-    if (height, width) == size:
+    new_height, new_width = other.shape[-2:]
+    if (height, width) == (new_height, new_width):
         return x
-    if height % size[0] == 0 and width % size[1] == 0:
-        return functional.avg_pool2d(x, (height // size[0], width // size[1]))
-    return functional.interpolate(x, size, mode="bilinear", align_corners=False)
+    if height % new_height == 0 and width % new_width == 0:
+        return functional.avg_pool2d(x, (height // new_height, width // new_width))
+    return functional.interpolate(x, (new_height, new_width), mode="bilinear", align_corners=False)
 
 
 class DriftGate(nn.Module):
@@ -68,18 +69,14 @@ class FENet(nn.Module):
         """Return the corrected stem (B, C, H, W) for a stem (B, C, H, W) and an FDM (B, F, G, G)."""
         height, width = stem.shape[-2:]
         patches = _pad_to_multiple(stem, self.patch)
-        above = functional.relu(
-            self.above(functional.relu(self.encode(patches)))
-        )  # (B, width, H/patch, W/patch)
+        above = torch.relu(self.above(torch.relu(self.encode(patches))))  # (B, width, H/patch, W/patch)
         below = functional.max_pool2d(above, 2, ceil_mode=True)  # (B, width, H/2/patch, W/2/patch)
-        below = torch.cat([below, resize_map(fdm, below.shape[-2:])], 1)
-        below = functional.relu(
-            self.below(functional.relu(self.below_in(below)))
-        )  # (B, 2 width, H/2/patch, W/2/patch)
+        below = torch.cat([below, resize_to(fdm, below)], 1)
+        below = torch.relu(self.below(torch.relu(self.below_in(below))))  # (B, 2 width, H/2/patch, W/2/patch)
         below = functional.interpolate(self.reduce(below), above.shape[-2:], mode="nearest")
-        merged = functional.relu(self.merge(above + below))  # (B, width, H/patch, W/patch)
+        merged = torch.relu(self.merge(above + below))  # (B, width, H/patch, W/patch)
         # The gate is constant over a patch and the last layer has no bias, so gating before it is the same.
-        merged = merged * resize_map(self.gate(fdm), merged.shape[-2:])
+        merged = merged * resize_to(self.gate(fdm), merged)
         return _add(stem, self.decode(merged)[..., :height, :width], self.non_negative)
 
 
@@ -106,9 +103,9 @@ class StageCorrection(nn.Module):
 
     def forward(self, features: Tensor, fdm: Tensor) -> Tensor:
         """Return corrected features (B, C, H, W) for features (B, C, H, W) and an FDM (B, F, G, G)."""
-        fdm = resize_map(fdm, features.shape[-2:])  # (B, F, H, W)
-        x = functional.relu(self.reduce(features))  # (B, width, H, W)
-        x = functional.relu(self.conv(torch.cat([x, fdm], 1)))  # (B, width, H, W)
+        fdm = resize_to(fdm, features)  # (B, F, H, W)
+        x = torch.relu(self.reduce(features))  # (B, width, H, W)
+        x = torch.relu(self.conv(torch.cat([x, fdm], 1)))  # (B, width, H, W)
         return _add(features, self.expand(x * self.gate(fdm)), self.non_negative)
 
 

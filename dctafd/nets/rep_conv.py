@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+_BRANCHES = ("conv3", "conv1", "expand1", "expand1_conv3", "expand3", "expand3_conv1", "bias")
+
 
 class RepConv(nn.Module):
     """A 3x3 convolution (stride 1, zero padding 1) that is the sum of four linear branches.
@@ -30,27 +32,31 @@ class RepConv(nn.Module):
         self.in_channels, self.out_channels = in_channels, out_channels
         self.conv3 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.conv1_conv3 = _pair(in_channels, middle, out_channels, kernel_sizes=(1, 3))
-        self.conv3_conv1 = _pair(in_channels, middle, out_channels, kernel_sizes=(3, 1))
+        self.expand1 = nn.Conv2d(in_channels, middle, 1, bias=False)
+        self.expand1_conv3 = nn.Conv2d(middle, out_channels, 3, padding=1, bias=False)
+        self.expand3 = nn.Conv2d(in_channels, middle, 3, padding=1, bias=False)
+        self.expand3_conv1 = nn.Conv2d(middle, out_channels, 1, bias=False)
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.deployed: nn.Conv2d | None = None
         self._initialize(zero)
 
     def _initialize(self, zero: bool) -> None:
         """Give the four branches together the variance of one He-initialised 3x3 convolution."""
-        nn.init.kaiming_normal_(self.conv1_conv3[0].weight, nonlinearity="linear")
-        nn.init.kaiming_normal_(self.conv3_conv1[0].weight, nonlinearity="linear")
-        for last in (self.conv3, self.conv1, self.conv1_conv3[1], self.conv3_conv1[1]):
+        nn.init.kaiming_normal_(self.expand1.weight, nonlinearity="linear")
+        nn.init.kaiming_normal_(self.expand3.weight, nonlinearity="linear")
+        for last in (self.conv3, self.conv1, self.expand1_conv3, self.expand3_conv1):
             nn.init.kaiming_normal_(last.weight, nonlinearity="relu")
             last.weight.data.mul_(0.0 if zero else 0.5)
 
     def folded_kernel(self) -> Tensor:
         """Return the branches' sum as one kernel, (out_channels, in_channels, 3, 3)."""
-        expand, spatial = (conv.weight for conv in self.conv1_conv3)
-        kernel = torch.einsum("omyx,mi->oiyx", spatial, expand[:, :, 0, 0])
-        spatial, reduce = (conv.weight for conv in self.conv3_conv1)
-        kernel = kernel + torch.einsum("om,miyx->oiyx", reduce[:, :, 0, 0], spatial)
-        return kernel + self.conv3.weight + functional.pad(self.conv1.weight, (1, 1, 1, 1))
+        kernel = self.conv3.weight + functional.pad(self.conv1.weight, (1, 1, 1, 1))
+        kernel = kernel + torch.einsum(
+            "omyx,mi->oiyx", self.expand1_conv3.weight, self.expand1.weight[:, :, 0, 0]
+        )
+        return kernel + torch.einsum(
+            "om,miyx->oiyx", self.expand3_conv1.weight[:, :, 0, 0], self.expand3.weight
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (B, in_channels, H, W) to (B, out_channels, H, W)."""
@@ -73,18 +79,9 @@ class RepConv(nn.Module):
         with torch.no_grad():
             conv.weight.copy_(self.folded_kernel())
             conv.bias.copy_(self.bias)  # type: ignore[union-attr]
-        for name in ("conv3", "conv1", "conv1_conv3", "conv3_conv1", "bias"):
+        for name in _BRANCHES:
             delattr(self, name)
         self.deployed = conv.eval()
-
-
-def _pair(in_channels: int, middle: int, out_channels: int, kernel_sizes: tuple[int, int]) -> nn.Sequential:
-    """Two convolutions without bias, of which the 3x3 is zero-padded."""
-    first, last = kernel_sizes
-    return nn.Sequential(
-        nn.Conv2d(in_channels, middle, first, padding=first // 2, bias=False),
-        nn.Conv2d(middle, out_channels, last, padding=last // 2, bias=False),
-    )
 
 
 def reparameterize(module: nn.Module) -> nn.Module:
