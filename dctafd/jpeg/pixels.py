@@ -1,0 +1,127 @@
+"""Pixels from coefficients, equal to libjpeg-turbo's (Pillow's) to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dctafd.jpeg.coefficients import JpegCoefficients, JpegHeader
+from dctafd.jpeg.sampling_geometry import Region, SampleGrid, sample_grids
+from dctafd_native import color, idct, upsample
+
+STRIP_PIXELS = 1 << 20  # decode() holds the planes of about so many pixels at once
+
+
+def decode(jpeg: JpegCoefficients, region: Region | None = None) -> NDArray[np.uint8]:
+    """Decode a photo, or a part of it, to RGB as stored (EXIF orientation is not applied).
+
+    Equals Pillow's ``Image.open(...).convert("RGB")``: the accurate integer inverse DCT, fancy upsampling,
+    CMYK and YCCK as Adobe stores them, without colour profiles. Sampling ratios that libjpeg refuses are
+    interpolated linearly. Only the blocks that `region` needs are inverse-transformed.
+
+    Args:
+        jpeg: what `dctafd.read` returned.
+        region: (left, top, right, bottom) in stored pixels, ends exclusive; None for all.
+
+    Returns:
+        (height, width, 3) uint8.
+
+    Raises:
+        ValueError: the region is empty or not inside the picture.
+    """
+    left, top, right, bottom = region = region or (0, 0, jpeg.width, jpeg.height)
+    if not (0 <= left < right <= jpeg.width and 0 <= top < bottom <= jpeg.height):
+        raise ValueError(f"region {region} is not inside a picture of {jpeg.width}x{jpeg.height} pixels")
+    coefficients = [component.coefficients for component in jpeg.components]
+    out = np.empty((bottom - top, right - left, 3), np.uint8)
+    rows = max(STRIP_PIXELS // (right - left) // 64, 1) * 64
+    for start in range(top, bottom, rows):
+        stop = min(start + rows, bottom)
+        decode_window(jpeg, coefficients, (left, start, right, stop), out=out[start - top : stop - top])
+    return out
+
+
+def decode_window(
+    header: JpegHeader,
+    coefficients: Sequence[NDArray[np.int16]],
+    region: Region,
+    *,
+    out: NDArray[np.uint8],
+    reduction: int = 1,
+    origins: Sequence[tuple[int, int]] | None = None,
+) -> None:
+    """Decode the pixels of `region` of a picture reduced to 1/reduction into `out`, in one piece.
+
+    Args:
+        header: the photo's header facts.
+        coefficients: one array a component, (block rows, block columns, 8, 8) int16 C-contiguous; (.., 1, 1)
+            will do for components that are reduced to one sample a block.
+        region: (left, top, right, bottom) in pixels of the reduced picture, inside it.
+        out: (height, width, 3) uint8 C-contiguous.
+        reduction: 1, 2, 4 or 8.
+        origins: (row, column) of each array's first block in its component; (0, 0) if None.
+    """
+    planes = []
+    for index, grid in enumerate(sample_grids(header, reduction)):
+        origin = origins[index] if origins else (0, 0)
+        table = np.ascontiguousarray(header.components[index].quant_table).view(np.int16)
+        planes.append(_component_pixels(grid, coefficients[index], origin, table, region))
+    _to_rgb(header, planes, out)
+
+
+def _component_pixels(
+    grid: SampleGrid,
+    coefficients: NDArray[np.int16],
+    origin: tuple[int, int],
+    table: NDArray[np.int16],
+    region: Region,
+) -> NDArray[np.uint8]:
+    """Return one component at the picture's resolution, (height, width) uint8 of the region."""
+    window = grid.block_window(region)
+    top, bottom, left, right = window
+    size = grid.block_size
+    samples = np.empty(((bottom - top) * size, (right - left) * size), np.uint8)
+    idct.KERNELS[size](coefficients, table, top - origin[0], left - origin[1], samples)
+    return _upsampled(grid, samples, (top * size, left * size), region)
+
+
+def _upsampled(
+    grid: SampleGrid, samples: NDArray[np.uint8], first: tuple[int, int], region: Region
+) -> NDArray[np.uint8]:
+    """Bring a window of samples, of which samples[0, 0] is the component's sample `first`, to pixels."""
+    left, top, right, bottom = region
+    rows = min(samples.shape[0], grid.down.samples - first[0])
+    columns = min(samples.shape[1], grid.across.samples - first[1])
+    across, down = grid.across.pixels_per_sample, grid.down.pixels_per_sample
+    if grid.upsampling == "none":
+        return np.ascontiguousarray(
+            samples[top - first[0] : bottom - first[0], left - first[1] : right - first[1]]
+        )
+    out = np.empty((bottom - top, right - left), np.uint8)
+    if grid.upsampling == "linear":
+        ratios = (across.numerator, across.denominator), (down.numerator, down.denominator)
+        upsample.linear(samples, rows, columns, *ratios, *first, top, left, out)
+        return out
+    top -= first[0] * down.numerator
+    left -= first[1] * across.numerator
+    if grid.upsampling == "replicate":
+        upsample.replicate(samples, across.numerator, down.numerator, top, left, out)
+    else:
+        upsample.FANCY[grid.upsampling](samples, rows, columns, top, left, out)
+    return out
+
+
+def _to_rgb(header: JpegHeader, planes: list[NDArray[np.uint8]], out: NDArray[np.uint8]) -> None:
+    match header.color_space:
+        case "gray":
+            color.interleave(planes[0], planes[0], planes[0], out)
+        case "rgb":
+            color.interleave(*planes, out)
+        case "ycbcr":
+            color.ycc_to_rgb(*planes, out)
+        case "cmyk":
+            color.cmyk_to_rgb(*planes, out)
+        case "ycck":
+            color.ycck_to_rgb(*planes, out)

@@ -1,0 +1,270 @@
+"""Inverse DCT of quantised 8x8 blocks to 8x8, 4x4, 2x2 or 1x1 samples, as libjpeg's integer methods do it.
+
+Full size is libjpeg's accurate integer method (jidctint.c); the reduced sizes are those of jidctred.c, whose
+samples are close to means of 2x2, 4x4 and 8x8 full-size samples. Every method is separable: columns first,
+rounded to 2 extra bits, then rows, rounded to whole samples, level-shifted by 128 and clamped to 0..255.
+The butterflies of the C files are linear until they round, so the coefficients of their even and odd halves
+are written here as the whole numbers that they multiply out to (13 fractional bits), and results are the
+same to the bit.
+
+Arithmetic wraps like that of libjpeg-turbo's SIMD code: dequantised values to 16 bits, sums to 32. No
+coefficient, whatever its value, leads to an index.
+
+Numba would widen these sums to 64 bits and leave them scalar, so a block is transformed by an intrinsic,
+eight columns or rows at a time in one vector register. `butterfly_8` and its smaller brothers are plain
+arithmetic on anything that adds, multiplies and shifts: LLVM vectors here, NumPy arrays in the tests.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+from dctafd_native.jit import kernel
+
+Lanes = Any  # eight 32-bit whole numbers: an LLVM vector (`_Vector`) or a NumPy array
+
+
+def butterfly_8(x: list[Lanes]) -> list[Lanes]:
+    """Return 8 samples, 13 fractional bits and a factor sqrt(8), of 8 frequencies (jidctint.c)."""
+    sum04, difference04 = (x[0] + x[4]) << 13, (x[0] - x[4]) << 13
+    outer26 = x[2] * 10703 + x[6] * 4433
+    inner26 = x[2] * 4433 - x[6] * 10704
+    even = [sum04 + outer26, difference04 + inner26, difference04 - inner26, sum04 - outer26]
+    odd = [
+        x[1] * 11363 + x[3] * 9633 + x[5] * 6437 + x[7] * 2260,
+        x[1] * 9633 - x[3] * 2259 - x[5] * 11362 - x[7] * 6436,
+        x[1] * 6437 - x[3] * 11362 + x[5] * 2261 + x[7] * 9633,
+        x[1] * 2260 - x[3] * 6436 + x[5] * 9633 - x[7] * 11363,
+    ]
+    return [e + o for e, o in zip(even, odd, strict=True)] + [
+        e - o for e, o in zip(even[::-1], odd[::-1], strict=True)
+    ]
+
+
+def butterfly_4(x: list[Lanes]) -> list[Lanes]:
+    """Return 4 samples, 14 fractional bits and a factor sqrt(8), of 8 frequencies (jidctred.c, 4x4)."""
+    mean = x[0] << 14
+    even = x[2] * 15137 - x[6] * 6270
+    outer = x[1] * 20995 + x[3] * 7373 - x[5] * 4926 - x[7] * 4176
+    inner = x[1] * 8697 - x[3] * 17799 + x[5] * 11893 - x[7] * 1730
+    return [mean + even + outer, mean - even + inner, mean - even - inner, mean + even - outer]
+
+
+def butterfly_2(x: list[Lanes]) -> list[Lanes]:
+    """Return 2 samples, 15 fractional bits and a factor sqrt(8), of 8 frequencies (jidctred.c, 2x2)."""
+    mean = x[0] << 15
+    odd = x[1] * 29692 - x[3] * 10426 + x[5] * 6967 - x[7] * 5906
+    return [mean + odd, mean - odd]
+
+
+BUTTERFLIES = {8: (butterfly_8, 13), 4: (butterfly_4, 14), 2: (butterfly_2, 15)}
+
+
+class _Vector:
+    """Operators on an LLVM vector of eight 32-bit whole numbers, for the butterflies."""
+
+    def __init__(self, builder: ir.IRBuilder, value: ir.Value) -> None:
+        self.builder = builder
+        self.value = value
+
+    def _operand(self, other: _Vector | int) -> ir.Value:
+        if isinstance(other, _Vector):
+            return other.value
+        return ir.Constant(self.value.type, [other] * self.value.type.count)
+
+    def __add__(self, other: _Vector | int) -> _Vector:
+        return _Vector(self.builder, self.builder.add(self.value, self._operand(other)))
+
+    def __sub__(self, other: _Vector | int) -> _Vector:
+        return _Vector(self.builder, self.builder.sub(self.value, self._operand(other)))
+
+    def __mul__(self, other: _Vector | int) -> _Vector:
+        return _Vector(self.builder, self.builder.mul(self.value, self._operand(other)))
+
+    def __lshift__(self, bits: int) -> _Vector:
+        return _Vector(self.builder, self.builder.shl(self.value, self._operand(bits)))
+
+    def __rshift__(self, bits: int) -> _Vector:
+        return _Vector(self.builder, self.builder.ashr(self.value, self._operand(bits)))
+
+    def clamp(self, low: int, high: int) -> _Vector:
+        """Limit every lane to low..high."""
+        builder, value = self.builder, self.value
+        for limit, outside in ((low, "<"), (high, ">")):
+            bound = self._operand(limit)
+            value = builder.select(builder.icmp_signed(outside, value, bound), bound, value)
+        return _Vector(builder, value)
+
+    def combine(self, other: _Vector, lanes: list[int]) -> _Vector:
+        """Pick lanes: 0..7 of this vector, 8..15 of the other."""
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
+        return _Vector(self.builder, self.builder.shuffle_vector(self.value, other.value, mask))
+
+
+def _transpose(rows: list[_Vector]) -> list[_Vector]:
+    """Transpose an 8x8 matrix of lanes by swapping quadrants, then quarters of quadrants, then elements."""
+    rows = list(rows)
+    for size in (4, 2, 1):
+        upper = [lane + 8 - size if lane & size else lane for lane in range(8)]
+        lower = [lane + 8 if lane & size else lane + size for lane in range(8)]
+        for i in range(8):
+            if not i & size:
+                a, b = rows[i], rows[i + size]
+                rows[i], rows[i + size] = a.combine(b, upper), a.combine(b, lower)
+    return rows
+
+
+def _row_pointer(
+    context: Any, builder: ir.IRBuilder, array_type: types.Array, array: ir.Value, row: int
+) -> ir.Value:
+    """Return the address of a row of a two-dimensional array whose rows are contiguous."""
+    view = make_array(array_type)(context, builder, array)
+    stride = cgutils.unpack_tuple(builder, view.strides)[0]
+    address = builder.ptrtoint(view.data, stride.type)
+    address = builder.add(address, builder.mul(stride, ir.Constant(stride.type, row)))
+    return builder.inttoptr(address, view.data.type)
+
+
+def _load_rows(
+    context: Any, builder: ir.IRBuilder, array_type: types.Array, array: ir.Value, corner: int
+) -> list[ir.Value]:
+    """Load the first `corner` numbers of the first `corner` rows of 16-bit numbers as vectors of eight."""
+    short = ir.VectorType(ir.IntType(16), corner)
+    lanes = ir.Constant(ir.VectorType(ir.IntType(32), 8), [min(lane, corner) for lane in range(8)])
+    loaded = []
+    for row in range(corner):
+        pointer = _row_pointer(context, builder, array_type, array, row)
+        numbers = builder.load(builder.bitcast(pointer, short.as_pointer()), align=2, typ=short)
+        loaded.append(builder.shuffle_vector(numbers, ir.Constant(short, [0] * corner), lanes))
+    return loaded
+
+
+def _dequantized(builder: ir.IRBuilder, block: list[ir.Value], table: list[ir.Value]) -> list[_Vector]:
+    """Multiply coefficients by steps in 16 bits, widen them, and fill up to 8 rows with zeros."""
+    wide = ir.VectorType(ir.IntType(32), 8)
+    zero = _Vector(builder, ir.Constant(wide, [0] * 8))
+    rows = [
+        _Vector(builder, builder.sext(builder.mul(c, q), wide)) for c, q in zip(block, table, strict=True)
+    ]
+    return rows + [zero] * (8 - len(rows))
+
+
+def _write_transform(typingctx, block, table, out, size, corner):
+    """Write size x size samples of a block of which only the first corner x corner frequencies are not zero.
+
+    block, table: at least (corner, corner) int16, rows contiguous; out: (size, size) uint8, rows contiguous;
+    size: literal 2, 4 or 8; corner: literal 2, 4 or 8. Touches nothing beyond these shapes, checks none.
+    """
+    samples, frequencies = size.literal_value, corner.literal_value
+    butterfly, fraction = BUTTERFLIES[samples]
+
+    def codegen(context, builder, signature, arguments):
+        block, table = (
+            _load_rows(context, builder, kind, array, frequencies)
+            for kind, array in zip(signature.args[:2], arguments[:2], strict=True)
+        )
+        rows = _dequantized(builder, block, table)
+        zero = rows[0] * 0
+        shift = fraction - 2
+        workspace = [(row + (1 << (shift - 1))) >> shift for row in butterfly(rows)]
+        columns = _transpose(workspace + [zero] * (8 - samples))[:frequencies]
+        shift = fraction + 5
+        bias = (128 << shift) + (1 << (shift - 1))
+        lines = [((line + bias) >> shift) for line in butterfly(columns + [zero] * (8 - frequencies))]
+        pixels = _transpose([line.clamp(0, 255) for line in lines] + [zero] * (8 - samples))
+        for row, pixel in enumerate(pixels[:samples]):
+            short = pixel.combine(pixel, list(range(samples))).value
+            narrow = builder.trunc(short, ir.VectorType(ir.IntType(8), samples))
+            pointer = _row_pointer(context, builder, signature.args[2], arguments[2], row)
+            builder.store(narrow, builder.bitcast(pointer, narrow.type.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(block, table, out, size, corner), codegen
+
+
+_transform: Any = intrinsic(prefer_literal=True)(_write_transform)
+
+
+@kernel
+def _mean_sample(block, table):
+    """Return the sample of a block that has only a mean: what every size makes of it, and all of 1x1."""
+    mean = np.int64(np.int16(block[0, 0] * table[0, 0]))
+    return min(max(((mean + 4) >> 3) + 128, 0), 255)
+
+
+@kernel
+def _occupied_corner(block, words):
+    """Return the side, 1, 4 or 8, of the low-frequency corner that holds all that is not zero.
+
+    block: (8, 8) int16; words: (8, 2) uint64, the same memory.
+    """
+    far = words[4, 0] | words[5, 0] | words[6, 0] | words[7, 0]
+    for row in range(8):
+        far |= words[row, 1]
+    if far != 0:
+        return 8
+    near = words[1, 0] | words[2, 0] | words[3, 0]
+    return 1 if near == 0 and (block[0, 1] | block[0, 2] | block[0, 3]) == 0 else 4
+
+
+@kernel
+def idct_8x8(coefficients, table, top, left, out):
+    """Transform a window of blocks to 8x8 samples each (jidctint.c).
+
+    Args:
+        coefficients: (rows, columns, 8, 8) int16, quantised, natural order.
+        table: (8, 8) int16, quantisation steps, natural order (16-bit steps wrap, as in libjpeg).
+        top, left: the window's first block; the window has to lie inside `coefficients`.
+        out: (8 * window rows, 8 * window columns) uint8.
+    """
+    words = coefficients.view(np.uint64)
+    for i in range(out.shape[0] // 8):
+        for j in range(out.shape[1] // 8):
+            block = coefficients[top + i, left + j]
+            samples = out[8 * i : 8 * i + 8, 8 * j : 8 * j + 8]
+            corner = _occupied_corner(block, words[top + i, left + j])
+            if corner == 1:
+                samples[:, :] = _mean_sample(block, table)
+            elif corner == 4:
+                _transform(block, table, samples, 8, 4)
+            else:
+                _transform(block, table, samples, 8, 8)
+
+
+@kernel
+def idct_4x4(coefficients, table, top, left, out):
+    """Transform a window of blocks to 4x4 samples each (jidctred.c); arguments as for `idct_8x8`, 4 for 8."""
+    for i in range(out.shape[0] // 4):
+        for j in range(out.shape[1] // 4):
+            samples = out[4 * i : 4 * i + 4, 4 * j : 4 * j + 4]
+            _transform(coefficients[top + i, left + j], table, samples, 4, 8)
+
+
+@kernel
+def idct_2x2(coefficients, table, top, left, out):
+    """Transform a window of blocks to 2x2 samples each (jidctred.c); arguments as for `idct_8x8`, 2 for 8."""
+    for i in range(out.shape[0] // 2):
+        for j in range(out.shape[1] // 2):
+            samples = out[2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
+            _transform(coefficients[top + i, left + j], table, samples, 2, 8)
+
+
+@kernel
+def idct_1x1(coefficients, table, top, left, out):
+    """Transform a window of blocks to one sample each; arguments as for `idct_8x8`, 1 for 8.
+
+    Of a block only the first coefficient is read: `coefficients` may be (rows, columns, 1, 1).
+    """
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = _mean_sample(coefficients[top + i, left + j], table)
+
+
+KERNELS = {8: idct_8x8, 4: idct_4x4, 2: idct_2x2, 1: idct_1x1}
