@@ -1,0 +1,135 @@
+"""Earlier compressions of a JPEG file, from its coefficients.
+
+A photo that was compressed, decoded and compressed again on the same 8x8 grid keeps a trace of the first
+compression: its coefficients cluster at multiples of the first quantisation steps, wherever these were
+clearly coarser than the second ones. `estimate_history` looks for such combs at the low frequencies of
+the first component and asks which IJG quality explains all of them together. docs/history.md has the
+method, its figures and its limits.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dctafd.jpeg.coefficients import JpegCoefficients
+from dctafd.jpeg.ijg_tables import LUMINANCE, all_scaled_tables
+from dctafd_native.histogram import comb_log_likelihoods, magnitude_histograms
+
+PIXEL_ROUNDING_NOISE = 0.6
+"""Deviation of coefficients from multiples of the first step: pixels were rounded in between."""
+OUTLIERS = 0.5
+"""Share of coefficients that may ignore the comb, as clipped blocks do; a true comb can afford half."""
+LEAST_STEP_RATIO = 1.3
+"""A first step that is less than this times the second leaves no comb to tell from a smooth histogram."""
+LEAST_STEP = 3.0
+"""Nor does a first step below this, beside the noise of pixel rounding."""
+CONTRADICTION_WEIGHT = 3.0
+"""How much more a frequency that speaks against a quality counts than one that speaks for it."""
+LEAST_STEP_EVIDENCE = 30.0
+"""Log likelihood ratio, in nats, from which on a frequency's step is reported by itself."""
+MOST_BLOCKS = 2048
+"""Blocks looked at: enough to decide, and an estimate of a large photo costs no more."""
+
+_BINS = 128
+_FREQUENCY_SUMS = np.add.outer(np.arange(8), np.arange(8)).ravel()
+_FREQUENCIES = (_FREQUENCY_SUMS >= 1) & (_FREQUENCY_SUMS <= 5)  # without DC: brightness has gaps of its own
+_QUALITY_TABLES = all_scaled_tables(LUMINANCE).reshape(100, 64).astype(np.float64)
+_ALL_STEPS = np.repeat(np.arange(1.0, 256.0)[:, None], 64, axis=1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HistoryEstimate:
+    """What the coefficients tell of an earlier compression.
+
+    Attributes:
+        primary_quality: IJG quality 1..100 of the earlier, coarser compression on the same grid; None
+            where there is no sign of one.
+        confidence: 0.5..1, how far the evidence is from the threshold between None and a quality.
+        evidence: log likelihood ratio of the best quality against a single compression, in nats, less what
+            contradicts it.
+        primary_steps: (8, 8) uint16 first quantisation steps of the first component, each frequency
+            measured by itself, natural order, 0 where the coefficients show none; None where not asked
+            for.
+    """
+
+    primary_quality: int | None
+    confidence: float
+    evidence: float
+    primary_steps: NDArray[np.uint16] | None
+
+
+def estimate_history(jpeg: JpegCoefficients, *, measure_steps: bool = False) -> HistoryEstimate:
+    """Estimate the quality of an earlier compression from a file's coefficients.
+
+    Args:
+        jpeg: coefficients of `dctafd.read`. The first component is looked at: Y, gray, or in RGB and CMYK
+            files the first colour, whose earlier compression as Y would leave no comb.
+        measure_steps: whether to measure `primary_steps` too, which takes another millisecond.
+
+    Returns:
+        The estimate; `primary_quality` is None for a single compression.
+    """
+    component = jpeg.components[0]
+    blocks = component.coefficients.reshape(-1, 8, 8)
+    return estimate_history_of_blocks(blocks, component.quant_table, measure_steps=measure_steps)
+
+
+def estimate_history_of_blocks(
+    blocks: NDArray[np.int16], table: NDArray[np.integer], *, measure_steps: bool = False
+) -> HistoryEstimate:
+    """Estimate the quality of an earlier compression from some blocks of a luma component.
+
+    Args:
+        blocks: (n, 8, 8) int16 quantised coefficients, any choice of the component's blocks.
+        table: (8, 8) steps they were quantised with.
+        measure_steps: whether to measure `primary_steps` too, which takes another millisecond.
+
+    Returns:
+        The estimate; `primary_quality` is None for a single compression or for too few blocks.
+    """
+    sample = np.ascontiguousarray(blocks[:: max(1, -(-len(blocks) // MOST_BLOCKS))]).reshape(-1, 64)
+    histograms = np.empty((64, _BINS), dtype=np.int32)
+    magnitude_histograms(sample, histograms)
+    stored_steps = np.ascontiguousarray(table, dtype=np.float64).reshape(64)
+    likelihoods = _log_likelihoods(histograms, stored_steps, _QUALITY_TABLES)
+    totals = np.where(likelihoods < 0, CONTRADICTION_WEIGHT * likelihoods, likelihoods).sum(axis=1)
+    best = int(np.argmax(totals))
+    evidence = max(float(totals[best]), 0.0)
+    threshold = least_evidence(len(sample))
+    odds = (evidence / threshold) ** 4
+    return HistoryEstimate(
+        primary_quality=best + 1 if evidence > threshold else None,
+        confidence=max(odds, 1.0) / (1.0 + odds),
+        evidence=evidence,
+        primary_steps=_measure_steps(histograms, stored_steps) if measure_steps else None,
+    )
+
+
+def least_evidence(blocks: int) -> float:
+    """Return the evidence, in nats, from which on an earlier compression is believed in.
+
+    It grows with the number of blocks because what feigns evidence, a density unlike the fitted one, does
+    too.
+    """
+    return max(100.0, blocks / 8)
+
+
+def _log_likelihoods(
+    histograms: NDArray[np.int32], stored_steps: NDArray[np.float64], candidates: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return (n, 64) log likelihood ratios for (n, 64) candidate steps, 0 where a step is not to be told."""
+    told = _FREQUENCIES & (candidates >= np.maximum(LEAST_STEP, LEAST_STEP_RATIO * stored_steps))
+    out = np.empty(candidates.shape)
+    comb_log_likelihoods(
+        histograms, stored_steps, np.where(told, candidates, 0.0), PIXEL_ROUNDING_NOISE, OUTLIERS, out
+    )
+    return out
+
+
+def _measure_steps(histograms: NDArray[np.int32], stored_steps: NDArray[np.float64]) -> NDArray[np.uint16]:
+    """Return (8, 8) uint16: the best first step of each frequency by itself, 0 where there is none."""
+    likelihoods = _log_likelihoods(histograms, stored_steps, _ALL_STEPS)
+    best = np.argmax(likelihoods, axis=0)
+    believed = likelihoods[best, np.arange(64)] > LEAST_STEP_EVIDENCE
+    return np.where(believed, best + 1, 0).astype(np.uint16).reshape(8, 8)

@@ -1,0 +1,105 @@
+"""The histogram kernels against plain NumPy."""
+
+import math
+
+import numpy as np
+
+from dctafd_native.histogram import comb_log_likelihoods, magnitude_histograms
+
+
+def reference_histograms(blocks: np.ndarray, bins: int) -> np.ndarray:
+    magnitudes = np.abs(blocks.astype(np.int64))
+    return np.stack([np.bincount(column[column < bins], minlength=bins) for column in magnitudes.T])
+
+
+def laplacian_mass(root: float, magnitude: np.ndarray) -> np.ndarray:
+    return np.where(magnitude == 0, 1 - root, root ** (2.0 * magnitude - 1) * (1 - root**2))
+
+
+def laplacian_root(mean: float) -> float:
+    return (math.sqrt(1 + 4 * mean**2) - 1) / (2 * mean)
+
+
+def reference_mixture(counts: np.ndarray) -> tuple[float, float, float]:
+    magnitudes = np.arange(counts.size)
+    mean = np.sum(counts * magnitudes) / counts.sum()
+    weight, narrow, wide = 0.5, laplacian_root(0.3 * mean), laplacian_root(1.7 * mean)
+    for _ in range(8):
+        a = weight * laplacian_mass(narrow, magnitudes)
+        b = (1 - weight) * laplacian_mass(wide, magnitudes)
+        share = counts * a / (a + b + 1e-300)
+        other = counts - share
+        weight = np.clip(share.sum() / counts.sum(), 1e-6, 1 - 1e-6)
+        narrow = laplacian_root(max(np.sum(share * magnitudes) / share.sum(), 1e-4))
+        wide = laplacian_root(max(np.sum(other * magnitudes) / other.sum(), 1e-4))
+    return weight, narrow, wide
+
+
+def reference_log_likelihood(counts, step, first, noise, outliers) -> float:
+    """One frequency and candidate, with every tooth spread over every bin."""
+    weight, narrow, wide = reference_mixture(counts)
+    magnitudes = np.arange(counts.size)
+    smooth = weight * laplacian_mass(narrow, magnitudes) + (1 - weight) * laplacian_mass(wide, magnitudes)
+    comb = np.zeros(counts.size)
+    cdf = np.vectorize(lambda z: 0.5 * (1 + math.erf(z / math.sqrt(2))))
+    for tooth in range(int(counts.size * step / first) + 2):
+        mass = weight * laplacian_mass(narrow ** (first / step), np.array(tooth))
+        mass = mass + (1 - weight) * laplacian_mass(wide ** (first / step), np.array(tooth))
+        edges = (np.arange(counts.size + 1) - 0.5) * step
+        share = np.diff(cdf((edges - tooth * first) / noise))
+        if tooth == 0:
+            share[1:] *= 2  # noise to either side of zero has the same magnitude
+        comb += mass * share
+    ratio = outliers + (1 - outliers) * comb / smooth
+    return float(np.sum(counts * np.log(ratio)))
+
+
+def laplacian_blocks(rng: np.random.Generator, n: int) -> np.ndarray:
+    return np.rint(rng.laplace(0, np.linspace(30, 1, 64), (n, 64))).astype(np.int16)
+
+
+def test_magnitude_histograms_equal_bincount():
+    blocks = laplacian_blocks(np.random.default_rng(0), 500)
+    blocks[0, :2] = (-32768, 32767)  # the magnitude of -32768 is no int16
+    out = np.full((64, 128), -1, dtype=np.int32)
+    magnitude_histograms(blocks, out)
+    np.testing.assert_array_equal(out, reference_histograms(blocks, 128))
+
+
+def test_log_likelihood_ratios_equal_the_plain_computation():
+    rng = np.random.default_rng(1)
+    first, step = 16.0, 5.0
+    values = np.rint(rng.laplace(0, 25, (900, 64)) / first) * first + rng.normal(0, 0.6, (900, 64))
+    histograms = reference_histograms(np.rint(values / step).astype(np.int16), 64).astype(np.int32)
+    candidates = np.full((4, 64), [[0.0], [11.0], [16.0], [23.0]])
+    out = np.empty((4, 64))
+    comb_log_likelihoods(histograms, np.full(64, step), candidates, 0.6, 0.5, out)
+    assert not out[0].any()
+    for row, candidate in enumerate(candidates[1:, 0], start=1):
+        expected = [reference_log_likelihood(counts, step, candidate, 0.6, 0.5) for counts in histograms]
+        np.testing.assert_allclose(out[row], expected, rtol=0.02, atol=0.5)
+    assert (out[2] > 200).all()
+    assert (out[[1, 3]] < 0).mean() > 0.9
+
+
+def test_the_true_step_of_every_frequency_wins_and_a_smooth_histogram_has_none():
+    rng = np.random.default_rng(2)
+    steps = rng.integers(20, 60, 64).astype(np.float64)
+    smooth = rng.laplace(0, 40, (784, 64))
+    table = np.full(64, 6.0)
+    candidates = np.repeat(np.arange(9.0, 100.0)[:, None], 64, axis=1)
+    out = np.empty(candidates.shape)
+    doubly = np.rint((np.rint(smooth / steps) * steps + rng.normal(0, 0.5, smooth.shape)) / table)
+    comb_log_likelihoods(reference_histograms(doubly, 128).astype(np.int32), table, candidates, 0.6, 0.5, out)
+    assert np.abs(candidates[np.argmax(out, axis=0), 0] - steps).max() <= 1
+    singly = np.rint(smooth / table)
+    comb_log_likelihoods(reference_histograms(singly, 128).astype(np.int32), table, candidates, 0.6, 0.5, out)
+    assert out.max() < 5
+
+
+def test_empty_and_all_zero_histograms_say_nothing():
+    histograms = np.zeros((64, 16), dtype=np.int32)
+    histograms[:32, 0] = 100
+    out = np.full((2, 64), np.nan)
+    comb_log_likelihoods(histograms, np.full(64, 3.0), np.full((2, 64), 9.0), 0.6, 0.5, out)
+    assert not out.any()
