@@ -83,7 +83,7 @@ def comb_log_likelihoods(
 
 @kernel
 def _laplacian_root(mean_magnitude: float) -> float:
-    """Return u so that P(0) = 1 - u, P(+-m) = u**(2m - 1) (1 - u**2), a quantised Laplacian, has this mean."""
+    """Return u so that P(0) = 1 - u, P(+-m) = u**(2m - 1) (1 - u**2), a quantised Laplacian, has the mean."""
     return (math.sqrt(1.0 + 4.0 * mean_magnitude * mean_magnitude) - 1.0) / (2.0 * mean_magnitude)
 
 

@@ -1,0 +1,124 @@
+"""How often `estimate_history` is right: the table in docs/history.md.
+
+    python tools/measure_history.py ../shared/images/eval --limit 1000
+
+Photos are cropped to their centre (224x224 by default) and compressed with Pillow (4:2:0): once, or twice on
+one grid, or with a resize or a shift of the grid in between, which must count as single. The photos of
+images/eval are stored at quality 95 and 227x227, so the crop moves their own grid by one pixel: that
+compression leaves no comb.
+"""
+
+import argparse
+import io
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from PIL import Image
+
+import dctafd
+from dctafd.jpeg.history import HistoryEstimate, estimate_history
+
+SINGLE = (30, 40, 50, 60, 70, 75, 80, 85, 90, 95)
+FIRST = (7, 10, 15, 18, 25, 50)
+FINER_SECOND = ((70, 85), (75, 85), (80, 85), (10, 95), (50, 95), (90, 95), (10, 75), (25, 50))
+NOT_FINER_SECOND = ((90, 85), (85, 85))
+Way = Callable[[Image.Image], bytes]
+
+
+def compress(image: Image.Image, quality: int) -> bytes:
+    """Compress with Pillow's defaults."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def recompress(image: Image.Image, quality: int) -> Image.Image:
+    """Compress and decompress."""
+    return Image.open(io.BytesIO(compress(image, quality))).convert("RGB")
+
+
+def centre_crop(image: Image.Image, size: int) -> Image.Image:
+    """Cut out the middle of a photo."""
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    return image.crop((left, top, left + size, top + size))
+
+
+def shifted(image: Image.Image) -> Image.Image:
+    """Move the 8x8 grid."""
+    return image.crop((3, 5, image.width, image.height))
+
+
+def resized(image: Image.Image, scale: float) -> Image.Image:
+    """Resize with Pillow's bicubic filter."""
+    return image.resize((round(image.width * scale), round(image.height * scale)))
+
+
+def ways() -> Iterator[tuple[str, int | None, Way]]:
+    """Yield a row's name, the first quality to be found (None: single) and how its file is made."""
+    for quality in SINGLE:
+        yield f"single {quality}", None, lambda image, q=quality: compress(image, q)
+    for first, second in (*((first, 85) for first in FIRST), *FINER_SECOND, *NOT_FINER_SECOND):
+        truth = first if first < second else None
+        name = f"{first}, then {second}"
+        yield name, truth, lambda image, q=first, s=second: compress(recompress(image, q), s)
+    for scale in (0.5, 0.8, 1.5):
+        for second in (85, 95):
+            name = f"10, resized by {scale}, then {second}"
+            yield name, None, lambda image, x=scale, s=second: compress(resized(recompress(image, 10), x), s)
+    for second in (85, 95):
+        name = f"10, shifted, then {second}"
+        yield name, None, lambda image, s=second: compress(shifted(recompress(image, 10)), s)
+
+
+def load_photos(directory: Path, limit: int, size: int) -> list[Image.Image]:
+    """Return centre crops, evenly chosen among the directory's files."""
+    paths = sorted(path for path in directory.iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
+    stride = max(1, len(paths) // limit)
+    return [centre_crop(Image.open(path).convert("RGB"), size) for path in paths[::stride][:limit]]
+
+
+def measure(photos: list[Image.Image], way: Way) -> tuple[list[HistoryEstimate], float]:
+    """Return an estimate a photo and the median milliseconds of CPU time that one takes."""
+    estimates, seconds = [], []
+    for photo in photos:
+        jpeg = dctafd.read(way(photo))
+        start = time.thread_time()
+        estimates.append(estimate_history(jpeg))
+        seconds.append(time.thread_time() - start)
+    return estimates, 1000 * sorted(seconds)[len(seconds) // 2]
+
+
+def row(name: str, truth: int | None, estimates: list[HistoryEstimate], milliseconds: float) -> str:
+    """Return a line of the Markdown table."""
+    qualities = [estimate.primary_quality for estimate in estimates]
+    found = [quality for quality in qualities if quality is not None]
+    n = len(estimates)
+    right = n - len(found) if truth is None else sum(abs(quality - truth) <= 1 for quality in found)
+    evidence = sorted(estimate.evidence for estimate in estimates)
+    span = f"{evidence[0]:.0f} / {evidence[n // 2]:.0f} / {evidence[-1]:.0f}"
+    share = f"{100 * right / n:.1f} % ({right} of {n})"
+    called = f"{100 * len(found) / n:.1f} %"
+    return f"| {name} | {truth or 'None'} | {share} | {called} | {span} | {milliseconds:.2f} |"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description="Measure estimate_history on photos.")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--limit", type=int, default=200, help="photos (default 200)")
+    parser.add_argument("--size", type=int, default=224, help="side of the centre crop (default 224)")
+    arguments = parser.parse_args()
+    photos = load_photos(arguments.directory, arguments.limit, arguments.size)
+    estimate_history(dctafd.read(compress(photos[0], 85)))  # compiles the kernels
+    print(f"{len(photos)} photos, {arguments.size}x{arguments.size}\n")
+    print(
+        "| compressed at | to find | within 1 | called double | evidence min / median / max, nats | CPU ms |"
+    )
+    print("|---|---|---|---|---|---|")
+    for name, truth, way in ways():
+        print(row(name, truth, *measure(photos, way)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
