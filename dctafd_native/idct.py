@@ -3,12 +3,12 @@
 Full size is libjpeg's accurate integer method (jidctint.c); the reduced sizes are those of jidctred.c, whose
 samples are close to means of 2x2, 4x4 and 8x8 full-size samples. Every method is separable: columns first,
 rounded to 2 extra bits, then rows, rounded to whole samples, level-shifted by 128 and clamped to 0..255.
-The butterflies of the C files are linear until they round, so the coefficients of their even and odd halves
-are written here as the whole numbers that they multiply out to (13 fractional bits), and results are the
-same to the bit.
+The butterflies of the C files are linear until they round, so constants that would be added up at run time
+are added up here (13 fractional bits), and results are the same to the bit.
 
-Arithmetic wraps like that of libjpeg-turbo's SIMD code: dequantised values to 16 bits, sums to 32. No
-coefficient, whatever its value, leads to an index.
+Damaged files hold coefficients that no encoder writes. Full size treats them like libjpeg-turbo's SIMD code
+for x86, so that such files still decode as with Pillow: dequantised values and the first sums of a butterfly
+wrap to 16 bits, column results saturate to 16 bits, other sums wrap to 32. No coefficient leads to an index.
 
 Numba would widen these sums to 64 bits and leave them scalar, so a block is transformed by an intrinsic,
 eight columns or rows at a time in one vector register. `butterfly_8` and its smaller brothers are plain
@@ -31,21 +31,29 @@ from dctafd_native.jit import kernel
 Lanes = Any  # eight 32-bit whole numbers: an LLVM vector (`_Vector`) or a NumPy array
 
 
+def _wrapped(lanes: Lanes) -> Lanes:
+    """Wrap to 16 bits."""
+    return (lanes << 16) >> 16
+
+
 def butterfly_8(x: list[Lanes]) -> list[Lanes]:
     """Return 8 samples, 13 fractional bits and a factor sqrt(8), of 8 frequencies (jidctint.c)."""
-    sum04, difference04 = (x[0] + x[4]) << 13, (x[0] - x[4]) << 13
+    sum04, difference04 = _wrapped(x[0] + x[4]) << 13, _wrapped(x[0] - x[4]) << 13
     outer26 = x[2] * 10703 + x[6] * 4433
     inner26 = x[2] * 4433 - x[6] * 10704
     even = [sum04 + outer26, difference04 + inner26, difference04 - inner26, sum04 - outer26]
+    sum37, sum15 = _wrapped(x[3] + x[7]), _wrapped(x[1] + x[5])
+    outer = sum37 * 9633 + sum15 * 6437
+    inner = sum15 * 9633 - sum37 * 6436
     odd = [
-        x[1] * 11363 + x[3] * 9633 + x[5] * 6437 + x[7] * 2260,
-        x[1] * 9633 - x[3] * 2259 - x[5] * 11362 - x[7] * 6436,
-        x[1] * 6437 - x[3] * 11362 + x[5] * 2261 + x[7] * 9633,
-        x[1] * 2260 - x[3] * 6436 + x[5] * 9633 - x[7] * 11363,
+        outer + x[1] * 4926 - x[7] * 7373,
+        inner + x[3] * 4177 - x[5] * 20995,
+        outer - x[5] * 4176 - x[3] * 20995,
+        inner - x[7] * 4927 - x[1] * 7373,
     ]
-    return [e + o for e, o in zip(even, odd, strict=True)] + [
-        e - o for e, o in zip(even[::-1], odd[::-1], strict=True)
-    ]
+    first = [e + o for e, o in zip(even, odd, strict=True)]
+    last = [e - o for e, o in zip(even, odd, strict=True)]
+    return first + last[::-1]
 
 
 def butterfly_4(x: list[Lanes]) -> list[Lanes]:
@@ -173,12 +181,13 @@ def _write_transform(typingctx, block, table, out, size, corner):
         rows = _dequantized(builder, block, table)
         zero = rows[0] * 0
         shift = fraction - 2
-        workspace = [(row + (1 << (shift - 1))) >> shift for row in butterfly(rows)]
+        sums = [(row + (1 << (shift - 1))) >> shift for row in butterfly(rows)]
+        workspace = [row.clamp(-32768, 32767) for row in sums]
         columns = _transpose(workspace + [zero] * (8 - samples))[:frequencies]
         shift = fraction + 5
-        bias = (128 << shift) + (1 << (shift - 1))
-        lines = [((line + bias) >> shift) for line in butterfly(columns + [zero] * (8 - frequencies))]
-        pixels = _transpose([line.clamp(0, 255) for line in lines] + [zero] * (8 - samples))
+        lines = butterfly(columns + [zero] * (8 - frequencies))
+        levels = [((line + (1 << (shift - 1))) >> shift) + 128 for line in lines]
+        pixels = _transpose([level.clamp(0, 255) for level in levels] + [zero] * (8 - samples))
         for row, pixel in enumerate(pixels[:samples]):
             short = pixel.combine(pixel, list(range(samples))).value
             narrow = builder.trunc(short, ir.VectorType(ir.IntType(8), samples))

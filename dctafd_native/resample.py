@@ -1,7 +1,8 @@
 """Resizing by Pillow's antialiased bilinear filter, in its 8-bit fixed-point arithmetic (Resample.c).
 
 First along rows, rounded to uint8, then along columns; weights have 22 fractional bits. Output sample j
-is the sum of weights[j, k] * source[starts[j] + k], for k below counts[j]. (Pillow 13 resizes columns first where a
+is the sum of weights[j, k] * source[starts[j] + k], for k below counts[j]. (Pillow 13 resizes columns first
+where a
 picture loses more than twice as many rows as columns; the results differ by 1 level at most.)
 """
 
