@@ -77,7 +77,10 @@ class FENet(nn.Module):
         merged = torch.relu(self.merge(above + below))  # (B, width, H/patch, W/patch)
         # The gate is constant over a patch and the last layer has no bias, so gating before it is the same.
         merged = merged * resize_to(self.gate(fdm), merged)
-        return _add(stem, self.decode(merged)[..., :height, :width], self.non_negative)
+        correction = self.decode(merged)  # (B, C, H, W), or a little more where the stem was padded
+        if correction.shape != stem.shape:
+            correction = correction[..., :height, :width]
+        return _add(stem, correction, self.non_negative)
 
 
 class StageCorrection(nn.Module):

@@ -1,0 +1,57 @@
+"""Training checkpoints: all that a training needs to go on exactly where it stopped."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dctafd.jpeg.errors import WeightsError
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """Where a training stands.
+
+    Attributes:
+        step: optimiser steps done.
+        seconds: time spent on them, over all runs.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+
+
+def save_checkpoint(path: Path, record: dict[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    torch.save(record, partial)
+    os.replace(partial, path)
+
+
+def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Read a checkpoint of a training with the same settings.
+
+    Args:
+        path: what `save_checkpoint` wrote.
+        settings: what has to be as it was; compared with the record's "settings".
+
+    Raises:
+        WeightsError: the file is damaged, or belongs to a training with other settings.
+    """
+    try:
+        record = torch.load(path, map_location="cpu", weights_only=True)
+        stored = record["settings"]
+    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise WeightsError(f"{path} is no training checkpoint: {error}") from error
+    changed = [name for name in settings if stored.get(name) != settings[name]]
+    if changed:
+        raise WeightsError(
+            f"{path} belongs to a training with another {', '.join(changed)}: "
+            "restart it, or choose another output"
+        )
+    return record

@@ -1,0 +1,148 @@
+"""Compress clean photos on the fly, in the ways in which photos are compressed in the world.
+
+One `Degradation` says everything that happens to a view of a photo; `sample_degradation` draws one. The same
+generator state gives the same bytes (for one version of Pillow).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
+
+IMAGENET_C_QUALITY = 85  # every file of ImageNet-C was saved again at this quality
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """How a view of a photo is compressed before a classifier sees it.
+
+    Attributes:
+        quality: of the compression that counts, the first where there are two.
+        subsampling: of that compression.
+        shift: (rows, columns) of the block grid's offset from the classifier's crop, 0..7.
+        scale: stored pixels per classifier pixel; where it is not 1, the photo is resized after compression.
+        second_quality: quality of a second compression of the decoded photo, None for none.
+        second_shift: (rows, columns) cropped off before the second compression, (0, 0) for an aligned grid.
+    """
+
+    quality: int
+    subsampling: Subsampling = "4:2:0"
+    shift: tuple[int, int] = (0, 0)
+    scale: float = 1.0
+    second_quality: int | None = None
+    second_shift: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class DegradationRange:
+    """What `sample_degradation` draws from; shares are probabilities.
+
+    Attributes:
+        lowest, highest: qualities, drawn log-uniformly: half of them lie below their geometric mean.
+        clean: share of photos that are stored at quality 98 to 100, 4:4:4, and not compressed again.
+        shifted: share whose block grid is not that of the crop.
+        resized: share that is resized after compression, by a factor within `scales`.
+        imagenet_c: share compressed again at quality 85 on the same grid, as ImageNet-C's files are.
+        twice: share compressed again at any quality, half of them on another grid.
+        subsamplings: kinds of chroma subsampling and their shares.
+    """
+
+    lowest: int = 5
+    highest: int = 95
+    clean: float = 0.05
+    shifted: float = 0.3
+    resized: float = 0.25
+    scales: tuple[float, float] = (0.8, 1.8)
+    imagenet_c: float = 0.15
+    twice: float = 0.1
+    subsamplings: dict[Subsampling, float] = field(
+        default_factory=lambda: {"4:2:0": 0.7, "4:2:2": 0.1, "4:4:4": 0.2}
+    )
+
+
+def sample_degradation(rng: np.random.Generator, drawn_from: DegradationRange) -> Degradation:
+    """Draw a degradation."""
+    if rng.random() < drawn_from.clean:
+        return Degradation(int(rng.integers(98, 101)), "4:4:4")
+    kinds = list(drawn_from.subsamplings)
+    shares = np.array([drawn_from.subsamplings[kind] for kind in kinds])
+    subsampling = kinds[rng.choice(len(kinds), p=shares / shares.sum())]
+    shift, scale = (0, 0), 1.0
+    geometry = rng.random()
+    if geometry < drawn_from.shifted:
+        shift = _sample_shift(rng)
+    elif geometry < drawn_from.shifted + drawn_from.resized:
+        low, high = drawn_from.scales
+        scale = math.exp(rng.uniform(math.log(low), math.log(high)))
+    second_quality, second_shift = None, (0, 0)
+    again = rng.random()
+    if again < drawn_from.imagenet_c:
+        second_quality = IMAGENET_C_QUALITY
+    elif again < drawn_from.imagenet_c + drawn_from.twice:
+        second_quality = _sample_quality(rng, drawn_from)
+        second_shift = _sample_shift(rng) if rng.random() < 0.5 else (0, 0)
+    quality = _sample_quality(rng, drawn_from)
+    return Degradation(quality, subsampling, shift, scale, second_quality, second_shift)
+
+
+def _sample_quality(rng: np.random.Generator, drawn_from: DegradationRange) -> int:
+    low, high = math.log(drawn_from.lowest), math.log(drawn_from.highest + 1)
+    return min(int(math.exp(rng.uniform(low, high))), drawn_from.highest)
+
+
+def _sample_shift(rng: np.random.Generator) -> tuple[int, int]:
+    rows, columns = rng.integers(0, 8, 2)
+    return int(rows), int(columns)
+
+
+def view_size(degradation: Degradation, crop: int) -> tuple[int, int]:
+    """Return (height, width) of the view of a photo from which `degrade` makes a `crop` x `crop` input.
+
+    A view that is not resized afterwards is larger than the crop by the shift on every side, so that its
+    centre crop has the wanted offset from the block grid.
+    """
+    if degradation.scale != 1.0:
+        height = width = max(8, round(crop * degradation.scale))
+    else:
+        height, width = (crop + 2 * offset for offset in degradation.shift)
+    rows, columns = degradation.second_shift
+    return height + rows, width + columns
+
+
+def degrade(view: NDArray[np.uint8], degradation: Degradation) -> tuple[bytes, NDArray[np.uint8]]:
+    """Compress a view once or twice.
+
+    Args:
+        view: (height, width, 3), RGB, of `view_size`.
+        degradation: what is done to it.
+
+    Returns:
+        The JPEG file's bytes, and the uncompressed pixels that it shows, (height, width, 3).
+    """
+    stored = encode_jpeg(view, degradation.quality, degradation.subsampling)
+    if degradation.second_quality is None:
+        return stored, view
+    rows, columns = degradation.second_shift
+    decoded = decode_jpeg(stored)[rows:, columns:]
+    return encode_jpeg(decoded, degradation.second_quality), view[rows:, columns:]
+
+
+def encode_jpeg(pixels: NDArray[np.uint8], quality: int, subsampling: Subsampling = "4:2:0") -> bytes:
+    """Encode (height, width, 3) RGB with Pillow."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
+    return buffer.getvalue()
+
+
+def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
+    """Decode to (height, width, 3) RGB with Pillow."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))

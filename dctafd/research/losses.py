@@ -1,0 +1,70 @@
+"""What a training of the AFD-Module minimises; the teacher is the frozen network on the clean photo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dctafd.nets.afd import AFDModule
+from dctafd.nets.attach import Features
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """Weight of each term of the loss; 0 leaves a term out.
+
+    Attributes:
+        logits: KL divergence of the corrected network's answer from the teacher's.
+        features: squared difference of the stages' features, relative to the teacher's.
+        stem: absolute difference of the stem's features, in units of `AFDModule.stem_rms`.
+        drift: difference of FDM channel 0 from the measured drift, block by block.
+    """
+
+    logits: float = 1.0
+    features: float = 0.5
+    stem: float = 0.1
+    drift: float = 0.5
+
+
+def afd_losses(student: Features, teacher: Features, afd: AFDModule) -> dict[str, Tensor]:
+    """Return the terms of the loss by name, scalars, unweighted.
+
+    Args:
+        student: the corrected network on the compressed photos.
+        teacher: the uncorrected network on the clean photos, without gradients.
+        afd: the module that is trained.
+    """
+    assert student.fdm is not None
+    grid = student.fdm.shape[-1]
+    with torch.no_grad():
+        measured = afd.measured_drift(student.stem_before.float(), teacher.stem_before.float(), grid)
+    stem_error = (student.layers[0].float() - teacher.layers[0].float()).abs().mean() / afd.stem_rms
+    return {
+        "logits": logits_loss(student.logits, teacher.logits),
+        "features": features_loss(student.layers[1:], teacher.layers[1:]),
+        "stem": stem_error,
+        "drift": functional.l1_loss(student.fdm[:, 0].float(), measured),
+    }
+
+
+def logits_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL divergence of (B, classes) logits from the teacher's, mean over the batch."""
+    log_student, log_teacher = (logits.float().log_softmax(1) for logits in (student, teacher))
+    return functional.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
+
+
+def features_loss(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
+    """Mean over the stages of the squared difference, relative to the teacher's mean square."""
+    terms = [
+        functional.mse_loss(own.float(), wanted.float()) / wanted.float().square().mean().clamp(min=1e-6)
+        for own, wanted in zip(student, teacher, strict=True)
+    ]
+    return torch.stack(terms).mean()
+
+
+def weighted_sum(losses: dict[str, Tensor], weights: LossWeights) -> Tensor:
+    """Return the loss that is minimised, a scalar."""
+    return torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()

@@ -1,0 +1,352 @@
+"""Train an AFD-Module for a frozen classifier, without labels, on clean photos compressed on the fly."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dctafd.jpeg.errors import WeightsError
+from dctafd.nets.afd import AFDConfig, AFDModule, Shape
+from dctafd.nets.afd_weights import AFDCard, save_afd, stem_fingerprint
+from dctafd.nets.attach import CorrectedClassifier, attach
+from dctafd.nets.layers import find_layers
+from dctafd.nets.registry import Backbone
+from dctafd.research.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from dctafd.research.degrade import DegradationRange
+from dctafd.research.losses import LossWeights, afd_losses, weighted_sum
+from dctafd.research.training_data import PairSource, Photo, TrainingBatch, iter_batches
+from dctafd.research.validation import Validation, ValidationRow
+
+GRADIENT_CLIP = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """Everything that decides what a training makes, apart from photos and classifier.
+
+    Attributes:
+        shape: "stem" or "deep".
+        layer: name of the stem layer, None to find it.
+        fe_width, stage_widths: widths in place of the defaults (`AFDConfig.for_layers`).
+        steps: optimiser steps; None where `minutes` limits the training.
+        minutes: time for training, over all resumed runs; the schedule follows the time spent.
+        batch_size: pairs a step.
+        learning_rate: its highest value; it warms up, then falls along a cosine to a hundredth.
+        weight_decay: of AdamW.
+        warm_up: steps until the highest learning rate.
+        ema_decay: of the running average of the weights, which is what is saved.
+        seed: of weights, photos and degradations.
+        losses: weights of the loss's terms.
+        degradations: what the photos go through.
+    """
+
+    shape: Shape = "deep"
+    layer: str | None = None
+    fe_width: int | None = None
+    stage_widths: tuple[int, ...] | None = None
+    steps: int | None = 20_000
+    minutes: float | None = None
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warm_up: int = 100
+    ema_decay: float = 0.999
+    seed: int = 0
+    losses: LossWeights = field(default_factory=LossWeights)
+    degradations: DegradationRange = field(default_factory=DegradationRange)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """How a training uses the machine; changes nothing of its result but rounding.
+
+    Attributes:
+        device: "cpu", "cuda" and so on.
+        threads: that make training pairs.
+        bf16: whether the networks run in bfloat16 (see `bf16_helps`).
+        compile: whether to use torch.compile.
+    """
+
+    device: torch.device
+    threads: int = 2
+    bf16: bool = False
+    compile: bool = False
+
+    @classmethod
+    def choose(cls, device: str = "auto", threads: int = 2, compile: bool = False) -> Machine:
+        """Choose the GPU if there is one ("auto"), and bfloat16 where it helps."""
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        chosen = torch.device(device)
+        return cls(chosen, threads, bf16_helps(chosen), compile)
+
+    def autocast(self) -> torch.autocast:
+        """Return the context in which the networks run."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+
+def bf16_helps(device: torch.device) -> bool:
+    """Whether the device has bfloat16 arithmetic; CPUs without it are several times slower with it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingReport:
+    """What is known after a step.
+
+    Attributes:
+        step: steps done.
+        progress: 0..1, the share of the training that is done.
+        losses: the terms of the loss and their weighted sum, "loss".
+        learning_rate: of this step.
+        images_per_second: over the last steps.
+        validation: one row a quality, where the step ended with a validation.
+    """
+
+    step: int
+    progress: float
+    losses: dict[str, float]
+    learning_rate: float
+    images_per_second: float
+    validation: tuple[ValidationRow, ...] = ()
+
+
+def learning_rate_factor(step: int, progress: float, warm_up: int) -> float:
+    """Return the share of the highest learning rate: linear warm-up, then a cosine down to a hundredth."""
+    cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    return min(1.0, (step + 1) / warm_up) * cosine
+
+
+class Trainer:
+    """One training: build it, `resume` it if there is a checkpoint, `run` it, `save` its module.
+
+    Args:
+        backbone: the frozen classifier.
+        photos: clean photos to train on.
+        config: what is trained and how.
+        machine: where.
+        validation: measures on photos that are not trained on, None for none.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        photos: Sequence[Photo],
+        config: TrainingConfig,
+        machine: Machine,
+        validation: Validation | None = None,
+    ) -> None:
+        if config.steps is None and config.minutes is None:
+            raise ValueError("a training needs a number of steps or of minutes")
+        self.backbone, self.config, self.machine, self.validation = backbone, config, machine, validation
+        self.source = PairSource(photos, backbone.spec, config.degradations, config.batch_size, config.seed)
+        torch.manual_seed(config.seed)
+        afd = AFDModule(_module_config(backbone, config))
+        self.classifier = self._on_machine(attach(backbone.module, afd).train())
+        self.average = self._on_machine(attach(backbone.module, copy.deepcopy(afd)).eval())
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(self.classifier.afd, config.weight_decay), lr=config.learning_rate
+        )
+        self.state = TrainingState()
+        self._losses: Callable[[TrainingBatch], dict[str, Tensor]] = self._forward
+        if machine.compile:
+            self._losses = torch.compile(self._forward)
+
+    def _on_machine(self, classifier: CorrectedClassifier) -> CorrectedClassifier:
+        return classifier.to(self.machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    # Running ------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        report: Callable[[TrainingReport], None] = lambda report: None,
+        checkpoint: Path | None = None,
+        report_every: int = 20,
+        validate_every: int = 1000,
+        checkpoint_seconds: float = 120.0,
+    ) -> None:
+        """Train to the end of the schedule.
+
+        Args:
+            report: called every `report_every` steps and with each validation.
+            checkpoint: file that is written every `checkpoint_seconds`, at the end and on an interruption.
+            validate_every: steps between validations; there is one at the end in any case.
+        """
+        if self.state.step == 0:
+            self._measure_stem()
+        batches = iter_batches(
+            self.source, self.state.step, self.machine.threads, pin=self.machine.device.type == "cuda"
+        )
+        saved = reported = time.monotonic()
+        try:
+            with closing(batches):
+                while self.progress < 1:
+                    begun = time.monotonic()
+                    losses = self._step(next(batches).to(self.machine.device))
+                    due = self.state.step % report_every == 0
+                    values = {name: float(value.detach()) for name, value in losses.items()} if due else {}
+                    self.state.seconds += time.monotonic() - begun
+                    if due:
+                        _check_finite(values, self.state.step)
+                        rate = report_every * self.config.batch_size / (time.monotonic() - reported)
+                        last = self.progress >= 1 or self.state.step % validate_every < report_every
+                        report(self._report(values, rate, self._validate() if last else ()))
+                        reported = time.monotonic()
+                    if checkpoint and time.monotonic() - saved > checkpoint_seconds:
+                        self.save_checkpoint(checkpoint)
+                        saved = time.monotonic()
+        finally:
+            if checkpoint and self.state.step:
+                self.save_checkpoint(checkpoint)
+
+    @property
+    def progress(self) -> float:
+        """The share of the training that is done, 0..1."""
+        shares = [1.0]
+        if self.config.steps is not None:
+            shares.append(self.state.step / self.config.steps)
+        if self.config.minutes is not None:
+            shares.append(self.state.seconds / (60 * self.config.minutes))
+        return max(shares[1:])
+
+    def _step(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        factor = learning_rate_factor(self.state.step, self.progress, self.config.warm_up)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * factor
+        losses = self._losses(batch)
+        losses["loss"] = weighted_sum(losses, self.config.losses)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        nn.utils.clip_grad_norm_(self.classifier.afd.parameters(), GRADIENT_CLIP)
+        self.optimizer.step()
+        self._update_average()
+        self.state.step += 1
+        return losses
+
+    def _forward(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        with self.machine.autocast():
+            with torch.no_grad():
+                teacher = self.classifier.direct_features(batch.clean)
+            student = self.classifier.forward_features(*batch.compressed.tensors())
+        return afd_losses(student, teacher, self.classifier.afd)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.config.ema_decay, (1 + self.state.step) / (10 + self.state.step))
+        averages, weights = (classifier.afd.parameters() for classifier in (self.average, self.classifier))
+        for average, weight in zip(averages, weights, strict=True):
+            average.lerp_(weight, 1 - decay)
+
+    @torch.no_grad()
+    def _measure_stem(self) -> None:
+        """Set the unit of the drift: the RMS of the stem's features on the first batch's clean views."""
+        with closing(iter_batches(self.source, 0, self.machine.threads, ahead=1)) as batches:
+            clean = next(batches).to(self.machine.device).clean
+        rms = self.classifier.direct_features(clean).stem_before.square().mean().sqrt()
+        for classifier in (self.classifier, self.average):
+            classifier.afd.stem_rms.copy_(rms)
+
+    def _validate(self) -> tuple[ValidationRow, ...]:
+        if self.validation is None:
+            return ()
+        with self.machine.autocast():
+            return self.validation.measure(self.average, self.machine.device)
+
+    def _report(
+        self, losses: dict[str, float], rate: float, validation: tuple[ValidationRow, ...]
+    ) -> TrainingReport:
+        learning_rate = self.optimizer.param_groups[0]["lr"]
+        return TrainingReport(self.state.step, self.progress, losses, learning_rate, rate, validation)
+
+    # Files --------------------------------------------------------------------------------------------
+
+    def save_checkpoint(self, path: Path) -> None:
+        """Write all that `resume` needs."""
+        record = {
+            "settings": self._settings(),
+            "state": asdict(self.state),
+            "afd": self.classifier.afd.state_dict(),
+            "average": self.average.afd.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        save_checkpoint(path, record)
+
+    def resume(self, path: Path) -> None:
+        """Go on where a checkpoint stopped; what follows is what would have followed.
+
+        Raises:
+            WeightsError: the file is damaged, or belongs to a training with other settings.
+        """
+        record = load_checkpoint(path, self._settings())
+        self.state = TrainingState(**record["state"])
+        self.classifier.afd.load_state_dict(record["afd"])
+        self.average.afd.load_state_dict(record["average"])
+        self.optimizer.load_state_dict(record["optimizer"])
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what a checkpoint has to share with this training; its length may be changed."""
+        settings = json.loads(json.dumps(asdict(self.config)))
+        for name in ("steps", "minutes"):
+            del settings[name]
+        return {**settings, "model": self.backbone.spec.name, "photos": len(self.source.photos)}
+
+    def save(self, path: Path, serves: Sequence[str] = (), licence: str | None = None) -> None:
+        """Write the averaged module, re-parameterised, with its card.
+
+        Args:
+            path: the .safetensors file.
+            serves: names of the models that `afd="auto"` uses it for; the trained one if none is given.
+            licence: of the weights; "Apache-2.0" if None.
+        """
+        spec = self.backbone.spec
+        afd = copy.deepcopy(self.average.afd).eval().reparameterize()
+        card = AFDCard(
+            config=afd.config,
+            model=spec.name,
+            architecture=spec.architecture,
+            serves=tuple(serves) or (spec.name,),
+            fingerprint=stem_fingerprint(self.backbone.module, afd.config.layers.stem.name),
+            licence=licence or "Apache-2.0",
+            training={
+                **json.loads(json.dumps(asdict(self.config))),
+                "weights": self.backbone.weights.name,
+                "photos": len(self.source.photos),
+                "steps_done": self.state.step,
+                "images_seen": self.state.step * self.config.batch_size,
+                "seconds": round(self.state.seconds, 1),
+                "torch": torch.__version__,
+            },
+        )
+        save_afd(path, afd, card)
+
+
+def _module_config(backbone: Backbone, config: TrainingConfig) -> AFDConfig:
+    layers = find_layers(backbone.module, config.layer, backbone.spec.crop)
+    return AFDConfig.for_layers(layers, config.shape, config.fe_width, config.stage_widths)
+
+
+def _parameter_groups(afd: AFDModule, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay is for weights of convolutions and linear layers, not for biases and gates."""
+    weights = [parameter for parameter in afd.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in afd.parameters() if parameter.ndim <= 1]
+    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _check_finite(losses: dict[str, float], step: int) -> None:
+    if not all(math.isfinite(value) for value in losses.values()):
+        raise WeightsError(f"the training diverged at step {step}: {losses}; lower the learning rate")
