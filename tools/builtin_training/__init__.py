@@ -1,0 +1,1 @@
+"""Parts of `tools/train_builtin.py`: the split, the teacher, the cached views and the student."""

@@ -1,0 +1,66 @@
+"""Writing the shipped file: averaged weights, calibrated, as fp16 with everything needed to use them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from builtin_training.evaluation import best_temperature, centre_crops, predict, top1
+from builtin_training.split import LabelledPhoto
+from dctafd.pipeline.model_input import IMAGENET_MEAN, IMAGENET_STD
+
+GEOMETRIES = ((128, 128), (144, 128), (144, 144), (160, 144), (160, 160), (176, 160))  # (resize, crop)
+
+
+def choose_geometry(network: nn.Module, photos: Sequence[LabelledPhoto]) -> tuple[int, int]:
+    """Return the (resize, crop) of `GEOMETRIES` with the best top-1, the smallest crop among equals."""
+    labels = torch.tensor([photo.label for photo in photos])
+    scores = {
+        geometry: top1(predict(network, centre_crops(photos, *geometry)), labels) for geometry in GEOMETRIES
+    }
+    return max(scores, key=lambda geometry: (scores[geometry], -geometry[1]))
+
+
+def calibrate(network: nn.Module, photos: Sequence[LabelledPhoto], resize: int, crop: int) -> float:
+    """Fold the temperature that fits the photos best into the last layer, and return it."""
+    labels = torch.tensor([photo.label for photo in photos])
+    temperature = best_temperature(predict(network, centre_crops(photos, resize, crop)), labels)
+    head = network.get_submodule("fc")
+    assert isinstance(head, nn.Linear)
+    with torch.no_grad():
+        head.weight.div_(temperature)
+        head.bias.div_(temperature)
+    return temperature
+
+
+def write_weights(
+    path: Path, network: nn.Module, geometry: tuple[int, int], facts: Mapping[str, Any], labels: Sequence[str]
+) -> None:
+    """Write the network as fp16 .safetensors, whole or not at all.
+
+    Args:
+        path: the file.
+        network: the calibrated network.
+        geometry: (resize, crop) in pixels.
+        facts: further metadata; what is no string is written as JSON.
+        labels: class names by index.
+    """
+    resize, crop = geometry
+    preprocessing = {"resize": resize, "crop": crop, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    metadata = {"format": "dctafd-classifier", "preprocessing": preprocessing, "labels": labels, **facts}
+    state = {
+        key: (value.half() if value.is_floating_point() else value).contiguous()
+        for key, value in network.state_dict().items()
+    }
+    partial = path.with_name(f".{path.name}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+    save_file(state, partial, text)
+    os.replace(partial, path)

@@ -1,0 +1,174 @@
+"""The training loop: a schedule by seconds spent, an average of the weights, checkpoints to resume from."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from builtin_training.muon import Muon
+from builtin_training.student import BatchMaker, Student, distillation_loss
+from builtin_training.teacher import fit_probe
+from builtin_training.views import UNLABELLED, ViewCache
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training run is made of.
+
+    Attributes:
+        architecture: argument of `build_builtin`.
+        seconds: training time; the schedule follows the share of it that is spent, over all resumed runs.
+        batch: views a step.
+        sizes: (share of the time spent, pixels a side), the first whose share is not yet reached applies.
+        muon_lr: peak learning rate of the convolutions.
+        adam_lr: peak learning rate of everything else.
+        decay: weight decay.
+        averaging: the weight average forgets over this many steps.
+        seed: of the initial weights and the order of views.
+    """
+
+    architecture: dict[str, Any]
+    seconds: float
+    batch: int = 64
+    sizes: tuple[tuple[float, int], ...] = ((0.5, 96), (1.01, 112))
+    muon_lr: float = 0.01
+    adam_lr: float = 3e-3
+    decay: float = 0.05
+    averaging: int = 300
+    seed: int = 0
+
+
+class Trainer:
+    """A student in training.
+
+    Args:
+        recipe: how to train.
+        cache: views to train on; more may be appended meanwhile.
+        checkpoint: file to resume from and to write.
+    """
+
+    def __init__(self, recipe: Recipe, cache: ViewCache, checkpoint: Path) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.cache, self.checkpoint = recipe, cache, checkpoint
+        self.student = Student(recipe.architecture).to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.student.network).requires_grad_(False)
+        self.optimizers = _optimizers(self.student, recipe)
+        self.spent, self.step = 0.0, 0
+        if checkpoint.exists():
+            self._resume()
+        self._known_views = 0
+
+    def run(self, every: int, report: Callable[[Trainer, dict[str, float]], None]) -> None:
+        """Train until the recipe's seconds are spent; save and report every `every` steps."""
+        running: dict[str, float] = {}
+        started = time.monotonic() - self.spent
+        generator = np.random.default_rng(self.recipe.seed + self.step)
+        while self.spent < self.recipe.seconds:
+            if self.step % every == 0:
+                self._refresh()
+            rows = generator.choice(self._known_views, self.recipe.batch, replace=False)
+            for name, value in self._train_step(rows).items():
+                running[name] = running.get(name, value) * 0.98 + value * 0.02
+            self.step += 1
+            self.spent = time.monotonic() - started
+            if self.step % every == 0:
+                self.save()
+                report(self, running)
+        self.save()
+        report(self, running)
+
+    def _train_step(self, rows: np.ndarray) -> dict[str, float]:
+        share = min(1.0, self.spent / self.recipe.seconds)
+        size = next(size for limit, size in self.recipe.sizes if share < limit)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * schedule(share)
+        pixels, targets = self._make_batch(rows, size)
+        self.student.train()
+        terms = distillation_loss(self.student(pixels), targets)
+        torch.stack(list(terms.values())).sum().backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        self._update_average()
+        return {name: term.item() for name, term in terms.items()}
+
+    def _refresh(self) -> None:
+        """Take in the rounds that the cache got meanwhile, and fit the probe anew on all its views."""
+        if self.cache.count == self._known_views:
+            return
+        self._known_views = self.cache.count
+        labels = torch.from_numpy(self.cache.labels[: self._known_views].astype(np.int64))
+        labelled = labels != UNLABELLED
+        pooled = torch.from_numpy(self.cache.pooled[: self._known_views])[labelled].float()
+        classes = self.recipe.architecture["num_classes"]
+        self._make_batch = BatchMaker(self.cache, fit_probe(pooled, labels[labelled], classes))
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        weight = 1 / min(self.step + 1, self.recipe.averaging)
+        for averaged, current in zip(
+            self.average.state_dict().values(), self.student.network.state_dict().values(), strict=True
+        ):
+            if averaged.is_floating_point():
+                averaged.lerp_(current, weight)
+            else:
+                averaged.copy_(current)
+
+    def save(self) -> None:
+        """Write the checkpoint, atomically."""
+        state = {
+            "student": self.student.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "spent": self.spent,
+            "step": self.step,
+            "architecture": self.recipe.architecture,
+        }
+        temporary = self.checkpoint.with_suffix(".tmp")
+        torch.save(state, temporary)
+        temporary.replace(self.checkpoint)
+
+    def _resume(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=True)
+        self.student.load_state_dict(state["student"])
+        self.average.load_state_dict(state["average"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            peaks = [group["peak_lr"] for group in optimizer.param_groups]
+            optimizer.load_state_dict(saved)
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["peak_lr"] = peak
+        self.spent, self.step = state["spent"], state["step"]
+
+
+def schedule(share: float, warm_up: float = 0.02) -> float:
+    """Return the learning rate's factor when `share` of the time is spent: warm-up, then a cosine to 0."""
+    return min(1.0, share / warm_up + 0.02) * (0.5 + 0.5 * math.cos(math.pi * share))
+
+
+def _optimizers(student: Student, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Return Muon for the inner convolutions and AdamW for the stem, norms and linear heads."""
+    inner = [
+        module.weight
+        for name, module in student.network.named_modules()
+        if isinstance(module, nn.Conv2d) and name != "conv1"
+    ]
+    inner_ids = {id(weight) for weight in inner}
+    others = [weight for weight in student.parameters() if id(weight) not in inner_ids]
+    optimizers: list[torch.optim.Optimizer] = [
+        Muon(inner, lr=recipe.muon_lr, weight_decay=recipe.decay),
+        torch.optim.AdamW(others, lr=recipe.adam_lr, weight_decay=recipe.decay),
+    ]
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
+    return optimizers

@@ -1,0 +1,117 @@
+"""Train the built-in classifier: a slim ResNet from random weights, taught by a MobileNetV2.
+
+The teacher carries a linear probe for our classes. The first two commands may run side by side, and both
+resume where they stopped:
+
+    python tools/train_builtin.py views       # augmented views with the teacher's features, cached in runs/
+    python tools/train_builtin.py train       # the student, on what the cache holds so far
+    python tools/train_builtin.py ship        # calibrate the averaged weights and write the shipped file
+    python tools/train_builtin.py list-photos runs/builtin/photos.txt  # the training part, for `dctafd train`
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from builtin_training.evaluation import centre_crops, predict, top1
+from builtin_training.shipping import calibrate, choose_geometry, write_weights
+from builtin_training.split import class_names, labelled_photos
+from builtin_training.teacher import Teacher
+from builtin_training.training import Recipe, Trainer
+from builtin_training.views import UNLABELLED, ViewCache, add_round, load_photo
+
+from dctafd.nets.builtin import build_builtin
+from dctafd.nets.registry import BUILTIN_WEIGHTS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = REPOSITORY.parent / "shared"
+CALTECH = SHARED / "images/caltech101"
+RUN = REPOSITORY / "runs" / "builtin"
+
+
+@click.group()
+@click.option("--threads", default=2, show_default=True, help="CPU threads.")
+def main(threads: int) -> None:
+    """Train the built-in classifier."""
+    torch.set_num_threads(threads)
+
+
+@main.command()
+@click.option("--rounds", default=10, show_default=True, help="Rounds the cache is to hold in the end.")
+def views(rounds: int) -> None:
+    """Fill the cache: each round holds one view of a labelled photo and two of an unlabelled one."""
+    photos = [load_photo(path, label, smallest_crop=0.3) for path, label in labelled_photos(CALTECH, "train")]
+    unlabelled = sorted((SHARED / "images/train").glob("*.jpg"))
+    photos += 2 * [load_photo(path, UNLABELLED, smallest_crop=0.12) for path in unlabelled]
+    teacher = Teacher(SHARED / "weights/mobilenet_v2_coral.npz")
+    cache = ViewCache(RUN / "views", capacity=rounds * len(photos))
+    while cache.rounds < rounds:
+        add_round(cache, photos, teacher)
+        click.echo(f"{cache.rounds} rounds, {cache.count} views")
+
+
+@main.command()
+@click.option("--minutes", default=75.0, show_default=True, help="Training time over all resumed runs.")
+@click.option("--every", default=200, show_default=True, help="Steps between checkpoints.")
+def train(minutes: float, every: int) -> None:
+    """Train the student, or go on with it; prints top-1 of the averaged weights on the validation slice."""
+    architecture = {
+        "name": "slim_resnet",
+        "widths": [32, 64, 128, 256],
+        "blocks": [2, 2, 2, 2],
+        "num_classes": len(class_names(CALTECH)),
+    }
+    photos = labelled_photos(CALTECH, "validation")
+    labels = torch.tensor([photo.label for photo in photos])
+    pixels = centre_crops(photos, resize=144, crop=128)
+
+    def report(trainer: Trainer, losses: dict[str, float]) -> None:
+        accuracy = top1(predict(trainer.average, pixels), labels)
+        terms = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        click.echo(f"step {trainer.step} {trainer.spent:.0f} s validation {accuracy:.1f} % {terms}")
+
+    recipe = Recipe(architecture, seconds=60 * minutes)
+    Trainer(recipe, ViewCache(RUN / "views"), RUN / "checkpoint.pt").run(every, report)
+
+
+@main.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=BUILTIN_WEIGHTS)
+def ship(output: Path) -> None:
+    """Choose crop and temperature on the validation slice and write the shipped file."""
+    checkpoint = torch.load(RUN / "checkpoint.pt", weights_only=True)
+    network = build_builtin(checkpoint["architecture"])
+    network.load_state_dict(checkpoint["average"])
+    photos = labelled_photos(CALTECH, "validation")
+    geometry = choose_geometry(network, photos)
+    temperature = calibrate(network, photos, *geometry)
+    facts = {
+        "architecture": checkpoint["architecture"],
+        "licence": "Apache-2.0",
+        "origin": "trained for dctafd from random weights (tools/train_builtin.py)",
+        "data": "Caltech-101 without Faces_easy (CC BY 4.0), 75 % of the photos, and unlabelled photos",
+        "teacher": "MobileNetV2 of google-coral test_data (Apache-2.0) with a linear probe",
+        "folded_temperature": f"{temperature:.4f}",
+        "training": {"steps": checkpoint["step"], "seconds": round(checkpoint["spent"]), "seed": 0},
+        "command": "python tools/train_builtin.py train",
+    }
+    write_weights(output, network, geometry, facts, class_names(CALTECH))
+    click.echo(f"{output.name}: resize {geometry[0]}, crop {geometry[1]}, temperature {temperature:.3f}")
+
+
+@main.command("list-photos")
+@click.argument("output", type=click.Path(path_type=Path))
+def list_photos(output: Path) -> None:
+    """Write the paths of the labelled photos' training part to a text file, for `dctafd train --images`."""
+    paths = [str(path.resolve()) for path, _ in labelled_photos(CALTECH, "train")]
+    output.write_text("\n".join(paths) + "\n")
+    click.echo(f"{len(paths)} photos")
+
+
+if __name__ == "__main__":
+    main()
