@@ -31,8 +31,8 @@ def magnitude_histograms(blocks: NDArray[np.int16], out: NDArray[np.int32]) -> N
 @kernel
 def comb_log_likelihoods(
     histograms: NDArray[np.int32],
-    table: NDArray[np.float64],
-    candidates: NDArray[np.float64],
+    table: NDArray[np.int64],
+    candidates: NDArray[np.int64],
     noise: float,
     outliers: float,
     out: NDArray[np.float64],
@@ -47,8 +47,8 @@ def comb_log_likelihoods(
 
     Args:
         histograms: (64, B) int32 counts of magnitudes.
-        table: (64,) float64 steps that the coefficients were stored with.
-        candidates: (n, 64) float64 steps of an earlier quantisation; 0 leaves a frequency out.
+        table: (64,) int64 steps that the coefficients were stored with.
+        candidates: (n, 64) int64 steps of an earlier quantisation; 0 leaves a frequency out.
         noise: standard deviation of dequantised coefficients about multiples of the earlier step.
         outliers: share of coefficients that do not keep to the comb, above 0 and below 1.
         out: (n, 64) float64, filled with log P(histogram | double) - log P(histogram | single), in nats.
@@ -61,7 +61,7 @@ def comb_log_likelihoods(
         step = table[frequency]
         counts = histograms[frequency]
         present = np.nonzero(counts)[0]
-        if present.size == 0 or present[-1] == 0 or candidates[:, frequency].max() <= 0.0:
+        if present.size == 0 or present[-1] == 0 or candidates[:, frequency].max() <= 0:
             continue
         weight, narrow, wide = _fit_two_laplacians(counts, present)
         for magnitude in present:
@@ -69,14 +69,15 @@ def comb_log_likelihoods(
                 weight * _laplacian_mass(narrow, magnitude)
                 + (1.0 - weight) * _laplacian_mass(wide, magnitude)
             )
+        offsets, shares = _spread_of_residues(step, noise)
         for candidate in range(candidates.shape[0]):
             first = candidates[candidate, frequency]
-            if first <= 0.0:
+            if first <= 0:
                 continue
             if candidate > 0 and first == candidates[candidate - 1, frequency]:
                 out[candidate, frequency] = out[candidate - 1, frequency]
                 continue
-            _fill_comb(weight, narrow, wide, first, step, noise, present[-1], comb)
+            _fill_comb(weight, narrow, wide, first, step, offsets, shares, present[-1], comb)
             out[candidate, frequency] = _log_likelihood_ratio(counts, present, comb, smooth, outliers)
             comb[: present[-1] + 1] = 0.0
 
@@ -126,46 +127,61 @@ def _fit_two_laplacians(counts: NDArray[np.int32], present: NDArray[np.int64]) -
 
 
 @kernel
+def _spread_of_residues(step: int, noise: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Say into which bins a value with normal noise (cut at 3 deviations) falls when quantised with `step`.
+
+    Returns, for each value r = 0..step - 1, the first bin (step,) and the probabilities of it and the bins
+    after it (step, m); a value of n * step + r falls n bins further.
+    """
+    reach = 3.0 * noise
+    offsets = np.empty(step, dtype=np.int64)
+    shares = np.zeros((step, int(2.0 * reach / step) + 2))
+    for residue in range(step):
+        low = math.floor((residue - reach) / step + 0.5)
+        high = math.floor((residue + reach) / step + 0.5)
+        offsets[residue] = low
+        below = 0.0
+        for magnitude in range(low, high + 1):
+            z = ((magnitude + 0.5) * step - residue) / noise
+            up_to = 1.0 if magnitude == high else 0.5 * (1.0 + math.erf(z * 0.7071067811865476))
+            shares[residue, magnitude - low] = up_to - below
+            below = up_to
+    return offsets, shares
+
+
+@kernel
 def _fill_comb(
     weight: float,
     narrow: float,
     wide: float,
-    first: float,
-    step: float,
-    noise: float,
+    first: int,
+    step: int,
+    offsets: NDArray[np.int64],
+    shares: NDArray[np.float64],
     largest: int,
     comb: NDArray[np.float64],
 ) -> None:
-    """Add to `comb` the probability of each magnitude after quantising with `first`, then `step`."""
+    """Add to `comb` the probability of each magnitude after quantising with `first`, then `step`.
+
+    Zeros get half of the noise: they are the most in smooth blocks, where little is rounded.
+    """
     narrow_root = math.exp(narrow * first / step)
     wide_root = math.exp(wide * first / step)
-    zero_mass = weight * (1.0 - narrow_root) + (1.0 - weight) * (1.0 - wide_root)
-    _add_tooth(0.0, zero_mass, step, noise, largest, comb)
+    mass = weight * (1.0 - narrow_root) + (1.0 - weight) * (1.0 - wide_root)
     narrow_mass = weight * narrow_root * (1.0 - narrow_root * narrow_root)
     wide_mass = (1.0 - weight) * wide_root * (1.0 - wide_root * wide_root)
-    teeth = int(((largest + 0.5) * step + 3.0 * noise) / first)
-    for tooth in range(1, teeth + 1):
-        _add_tooth(tooth * first, narrow_mass + wide_mass, step, noise, largest, comb)
+    value = 0
+    magnitude = 0
+    while magnitude <= largest:
+        residue = value % step
+        magnitude = value // step + offsets[residue]
+        for index in range(shares.shape[1]):
+            if magnitude + index <= largest:
+                comb[max(0, magnitude + index)] += mass * shares[residue, index]
+        value += first
+        mass = narrow_mass + wide_mass
         narrow_mass *= narrow_root * narrow_root
         wide_mass *= wide_root * wide_root
-
-
-@kernel
-def _add_tooth(
-    value: float, mass: float, step: float, noise: float, largest: int, comb: NDArray[np.float64]
-) -> None:
-    """Spread a tooth's probability over the bins that `value` plus noise (3 deviations) can fall into."""
-    low = int(max(0.0, (value - 3.0 * noise) / step + 0.5))
-    high = int((value + 3.0 * noise) / step + 0.5)
-    below = 0.0
-    for magnitude in range(low, min(high, largest) + 1):
-        if magnitude == high:
-            up_to = 1.0
-        else:
-            z = ((magnitude + 0.5) * step - value) / noise
-            up_to = 0.5 * (1.0 + math.erf(z * 0.7071067811865476))
-        comb[magnitude] += mass * (up_to - below)
-        below = up_to
 
 
 @kernel
@@ -184,3 +200,66 @@ def _log_likelihood_ratio(
         if comb[magnitude] > 0.0:
             result += counts[magnitude] * math.log(1.0 + ratio * comb[magnitude] / smooth[magnitude])
     return result + total * math.log(outliers)
+
+
+@kernel
+def add_frequency_sums(
+    blocks: NDArray[np.int16],
+    steps: NDArray[np.uint16],
+    scratch: NDArray[np.int32],
+    zeros: NDArray[np.int64],
+    sums: NDArray[np.float64],
+    magnitude_sums: NDArray[np.float64],
+    square_sums: NDArray[np.float64],
+    laplacian_scales: NDArray[np.float64],
+    entropies: NDArray[np.float64],
+) -> None:
+    """Add one component's statistics of each frequency, in one pass over its coefficients.
+
+    Args:
+        blocks: (n, 64) int16 quantised coefficients.
+        steps: (64,) uint16 quantisation steps.
+        scratch: (64, B) int32, all zero, and all zero again afterwards; magnitudes count as B - 1 at most.
+        zeros: (64,) int64, to which the number of zero coefficients is added.
+        sums, magnitude_sums, square_sums: (64,) float64, to which the sums of the dequantised coefficients,
+            of their magnitudes and of their squares are added.
+        laplacian_scales: (64,) float64, to which n times the scale b of the Laplacian density
+            exp(-|x| / b) / 2b is added whose quantised mean magnitude is the one found; 0 where all are zero.
+        entropies: (64,) float64, to which n times the entropy in bits of the quantised coefficients is added:
+            that of the magnitudes, and one bit for each sign.
+    """
+    n = blocks.shape[0]
+    last = scratch.shape[1] - 1
+    largest = np.zeros(64, dtype=np.int64)
+    for block in range(n):
+        for frequency in range(64):
+            value = np.int64(blocks[block, frequency])
+            if value != 0:
+                sums[frequency] += value * np.float64(steps[frequency])
+                magnitude = min(abs(value), last)
+                scratch[frequency, magnitude] += 1
+                if magnitude > largest[frequency]:
+                    largest[frequency] = magnitude
+    for frequency in range(64):
+        counts = scratch[frequency, : largest[frequency] + 1]
+        nonzero = 0
+        magnitudes = 0.0
+        squares = 0.0
+        surprise = 0.0
+        for magnitude in range(1, counts.size):
+            number = counts[magnitude]
+            if number > 0:
+                nonzero += number
+                magnitudes += float(number) * magnitude
+                squares += float(number) * magnitude * magnitude
+                surprise += number * math.log2(n / number)
+        counts[:] = 0
+        zeros[frequency] += n - nonzero
+        if nonzero > 0:
+            step = float(steps[frequency])
+            magnitude_sums[frequency] += step * magnitudes
+            square_sums[frequency] += step * step * squares
+            laplacian_scales[frequency] -= n * step / (2.0 * math.log(_laplacian_root(magnitudes / n)))
+            if nonzero < n:
+                surprise += (n - nonzero) * math.log2(n / (n - nonzero))
+            entropies[frequency] += surprise + nonzero

@@ -34,8 +34,8 @@ MOST_BLOCKS = 2048
 _BINS = 128
 _FREQUENCY_SUMS = np.add.outer(np.arange(8), np.arange(8)).ravel()
 _FREQUENCIES = (_FREQUENCY_SUMS >= 1) & (_FREQUENCY_SUMS <= 5)  # without DC: brightness has gaps of its own
-_QUALITY_TABLES = all_scaled_tables(LUMINANCE).reshape(100, 64).astype(np.float64)
-_ALL_STEPS = np.repeat(np.arange(1.0, 256.0)[:, None], 64, axis=1)
+_QUALITY_TABLES = all_scaled_tables(LUMINANCE).reshape(100, 64).astype(np.int64)
+_ALL_STEPS = np.repeat(np.arange(1, 256)[:, None], 64, axis=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +91,7 @@ def estimate_history_of_blocks(
     sample = np.ascontiguousarray(blocks[:: max(1, -(-len(blocks) // MOST_BLOCKS))]).reshape(-1, 64)
     histograms = np.empty((64, _BINS), dtype=np.int32)
     magnitude_histograms(sample, histograms)
-    stored_steps = np.ascontiguousarray(table, dtype=np.float64).reshape(64)
+    stored_steps = np.maximum(np.ascontiguousarray(table, dtype=np.int64).reshape(64), 1)
     likelihoods = _log_likelihoods(histograms, stored_steps, _QUALITY_TABLES)
     totals = np.where(likelihoods < 0, CONTRADICTION_WEIGHT * likelihoods, likelihoods).sum(axis=1)
     best = int(np.argmax(totals))
@@ -116,18 +116,18 @@ def least_evidence(blocks: int) -> float:
 
 
 def _log_likelihoods(
-    histograms: NDArray[np.int32], stored_steps: NDArray[np.float64], candidates: NDArray[np.float64]
+    histograms: NDArray[np.int32], stored_steps: NDArray[np.int64], candidates: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return (n, 64) log likelihood ratios for (n, 64) candidate steps, 0 where a step is not to be told."""
     told = _FREQUENCIES & (candidates >= np.maximum(LEAST_STEP, LEAST_STEP_RATIO * stored_steps))
     out = np.empty(candidates.shape)
     comb_log_likelihoods(
-        histograms, stored_steps, np.where(told, candidates, 0.0), PIXEL_ROUNDING_NOISE, OUTLIERS, out
+        histograms, stored_steps, np.where(told, candidates, 0), PIXEL_ROUNDING_NOISE, OUTLIERS, out
     )
     return out
 
 
-def _measure_steps(histograms: NDArray[np.int32], stored_steps: NDArray[np.float64]) -> NDArray[np.uint16]:
+def _measure_steps(histograms: NDArray[np.int32], stored_steps: NDArray[np.int64]) -> NDArray[np.uint16]:
     """Return (8, 8) uint16: the best first step of each frequency by itself, 0 where there is none."""
     likelihoods = _log_likelihoods(histograms, stored_steps, _ALL_STEPS)
     best = np.argmax(likelihoods, axis=0)

@@ -1,0 +1,179 @@
+"""Compression statistics of a directory of JPEG files, folder by folder, in bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from dctafd.jpeg.limits import MAX_PIXELS
+from dctafd.pipeline.sources import is_jpeg_name, natural_key, readable
+from dctafd.research.file_statistics import FileFacts, measure_file
+from dctafd.research.folder_statistics import FolderStatistics
+from dctafd.research.frequency_sums import FrequencySums
+from dctafd.research.statistics_cache import StatisticsCache
+
+MOST_FOLDERS = 200
+"""Rows of folders that are told apart where no depth is asked for."""
+DEEPEST = 4
+_IN_FLIGHT = 4
+
+Measured = tuple[FileFacts, FrequencySums]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetStatistics:
+    """Statistics of a directory.
+
+    Attributes:
+        directory: what was looked at.
+        folders: one entry a folder down to `depth`, parents first, each with everything below it.
+        total: all of them.
+        depth: levels of folders told apart.
+        cached: files whose measurements came from the cache.
+    """
+
+    directory: str
+    folders: tuple[FolderStatistics, ...]
+    total: FolderStatistics
+    depth: int
+    cached: int = 0
+
+
+def dataset_statistics(
+    directory: str | os.PathLike[str],
+    *,
+    jobs: int = 1,
+    depth: int | None = None,
+    sample: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    max_pixels: int = MAX_PIXELS,
+    on_file: Callable[[FileFacts], None] | None = None,
+) -> DatasetStatistics:
+    """Measure every JPEG file below a directory.
+
+    Files are read as they are found, a few at a time, so that memory depends on the number of folders told
+    apart and on the size of single photos, not on the number of files. The result does not depend on `jobs`.
+
+    Args:
+        directory: searched recursively for .jpg, .jpeg, .jpe and .jfif; symbolic links to directories are
+            not followed.
+        jobs: threads.
+        depth: levels of sub-folders to tell apart; None goes as deep as `MOST_FOLDERS` rows allow.
+        sample: measure this many files only, chosen at random but always the same ones.
+        cache: a file that keeps the measurements; what it knows is not read again.
+        max_pixels: larger files count as failures.
+        on_file: called after each file, in this thread; what it raises ends the run.
+
+    Raises:
+        NotADirectoryError: there is no such directory.
+        DctafdError: the cache cannot be used.
+    """
+    root = Path(directory)
+    if not root.is_dir():
+        raise NotADirectoryError(f"{directory} is not a directory")
+    depth = choose_depth(root) if depth is None else depth
+    paths = iter_jpeg_paths(root) if sample is None else sample_paths(root, sample)
+    folders: dict[str, FolderStatistics] = {}
+    total = FolderStatistics()
+    cached = 0
+    with nullcontext() if cache is None else StatisticsCache(Path(cache)) as known:
+        for path, (facts, sums), from_cache in _measure_all(paths, jobs, known, max_pixels):
+            relative = path.relative_to(root)
+            name = readable(str(relative))
+            for folder in _folders_of(relative, depth):
+                folders.setdefault(folder, FolderStatistics(folder)).add_file(name, facts, sums)
+            total.add_file(name, facts, sums)
+            cached += from_cache
+            if on_file is not None:
+                on_file(facts)
+    return DatasetStatistics(str(directory), tuple(_in_order(folders)), total, depth, cached)
+
+
+def _in_order(folders: dict[str, FolderStatistics]) -> list[FolderStatistics]:
+    return [folders[name] for name in sorted(folders, key=lambda name: [*map(natural_key, name.split("/"))])]
+
+
+def iter_jpeg_paths(directory: Path) -> Iterator[Path]:
+    """Yield the JPEG files below a directory in natural order, one listing of a directory at a time."""
+    with os.scandir(directory) as listing:
+        entries = sorted(listing, key=lambda entry: natural_key(entry.name))
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from iter_jpeg_paths(Path(entry.path))
+        elif is_jpeg_name(entry.name) and entry.is_file():
+            yield Path(entry.path)
+
+
+def sample_paths(directory: Path, number: int) -> list[Path]:
+    """Return up to `number` of the JPEG files below a directory: those whose names have the least hashes."""
+
+    def order(path: Path) -> bytes:
+        return hashlib.blake2b(os.fsencode(path.relative_to(directory)), digest_size=8).digest()
+
+    chosen = set(heapq.nsmallest(number, iter_jpeg_paths(directory), key=order))
+    return sorted(chosen, key=lambda path: natural_key(str(path)))
+
+
+def choose_depth(directory: Path) -> int:
+    """Return how many levels of folders there are, as far as they come to no more than `MOST_FOLDERS`."""
+    level = [directory]
+    found = 0
+    for depth in range(DEEPEST):
+        below: list[Path] = []
+        for folder in level:
+            below.extend(_sub_folders(folder))
+            if found + len(below) > MOST_FOLDERS:
+                return depth
+        if not below:
+            return depth
+        found += len(below)
+        level = below
+    return DEEPEST
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    with os.scandir(folder) as listing:
+        return [Path(entry.path) for entry in listing if entry.is_dir(follow_symlinks=False)]
+
+
+def _folders_of(relative: Path, depth: int) -> list[str]:
+    """Return the folders that a file counts for: its parents down to `depth` levels."""
+    parts = relative.parent.parts[:depth]
+    return [readable("/".join(parts[: level + 1])) for level in range(len(parts))]
+
+
+def _measure_all(
+    paths: Iterable[Path], jobs: int, cache: StatisticsCache | None, max_pixels: int
+) -> Iterator[tuple[Path, Measured, bool]]:
+    """Yield each path with its measurements and whether they were known, in order, `jobs` files at a time."""
+    pending: deque[tuple[Path, Measured | Future[Measured]]] = deque()
+    with ThreadPoolExecutor(jobs) as pool:
+        for path in paths:
+            known = cache.get(path) if cache is not None else None
+            if known is None or known[0].pixels > max_pixels:
+                pending.append((path, pool.submit(measure_file, path, max_pixels)))
+            else:
+                pending.append((path, known))
+            if len(pending) >= jobs * _IN_FLIGHT:
+                yield _finish(*pending.popleft(), cache)
+        while pending:
+            yield _finish(*pending.popleft(), cache)
+
+
+def _finish(
+    path: Path, measured: Measured | Future[Measured], cache: StatisticsCache | None
+) -> tuple[Path, Measured, bool]:
+    """Wait for a file's measurements and cache them; failures are tried anew in each run."""
+    if not isinstance(measured, Future):
+        return path, measured, True
+    facts, sums = measured.result()
+    if cache is not None and facts.error is None:
+        cache.put(path, facts, sums)
+    return path, (facts, sums), False
