@@ -1,0 +1,312 @@
+"""Huffman decoding of sequential scans (T.81 F.2.2) from data that `entropy_segments.unstuff` has cleaned.
+
+The bits ahead are kept left-aligned in a 64-bit word, `window`, of which `count` bits are valid; it is
+refilled with an unaligned big-endian load of eight bytes (LLVM joins the eight byte loads into one). A symbol
+costs one table look-up: its entry says how many bits code and value take together, so the next look-up does
+not wait for the value to be worked out. Two symbols of short codes take at most 50 of the 56 bits that a
+refill leaves, so every second one refills, without asking.
+
+No index is checked inside a block. Instead each MCU starts only where the longest possible MCU still fits into
+the bytes ahead; the end of a segment is first copied in front of zeros, which also gives what libjpeg gives
+where data ends early: the MCU is completed with zero bits, and those that follow stay empty.
+"""
+
+import numpy as np
+
+from dctafd_native.entropy_tables import (
+    BAD_CODE_LENGTH,
+    BASES,
+    END_OF_BLOCK,
+    LIMITS,
+    LOOKUP_BITS,
+    SYMBOLS,
+)
+from dctafd_native.jit import kernel
+
+MAX_BLOCK_BYTES = 256
+"""A block takes at most 32 bits for DC and 63 times 31 bits for AC: 249 bytes, and 7 are loaded ahead."""
+
+BLOCK_COMPONENT, BLOCK_X, BLOCK_Y, BLOCK_DC, BLOCK_AC = range(5)
+"""Columns of `mcu_blocks`: component, place within the MCU, rows of `tables`."""
+
+STEP_X, STEP_Y, ROWS, COLUMNS = range(4)
+"""Columns of `components`: blocks of one MCU each way, size in blocks."""
+
+KEEP, TOP, BOTTOM, LEFT, RIGHT, OFFSET = range(4, 10)
+"""Columns of `components`: side of the corner kept of each block, for which window of blocks, and where the
+first coefficient goes in `out`."""
+
+GRID_ROWS, GRID_COLUMNS, GRID_WIDTH, GRID_OFFSET = range(10, 14)
+"""Columns of `components`: where the two maps start in `grid_maps` (-1 for no grid), how many columns of blocks
+the grid keeps, and where its first coefficient goes in `out`."""
+
+COMPONENT_COLUMNS = 14
+
+BAD_CODES, LEFT_OVER, LOST_RESTARTS = range(3)
+"""Places in `findings`."""
+
+
+def tail_space(blocks_in_mcu):
+    """Return the bytes that a decoder's buffer needs behind the entropy-coded data."""
+    return 2 * MAX_BLOCK_BYTES * blocks_in_mcu + 32
+
+
+@kernel
+def decode_sequential(
+    buffer,
+    segment_ends,
+    segment_markers,
+    restart_interval,
+    mcu_rows,
+    mcu_columns,
+    mcu_blocks,
+    components,
+    grid_maps,
+    tables,
+    zigzag,
+    out,
+    decoded,
+    findings,
+):
+    """Decode one sequential scan, keeping of each block what `components` asks for.
+
+    Args:
+        buffer: (n,) uint8, the segments one after the other, then `tail_space` bytes to work in.
+        segment_ends: (s,) int64, where each segment ends in `buffer`.
+        segment_markers: (s,) uint8, second byte of the marker behind each segment.
+        restart_interval: MCUs between restart markers, 0 for none.
+        mcu_rows, mcu_columns: the scan's MCUs; fewer rows may be asked for than there are.
+        mcu_blocks: (b, 5) int64, the blocks of one MCU in order; see `BLOCK_COMPONENT` and so on.
+        components: (c, 14) int64, see `STEP_X` and so on.
+        grid_maps: (g,) int64, by block row or column: its place among those that the grid keeps, or -1.
+        tables: (t, ROW_SIZE) int32, see `entropy_tables`.
+        zigzag: (128,) uint8, natural index by zigzag index; 63 from 64 on.
+        out: (m,) int16, zeros; receives KEEP x KEEP coefficients a block of the window and 64 a block of the
+            grid, in natural order. The last 64 are zeros to work in, the 64 before take what is not kept.
+        decoded: (c,) int64, receives the number of blocks that were read whole, padding not counted.
+        findings: (3,) int64, receives numbers of invalid codes, of bytes left over at the ends of segments,
+            and of restart markers that were not where they should be.
+    """
+    lookup_shift = np.uint64(64 - LOOKUP_BITS)
+    full = np.uint64(64)
+    n_blocks = mcu_blocks.shape[0]
+    n_segments = segment_ends.shape[0]
+    most = n_blocks * MAX_BLOCK_BYTES
+    tail = segment_ends[n_segments - 1]
+    scratch = np.int64(out.shape[0] - 64)
+    unwanted = scratch - 64
+    prediction = np.zeros(components.shape[0], dtype=np.int64)
+
+    segment = 0
+    next_restart = 0
+    to_go = restart_interval
+    position = np.uint64(0)
+    end = segment_ends[0]
+    in_tail = False
+    exhausted = False
+    window = np.uint64(0)
+    count = np.uint64(0)
+
+    for mcu_row in range(mcu_rows):
+        for mcu_column in range(mcu_columns):
+            if restart_interval > 0 and to_go == 0:
+                if not exhausted:
+                    findings[LEFT_OVER] += max(0, end - np.int64(position) + (np.int64(count) >> 3))
+                segment, start, lost = find_restart(segment_ends, segment_markers, segment, next_restart)
+                findings[LOST_RESTARTS] += lost
+                end = segment_ends[segment]
+                exhausted = exhausted and start < 0
+                position = np.uint64(start if start >= 0 else end)
+                in_tail = False
+                window = np.uint64(0)
+                count = np.uint64(0)
+                prediction[:] = 0
+                next_restart = (next_restart + 1) & 7
+                to_go = restart_interval
+            to_go -= 1
+            if exhausted:
+                if restart_interval == 0:
+                    return
+                continue
+            if not in_tail and np.int64(position) + most > end:
+                move_tail(buffer, np.int64(position), end, tail, most)
+                # The bits that do not count yet come again, from the copy.
+                window = (window >> (full - count)) << (full - count) if count > 0 else np.uint64(0)
+                end = tail + end - np.int64(position)
+                position = np.uint64(tail)
+                in_tail = True
+
+            for block in range(n_blocks):
+                component = mcu_blocks[block, BLOCK_COMPONENT]
+                row = mcu_row * components[component, STEP_Y] + mcu_blocks[block, BLOCK_Y]
+                column = mcu_column * components[component, STEP_X] + mcu_blocks[block, BLOCK_X]
+                target, grid_target = _targets(components, grid_maps, component, row, column)
+                keep = components[component, KEEP]
+                if row < components[component, ROWS] and column < components[component, COLUMNS]:
+                    decoded[component] += 1
+                if grid_target < 0 and (keep == 8 or target < 0):
+                    base = np.uint64(target if target >= 0 else unwanted)
+                else:
+                    base = np.uint64(scratch)
+
+                table = np.uint64(mcu_blocks[block, BLOCK_DC])
+                window |= load_word(buffer, position) >> count
+                position += (np.uint64(63) - count) >> np.uint64(3)
+                count |= np.uint64(56)
+                entry = np.int64(tables[table, window >> lookup_shift])
+                if entry == 0:
+                    entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
+                    findings[BAD_CODES] += entry == BAD_CODE_LENGTH
+                used = np.uint64(entry & 63)
+                size = np.uint64((entry >> 6) & 15)
+                value = np.int64((window >> (full - used)) & ((np.uint64(1) << size) - np.uint64(1)))
+                value += entry >> 16 if 2 * value <= -(entry >> 16) else 0
+                window <<= used
+                count -= used
+                prediction[component] += value
+                out[base] = np.int16(prediction[component])
+
+                table = np.uint64(mcu_blocks[block, BLOCK_AC])
+                k = np.uint64(1)
+                while k < np.uint64(64):
+                    window |= load_word(buffer, position) >> count
+                    position += (np.uint64(63) - count) >> np.uint64(3)
+                    count |= np.uint64(56)
+                    for _ in range(2):
+                        entry = np.int64(tables[table, window >> lookup_shift])
+                        if entry == 0:
+                            entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
+                            if entry == BAD_CODE_LENGTH:
+                                entry = (END_OF_BLOCK << 10) | BAD_CODE_LENGTH
+                                findings[BAD_CODES] += 1
+                            if count < np.uint64(32):
+                                window |= load_word(buffer, position) >> count
+                                position += (np.uint64(63) - count) >> np.uint64(3)
+                                count |= np.uint64(56)
+                        used = np.uint64(entry & 63)
+                        size = np.uint64((entry >> 6) & 15)
+                        value = np.int64((window >> (full - used)) & ((np.uint64(1) << size) - np.uint64(1)))
+                        value += entry >> 16 if 2 * value <= -(entry >> 16) else 0
+                        window <<= used
+                        count -= used
+                        # Nothing lies from k on yet: the zero of EOB and of a run of 16 does no harm.
+                        k += np.uint64((entry >> 10) & 63)
+                        out[base + np.uint64(zigzag[k])] = np.int16(value)
+                        k += np.uint64(1)
+                        if k >= np.uint64(64):
+                            break
+
+                if base == np.uint64(scratch):
+                    _keep(out, scratch, target, keep, grid_target)
+
+            if in_tail and 8 * np.int64(position) - np.int64(count) > 8 * end:
+                exhausted = True
+                for block in range(n_blocks):
+                    component = mcu_blocks[block, BLOCK_COMPONENT]
+                    row = mcu_row * components[component, STEP_Y] + mcu_blocks[block, BLOCK_Y]
+                    column = mcu_column * components[component, STEP_X] + mcu_blocks[block, BLOCK_X]
+                    if row < components[component, ROWS] and column < components[component, COLUMNS]:
+                        decoded[component] -= 1
+    if not exhausted:
+        findings[LEFT_OVER] += max(0, end - np.int64(position) + (np.int64(count) >> 3))
+
+
+@kernel
+def _targets(components, grid_maps, component, row, column):
+    """Return where a block's corner and the whole block go in `out`, -1 for nowhere."""
+    target = np.int64(-1)
+    if (
+        components[component, TOP] <= row < components[component, BOTTOM]
+        and components[component, LEFT] <= column < components[component, RIGHT]
+    ):
+        width = components[component, RIGHT] - components[component, LEFT]
+        index = (row - components[component, TOP]) * width + column - components[component, LEFT]
+        target = components[component, OFFSET] + index * components[component, KEEP] ** 2
+    grid_target = np.int64(-1)
+    if (
+        components[component, GRID_ROWS] >= 0
+        and row < components[component, ROWS]
+        and column < components[component, COLUMNS]
+    ):
+        grid_row = grid_maps[components[component, GRID_ROWS] + row]
+        grid_column = grid_maps[components[component, GRID_COLUMNS] + column]
+        if grid_row >= 0 and grid_column >= 0:
+            index = grid_row * components[component, GRID_WIDTH] + grid_column
+            grid_target = components[component, GRID_OFFSET] + 64 * index
+    return target, grid_target
+
+
+@kernel
+def _keep(out, scratch, target, keep, grid_target):
+    """Copy what is wanted of the block at `scratch`, and make it zeros again."""
+    if target >= 0:
+        for i in range(keep):
+            for j in range(keep):
+                out[target + i * keep + j] = out[scratch + 8 * i + j]
+    if grid_target >= 0:
+        out[grid_target : grid_target + 64] = out[scratch : scratch + 64]
+    out[scratch : scratch + 64] = 0
+
+
+@kernel
+def find_restart(segment_ends, segment_markers, segment, expected):
+    """Find where decoding goes on at the end of a restart interval, as libjpeg decides it.
+
+    The rules are those of jdmarker.c, read_restart_marker and jpeg_resync_to_restart: the expected marker or
+    one far from it is taken, one or two ahead is left for later (its interval was lost), one or two behind
+    and reserved codes are passed over, any other marker ends the data.
+
+    Args:
+        segment_ends, segment_markers: as for `decode_sequential`.
+        segment: the segment that decoding is in.
+        expected: number 0..7 of the restart marker that should come.
+
+    Returns:
+        The segment to go on in; where its data starts, or -1 if this interval has none; and 1 if the marker
+        behind `segment` was not the expected one, otherwise 0.
+    """
+    n_segments = segment_ends.shape[0]
+    lost = 0
+    while True:
+        marker = np.int64(segment_markers[segment])
+        is_restart = (marker & 0xF8) == 0xD0
+        ahead = (marker - expected) & 7
+        if not (is_restart and ahead == 0):
+            lost = 1
+        if is_restart and (ahead == 0 or 2 < ahead < 6):
+            if segment + 1 == n_segments:
+                return segment, np.int64(-1), 1
+            return segment + 1, segment_ends[segment], lost
+        if (is_restart and ahead <= 2) or (not is_restart and marker >= 0xC0) or segment + 1 == n_segments:
+            return segment, np.int64(-1), lost
+        segment += 1
+
+
+@kernel
+def move_tail(buffer, position, end, tail, most):
+    """Copy the bytes up to `end` to `tail`, where `most` and 16 zeros follow them."""
+    for i in range(end - position):
+        buffer[tail + i] = buffer[position + i]
+    start = tail + end - position
+    buffer[start : start + most + 16] = 0
+
+
+@kernel
+def load_word(buffer, position):
+    """Return the eight bytes from `position` on as a big-endian number."""
+    one = np.uint64(1)
+    word = np.uint64(buffer[position])
+    for _ in range(7):
+        position += one
+        word = (word << np.uint64(8)) | np.uint64(buffer[position])
+    return word
+
+
+@kernel
+def long_code(tables, table, prefix):
+    """Return the entry of the code of more than `LOOKUP_BITS` bits at the start of a 16-bit `prefix`."""
+    for length in range(LOOKUP_BITS + 1, 17):
+        if prefix < tables[table, LIMITS + length]:
+            index = (tables[table, BASES + length] + (prefix >> (16 - length))) & 255
+            return np.int64(tables[table, SYMBOLS + index]) + length
+    return np.int64(BAD_CODE_LENGTH)

@@ -1,0 +1,338 @@
+"""Huffman decoding of progressive scans (T.81 G.2) from data that `entropy_segments.unstuff` has cleaned.
+
+The place in the data is one bit position; the word ahead is loaded from there for each symbol. What `entropy`
+says of the ends of segments holds here too: blocks (MCUs, for DC) start only where the longest possible one
+still fits, and data that ends early is completed with zero bits.
+
+Every kernel takes, as `entropy.decode_sequential` does, `buffer`, `segment_ends`, `segment_markers`,
+`restart_interval`, `tables`, `zigzag`, `out`, `decoded` and `findings`; `low` is the scan's Al.
+"""
+
+import numpy as np
+
+from dctafd_native.entropy import (
+    BAD_CODES,
+    BLOCK_COMPONENT,
+    BLOCK_DC,
+    BLOCK_X,
+    BLOCK_Y,
+    COLUMNS,
+    LEFT_OVER,
+    LOST_RESTARTS,
+    MAX_BLOCK_BYTES,
+    OFFSET,
+    ROWS,
+    STEP_X,
+    STEP_Y,
+    find_restart,
+    load_word,
+    long_code,
+    move_tail,
+)
+from dctafd_native.entropy_tables import BAD_CODE_LENGTH, LOOKUP_BITS
+from dctafd_native.jit import kernel
+
+
+@kernel
+def decode_dc(
+    buffer,
+    segment_ends,
+    segment_markers,
+    restart_interval,
+    mcu_rows,
+    mcu_columns,
+    mcu_blocks,
+    components,
+    tables,
+    refine,
+    low,
+    out,
+    decoded,
+    findings,
+):
+    """Decode one DC scan: the first (`refine` 0, T.81 G.1.2.1) or one more bit (`refine` 1).
+
+    `mcu_blocks`, `components` and the last 128 of `out` are as for `entropy.decode_sequential`; blocks of
+    `out` hold 64 coefficients.
+    """
+    n_blocks = mcu_blocks.shape[0]
+    most = n_blocks * MAX_BLOCK_BYTES
+    tail = segment_ends[segment_ends.shape[0] - 1]
+    unwanted = out.shape[0] - 128
+    prediction = np.zeros(components.shape[0], dtype=np.int64)
+    segment = 0
+    next_restart = 0
+    to_go = restart_interval
+    bit = np.int64(0)
+    end = segment_ends[0]
+    in_tail = False
+    exhausted = False
+    for mcu_row in range(mcu_rows):
+        for mcu_column in range(mcu_columns):
+            if restart_interval > 0 and to_go == 0:
+                if not exhausted:
+                    findings[LEFT_OVER] += max(0, end - ((bit + 7) >> 3))
+                segment, start, lost = find_restart(segment_ends, segment_markers, segment, next_restart)
+                findings[LOST_RESTARTS] += lost
+                end = segment_ends[segment]
+                exhausted = exhausted and start < 0
+                bit = 8 * (start if start >= 0 else end)
+                in_tail = False
+                prediction[:] = 0
+                next_restart = (next_restart + 1) & 7
+                to_go = restart_interval
+            to_go -= 1
+            if exhausted:
+                if restart_interval == 0:
+                    return
+                continue
+            if not in_tail and (bit >> 3) + most > end:
+                move_tail(buffer, bit >> 3, end, tail, most)
+                end += tail - (bit >> 3)
+                bit = 8 * tail + (bit & 7)
+                in_tail = True
+            for block in range(n_blocks):
+                component = mcu_blocks[block, BLOCK_COMPONENT]
+                row = mcu_row * components[component, STEP_Y] + mcu_blocks[block, BLOCK_Y]
+                column = mcu_column * components[component, STEP_X] + mcu_blocks[block, BLOCK_X]
+                inside = row < components[component, ROWS] and column < components[component, COLUMNS]
+                base = unwanted
+                if inside:
+                    base = components[component, OFFSET] + 64 * (
+                        row * components[component, COLUMNS] + column
+                    )
+                window = load_word(buffer, np.uint64(bit >> 3)) << np.uint64(bit & 7)
+                if refine:
+                    out[base] |= np.int16(np.int64(window >> np.uint64(63)) << low)
+                    bit += 1
+                else:
+                    table = np.uint64(mcu_blocks[block, BLOCK_DC])
+                    entry = _entry(tables, table, window, findings)
+                    prediction[component] += _value(window, entry)
+                    out[base] = np.int16(prediction[component] << low)
+                    bit += entry & 63
+                decoded[component] += inside and not (in_tail and bit > 8 * end)
+            exhausted = in_tail and bit > 8 * end
+    if not exhausted:
+        findings[LEFT_OVER] += max(0, end - ((bit + 7) >> 3))
+
+
+@kernel
+def decode_ac_first(
+    buffer,
+    segment_ends,
+    segment_markers,
+    restart_interval,
+    blocks,
+    offset,
+    tables,
+    table,
+    first,
+    last,
+    low,
+    zigzag,
+    out,
+    decoded,
+    findings,
+):
+    """Decode the first scan of the band `first`..`last` (Ss, Se) of one component (T.81 G.1.2.2).
+
+    The component has `blocks` blocks in `out` from `offset` on; `table` is the row of `tables`.
+    """
+    tail = segment_ends[segment_ends.shape[0] - 1]
+    segment = 0
+    next_restart = 0
+    restart_at = restart_interval if restart_interval > 0 else blocks
+    bit = np.int64(0)
+    end = segment_ends[0]
+    in_tail = False
+    exhausted = False
+    run_of_ends = np.int64(0)
+    block = np.int64(0)
+    while block < blocks:
+        if block == restart_at:
+            if not exhausted:
+                findings[LEFT_OVER] += max(0, end - ((bit + 7) >> 3))
+            segment, start, lost = find_restart(segment_ends, segment_markers, segment, next_restart)
+            findings[LOST_RESTARTS] += lost
+            end = segment_ends[segment]
+            exhausted = exhausted and start < 0
+            bit = 8 * (start if start >= 0 else end)
+            in_tail = False
+            run_of_ends = 0
+            next_restart = (next_restart + 1) & 7
+            restart_at += restart_interval
+        stop = min(restart_at, blocks)
+        if exhausted:
+            block = stop
+            continue
+        if run_of_ends > 0:
+            passed = min(run_of_ends, stop - block)
+            run_of_ends -= passed
+            block += passed
+            decoded[0] += passed
+            continue
+        if not in_tail and (bit >> 3) + MAX_BLOCK_BYTES > end:
+            move_tail(buffer, bit >> 3, end, tail, MAX_BLOCK_BYTES)
+            end += tail - (bit >> 3)
+            bit = 8 * tail + (bit & 7)
+            in_tail = True
+        base = np.uint64(offset + 64 * block)
+        k = np.int64(first)
+        while k <= last:
+            window = load_word(buffer, np.uint64(bit >> 3)) << np.uint64(bit & 7)
+            entry = _entry(tables, table, window, findings)
+            bit += entry & 63
+            run = (entry >> 10) & 63
+            if (entry >> 6) & 15:
+                k += run
+                out[base + np.uint64(zigzag[np.uint64(k)])] = np.int16(_value(window, entry) << low)
+                k += 1
+            elif run == 15:
+                k += 16
+            else:
+                run_of_ends = (np.int64(1) << run) - 1
+                run_of_ends += _bits(window << np.uint64(entry & 63), run)
+                bit += run
+                break
+        block += 1
+        exhausted = in_tail and bit > 8 * end
+        decoded[0] += not exhausted
+    if not exhausted:
+        findings[LEFT_OVER] += max(0, end - ((bit + 7) >> 3))
+
+
+@kernel
+def decode_ac_refine(
+    buffer,
+    segment_ends,
+    segment_markers,
+    restart_interval,
+    blocks,
+    offset,
+    tables,
+    table,
+    first,
+    last,
+    low,
+    zigzag,
+    out,
+    decoded,
+    findings,
+):
+    """Decode one more bit of the band `first`..`last` of one component (T.81 G.1.2.3).
+
+    Arguments as for `decode_ac_first`.
+    """
+    tail = segment_ends[segment_ends.shape[0] - 1]
+    segment = 0
+    next_restart = 0
+    restart_at = restart_interval if restart_interval > 0 else blocks
+    bit = np.int64(0)
+    end = segment_ends[0]
+    in_tail = False
+    exhausted = False
+    run_of_ends = np.int64(0)
+    block = np.int64(0)
+    while block < blocks:
+        if block == restart_at:
+            if not exhausted:
+                findings[LEFT_OVER] += max(0, end - ((bit + 7) >> 3))
+            segment, start, lost = find_restart(segment_ends, segment_markers, segment, next_restart)
+            findings[LOST_RESTARTS] += lost
+            end = segment_ends[segment]
+            exhausted = exhausted and start < 0
+            bit = 8 * (start if start >= 0 else end)
+            in_tail = False
+            run_of_ends = 0
+            next_restart = (next_restart + 1) & 7
+            restart_at += restart_interval
+        if exhausted:
+            block = min(restart_at, blocks)
+            continue
+        if not in_tail and (bit >> 3) + MAX_BLOCK_BYTES > end:
+            move_tail(buffer, bit >> 3, end, tail, MAX_BLOCK_BYTES)
+            end += tail - (bit >> 3)
+            bit = 8 * tail + (bit & 7)
+            in_tail = True
+        base = np.uint64(offset + 64 * block)
+        k = np.int64(first)
+        while run_of_ends == 0 and k <= last:
+            window = load_word(buffer, np.uint64(bit >> 3)) << np.uint64(bit & 7)
+            # Value bits do not count here: SSSS is 0 or 1, and stands for one sign bit.
+            entry = _entry(tables, table, window, findings)
+            size = (entry >> 6) & 15
+            length = (entry & 63) - size
+            bit += length
+            run = (entry >> 10) & 63
+            window <<= np.uint64(length)
+            value = np.int64(0)
+            if size:
+                value = np.int64(1) << low if window >> np.uint64(63) else -(np.int64(1) << low)
+                bit += 1
+            elif run < 15:
+                run_of_ends = (np.int64(1) << run) + _bits(window, run)
+                bit += run
+                break
+            k, bit = _pass_over(buffer, bit, out, base, zigzag, k, last, run, low)
+            if value:
+                out[base + np.uint64(zigzag[np.uint64(k)])] = np.int16(value)
+            k += 1
+        if run_of_ends > 0:
+            k, bit = _pass_over(buffer, bit, out, base, zigzag, k, last, 64, low)
+            run_of_ends -= 1
+        block += 1
+        exhausted = in_tail and bit > 8 * end
+        decoded[0] += not exhausted
+    if not exhausted:
+        findings[LEFT_OVER] += max(0, end - ((bit + 7) >> 3))
+
+
+@kernel
+def _pass_over(buffer, bit, out, base, zigzag, k, last, zeros, low):
+    """Correct non-zero coefficients from `k` on, until `zeros` zero ones are passed and one more is met.
+
+    Returns:
+        The zigzag index of that zero coefficient, `last` + 1 if there is none; and the bit position.
+    """
+    while k <= last:
+        place = base + np.uint64(zigzag[np.uint64(k)])
+        coefficient = np.int64(out[place])
+        if coefficient != 0:
+            byte = np.int64(buffer[np.uint64(bit >> 3)])
+            if (byte >> (7 - (bit & 7))) & 1 and (coefficient >> low) & 1 == 0:
+                step = np.int64(1) << low
+                out[place] = np.int16(coefficient + step if coefficient >= 0 else coefficient - step)
+            bit += 1
+        else:
+            if zeros == 0:
+                break
+            zeros -= 1
+        k += 1
+    return k, bit
+
+
+@kernel
+def _entry(tables, table, window, findings):
+    """Return the table entry of the code at the start of `window`; 17 bits of nothing where none fits."""
+    entry = np.int64(tables[table, window >> np.uint64(64 - LOOKUP_BITS)])
+    if entry == 0:
+        entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
+        if entry == BAD_CODE_LENGTH:
+            findings[BAD_CODES] += 1
+    return entry
+
+
+@kernel
+def _value(window, entry):
+    """Return the signed value whose code and bits start `window` (T.81 F.2.2.1, RECEIVE and EXTEND)."""
+    used = np.uint64(entry & 63)
+    size = np.uint64((entry >> 6) & 15)
+    value = np.int64((window >> (np.uint64(64) - used)) & ((np.uint64(1) << size) - np.uint64(1)))
+    return value + (entry >> 16 if 2 * value <= -(entry >> 16) else 0)
+
+
+@kernel
+def _bits(window, size):
+    """Return the first `size` bits of `window`, 0 of them as 0."""
+    return np.int64((window >> np.uint64(1)) >> np.uint64(63 - size))

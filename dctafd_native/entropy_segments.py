@@ -1,0 +1,104 @@
+"""Find the end of a scan's entropy-coded data, and take byte stuffing and markers out of it (T.81 B.1.1.5)."""
+
+import numpy as np
+
+from dctafd_native.jit import kernel
+
+_CHUNK = 64
+
+
+@kernel
+def find_scan_end(data, start):
+    """Return the offset of the first marker from `start` on that ends a scan, or the length of `data`.
+
+    Restart markers, stuffed zero bytes, fill bytes and reserved codes below FF C0 do not end a scan.
+
+    Args:
+        data: (n,) uint8.
+        start: offset of the first byte of entropy-coded data.
+    """
+    size = np.int64(data.shape[0])
+    i = np.int64(start)
+    while i + 1 < size:
+        # Whole chunks without a candidate are passed over; this loop is vectorised.
+        while i + _CHUNK < size:
+            found = np.uint8(0)
+            for j in range(_CHUNK):
+                code = data[np.uint64(i + j + 1)]
+                is_restart = (code & np.uint8(0xF8)) == np.uint8(0xD0)
+                ends = (code >= np.uint8(0xC0)) & (code != np.uint8(0xFF)) & (not is_restart)
+                found |= np.uint8((data[np.uint64(i + j)] == np.uint8(0xFF)) & ends)
+            if found:
+                break
+            i += _CHUNK
+        stop = min(i + _CHUNK, size - 1)
+        while i < stop:
+            if data[i] == 0xFF:
+                code = data[i + 1]
+                if code >= 0xC0 and code != 0xFF and (code & 0xF8) != 0xD0:
+                    return i
+            i += 1
+    return size
+
+
+@kernel
+def unstuff(data, start, end, out, segment_ends, segment_markers):
+    """Copy entropy-coded data without byte stuffing, fill bytes and markers.
+
+    As in libjpeg (jdhuff.c, jpeg_fill_bit_buffer), FF 00 is a data byte FF, however many FF come before
+    the 00; any other code ends a segment.
+
+    Args:
+        data: (n,) uint8, the file; ``data[start:end]`` is read.
+        start, end: offsets, 0 <= start <= end <= n.
+        out: (at least end - start,) uint8, receives the segments one after the other.
+        segment_ends: (m,) int64, receives the offset in `out` where each segment ends; m >= 1.
+        segment_markers: (m,) uint8, receives the second byte of the marker that ended each segment, 0xD9
+            (EOI) for the end of the data.
+
+    Returns:
+        The number of segments, at least 1; data behind the m-th marker is left.
+    """
+    i = np.uint64(start)
+    stop = np.uint64(end)
+    o = np.uint64(0)
+    one = np.uint64(1)
+    eight = np.uint64(8)
+    segments = 0
+    while i < stop:
+        while i + eight <= stop:
+            has_ff = np.uint8(0)
+            for j in range(8):
+                byte = data[i + np.uint64(j)]
+                has_ff |= np.uint8(byte == np.uint8(0xFF))
+                out[o + np.uint64(j)] = byte
+            if has_ff:
+                break
+            i += eight
+            o += eight
+        while i < stop:
+            byte = data[i]
+            i += one
+            if byte != np.uint8(0xFF):
+                out[o] = byte
+                o += one
+                continue
+            while i < stop and data[i] == np.uint8(0xFF):
+                i += one
+            if i >= stop:
+                break
+            code = data[i]
+            i += one
+            if code == np.uint8(0):
+                out[o] = byte
+                o += one
+            else:
+                segment_ends[segments] = np.int64(o)
+                segment_markers[segments] = code
+                segments += 1
+                if segments == segment_ends.shape[0]:
+                    return segments
+            break
+    segment_ends[segments] = np.int64(o)
+    segment_markers[segments] = 0xD9
+    return segments + 1

@@ -1,0 +1,82 @@
+"""Huffman codes (T.81 Annex C) as look-up tables that say in one step all about a symbol but its value bits.
+
+A table is one row of `ROW_SIZE` int32: entries for all `LOOKUP_BITS`-bit prefixes, then what is needed to find
+longer codes. An entry packs, from its lowest bit:
+
+====== ====================================================================================================
+bits   meaning
+====== ====================================================================================================
+0-5    bits to consume: code and value bits together
+6-9    number of value bits (SSSS)
+10-15  zero coefficients to pass over before the value (RRRR); `END_OF_BLOCK` for EOB of a sequential scan
+16-31  what to add to value bits that start with 0: 1 - 2^SSSS (T.81 F.2.2.1, EXTEND)
+====== ====================================================================================================
+
+An entry of 0 stands for a prefix of a longer code.
+"""
+
+import numpy as np
+
+from dctafd_native.jit import kernel
+
+LOOKUP_BITS = 10
+LOOKUP_SIZE = 1 << LOOKUP_BITS
+LIMITS = LOOKUP_SIZE
+"""Where, by code length 0..16, the first 16-bit window beyond the codes up to that length is kept."""
+BASES = LIMITS + 17
+"""Where, by code length 0..16, the index of the length's first symbol minus its first code is kept."""
+SYMBOLS = BASES + 17
+"""Where the entries of all symbols are kept, without their code lengths."""
+ROW_SIZE = SYMBOLS + 256
+
+END_OF_BLOCK = 63
+BAD_CODE_LENGTH = 17
+"""libjpeg consumes 17 bits where no code fits (jdhuff.c, jpeg_huff_decode), and takes symbol 0."""
+
+DC, SEQUENTIAL_AC, PROGRESSIVE_AC = 0, 1, 2
+VALID, OVERFULL_CODE, BAD_DC_SIZE = 0, 1, 2
+
+
+@kernel
+def derive_table(counts, symbols, kind, row):
+    """Fill a table row from a DHT specification.
+
+    Args:
+        counts: (16,) uint8, the number of codes of each length (BITS).
+        symbols: (256,) uint8, the symbols by increasing code (HUFFVAL), zeros behind the last.
+        kind: `DC`, `SEQUENTIAL_AC` or `PROGRESSIVE_AC`.
+        row: (ROW_SIZE,) int32, written whole.
+
+    Returns:
+        `VALID`; `OVERFULL_CODE` where the lengths make no prefix code or use the code of all ones;
+        `BAD_DC_SIZE` where a DC symbol exceeds 15 (libjpeg: jpeg_make_d_derived_tbl).
+    """
+    row[:] = 0
+    code = 0
+    index = 0
+    for length in range(1, 17):
+        code <<= 1
+        row[BASES + length] = index - code
+        for _ in range(counts[length - 1]):
+            if index >= 256 or code >= (1 << length) - 1:
+                return OVERFULL_CODE
+            symbol = np.int64(symbols[index])
+            if kind == DC and symbol > 15:
+                return BAD_DC_SIZE
+            size = symbol & 15
+            run = symbol >> 4
+            if kind == SEQUENTIAL_AC and size == 0 and run != 15:
+                run = END_OF_BLOCK
+            entry = ((1 - (1 << size)) << 16) | (run << 10) | (size << 6) | size
+            row[SYMBOLS + index] = entry
+            if length <= LOOKUP_BITS:
+                shift = LOOKUP_BITS - length
+                for prefix in range(code << shift, (code + 1) << shift):
+                    row[prefix] = entry + length
+            code += 1
+            index += 1
+        row[LIMITS + length] = code << (16 - length)
+    if kind == SEQUENTIAL_AC:
+        for unused in range(index, 256):
+            row[SYMBOLS + unused] = END_OF_BLOCK << 10
+    return VALID
