@@ -23,6 +23,7 @@ import click
 
 from dctafd.jpeg.errors import MissingExtraError
 from dctafd.pipeline.files import atomic_output
+from dctafd.pipeline.formats import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -147,7 +148,7 @@ def stdout_console() -> "Console":
 
 @contextmanager
 def progress(
-    description: str, total: int | None = None, quiet: bool = False
+    description: str, total: int | None = None, quiet: bool = False, of_bytes: bool = False
 ) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on stderr while the block runs; none with `quiet` or where stderr is no terminal.
 
@@ -155,6 +156,7 @@ def progress(
         description: what is counted.
         total: how many there are, None where that is not known.
         quiet: show nothing.
+        of_bytes: whether `total` is a number of bytes.
 
     Yields:
         A function that takes how many more are done.
@@ -164,16 +166,23 @@ def progress(
         ...     advance(2)
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-    from rich.progress import TimeRemainingColumn as Remaining
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        DownloadColumn() if of_bytes else MofNCompleteColumn(),
         TimeElapsedColumn(),
-        Remaining(),
+        TimeRemainingColumn(),
     )
     disabled = quiet or not console.is_terminal
     with Progress(*columns, console=console, disable=disabled, transient=True) as bar:
@@ -283,11 +292,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return printable(str(value))
-
-
-def printable(text: str) -> str:
-    """Return `text` with control characters (which could drive a terminal) escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _plain(value: Any) -> Any:

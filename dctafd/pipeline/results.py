@@ -8,6 +8,7 @@ from typing import Any
 
 from dctafd.jpeg.coefficients import JpegHeader
 from dctafd.jpeg.quality import QualityEstimate
+from dctafd.pipeline.sources import readable
 
 #: Decimals of scores and drift in a record: more would only show how a sum was ordered.
 DECIMALS = 6
@@ -61,7 +62,7 @@ class Failure:
     @classmethod
     def of(cls, error: Exception) -> Failure:
         """Describe an exception."""
-        return cls(type(error).__name__, str(error))
+        return cls(type(error).__name__, readable(str(error)))
 
 
 @dataclass(frozen=True, slots=True)

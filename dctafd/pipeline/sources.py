@@ -37,8 +37,8 @@ class SourceItem:
     Attributes:
         source: the path of the file or archive, "-" for stdin; printable as UTF-8.
         member: the name inside the archive, or None.
-        path: where to read the bytes from, None where they are here already.
-        data: the bytes of a member, or None.
+        path: the file to read the bytes from, None where they are here already.
+        data: the bytes of a member or of stdin, or None.
         error: why there is nothing to read, or None.
     """
 
@@ -60,8 +60,7 @@ class SourceItem:
             raise self.error
         if self.data is not None:
             return self.data
-        if self.path is None:
-            return _read_bounded(sys.stdin.buffer)
+        assert self.path is not None
         with open(self.path, "rb") as file:
             return _read_bounded(file)
 
@@ -121,7 +120,7 @@ class Unit:
             yield from _archive_items(self.paths[0], skipped, start)
             return
         for path in self.paths[start:]:
-            yield SourceItem(readable(path), path=None if path == STDIN else path)
+            yield _stdin_item() if path == STDIN else SourceItem(readable(path), path=path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,17 +262,23 @@ def _directory_files(directory: str, skipped: Skipped) -> Iterator[str]:
         entry = next(stack[-1], None)
         if entry is None:
             stack.pop()
-        elif isinstance(entry, str) or entry.is_dir(follow_symlinks=False):
-            path = os.fspath(entry)
+        elif isinstance(entry, str):
             try:
-                with os.scandir(path) as entries:
-                    stack.append(iter(sorted(entries, key=lambda entry: natural_key(entry.name))))
+                with os.scandir(entry) as entries:  # closed at once: deep trees need no open files
+                    ordered: list[os.DirEntry[str]] = sorted(entries, key=_entry_key)
+                stack.append(iter(ordered))
             except OSError:
-                yield path  # an input whose reading fails and says why
+                yield entry  # an input whose reading fails and says why
+        elif entry.is_dir(follow_symlinks=False):
+            stack.append(iter([entry.path]))
         elif is_jpeg_name(entry.name) and (entry.is_symlink() or entry.is_file()):
             yield entry.path
         else:
             skipped.count(entry.path)
+
+
+def _entry_key(entry: os.DirEntry[str]) -> list[tuple[int, int, str]]:
+    return natural_key(entry.name)
 
 
 def _runs(paths: Iterable[str], files_per_unit: int) -> Iterator[tuple[bool, list[str]]]:
@@ -324,6 +329,15 @@ def _member_item(source: str, member: Member) -> SourceItem:
         return SourceItem(source, name, data=member.read())
     except (DctafdError, OSError) as error:
         return SourceItem(source, name, error=error)
+
+
+def _stdin_item() -> SourceItem:
+    """Read stdin; unbuffered, since a thread that waits in a buffered read cannot be left behind."""
+    stdin = sys.stdin.buffer
+    try:
+        return SourceItem(STDIN, data=_read_bounded(getattr(stdin, "raw", stdin)))
+    except (DctafdError, OSError) as error:
+        return SourceItem(STDIN, error=error)
 
 
 def _read_bounded(file: IO[bytes]) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from dctafd.cli.output import flatten, format_option, output_option, printable, progress, write_records
+from dctafd.cli.output import flatten, format_option, output_option, progress, write_records
 
 RECORDS = [
     {"name": "a,b.jpg", "sizes": {"mean": 1.5, "max": 2}, "steps": [1, 2]},
@@ -88,10 +88,6 @@ def test_table_shows_names_as_they_are_but_no_control_characters(capsys):
     printed = capsys.readouterr().out
     assert "[bold]\\x1b[31mred" in printed
     assert "0.1235" in printed
-
-
-def test_printable_keeps_letters_of_any_script():
-    assert printable("фото\n.jpg") == "фото\\n.jpg"
 
 
 def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
