@@ -94,20 +94,19 @@ def _upsampled(
     left, top, right, bottom = region
     rows = min(samples.shape[0], grid.down.samples - first[0])
     columns = min(samples.shape[1], grid.across.samples - first[1])
-    across, down = grid.across.pixels_per_sample, grid.down.pixels_per_sample
+    across, down = grid.across.ratio, grid.down.ratio
     if grid.upsampling == "none":
         return np.ascontiguousarray(
             samples[top - first[0] : bottom - first[0], left - first[1] : right - first[1]]
         )
     out = np.empty((bottom - top, right - left), np.uint8)
     if grid.upsampling == "linear":
-        ratios = (across.numerator, across.denominator), (down.numerator, down.denominator)
-        upsample.linear(samples, rows, columns, *ratios, *first, top, left, out)
+        upsample.linear(samples, rows, columns, across, down, *first, top, left, out)
         return out
-    top -= first[0] * down.numerator
-    left -= first[1] * across.numerator
+    top -= first[0] * down[0]
+    left -= first[1] * across[0]
     if grid.upsampling == "replicate":
-        upsample.replicate(samples, across.numerator, down.numerator, top, left, out)
+        upsample.replicate(samples, across[0], down[0], top, left, out)
     else:
         upsample.FANCY[grid.upsampling](samples, rows, columns, top, left, out)
     return out

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
+from functools import lru_cache
+from math import gcd
 from typing import Literal
 
-from dctafd.jpeg.coefficients import ComponentHeader, JpegHeader
+from dctafd.jpeg.coefficients import JpegHeader
 
 Upsampling = Literal["none", "fancy_h2v1", "fancy_h1v2", "fancy_h2v2", "replicate", "linear"]
 Region = tuple[int, int, int, int]  # left, top, right, bottom; ends exclusive
@@ -18,18 +19,20 @@ class AxisScale:
 
     Attributes:
         samples: samples of the component along the axis that belong to the picture.
-        pixels_per_sample: how many pixels of the (reduced) picture a sample covers, at least 1.
+        ratio: (numerator, denominator), in lowest terms, of pixels of the (reduced) picture a sample; >= 1.
     """
 
     samples: int
-    pixels_per_sample: Fraction
+    ratio: tuple[int, int]
 
     def window(self, start: int, stop: int, neighbors: bool) -> tuple[int, int]:
         """Return the samples, end exclusive, that pixels start..stop-1 are made of."""
-        half = Fraction(1, 2) if neighbors and self.pixels_per_sample != 1 else Fraction(0)
-        first = (start + half) / self.pixels_per_sample - half
-        last = (stop - 1 + half) / self.pixels_per_sample + half
-        return max(int(first // 1), 0), min(int(last // 1) + 1, self.samples)
+        pixels, samples = self.ratio
+        if not neighbors or pixels == samples:
+            return start * samples // pixels, (stop - 1) * samples // pixels + 1
+        first = ((2 * start + 1) * samples - pixels) // (2 * pixels)
+        last = ((2 * stop - 1) * samples + pixels) // (2 * pixels)
+        return max(first, 0), min(last + 1, self.samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,49 +60,51 @@ class SampleGrid:
         return rows[0] // size, -(-rows[1] // size), columns[0] // size, -(-columns[1] // size)
 
 
-def reduced_size(header: JpegHeader, reduction: int) -> tuple[int, int]:
-    """Return (width, height) of the picture decoded at 1/reduction, rounded up as libjpeg does."""
-    return -(-header.width // reduction), -(-header.height // reduction)
-
-
-def sample_grids(header: JpegHeader, reduction: int = 1) -> list[SampleGrid]:
+def sample_grids(header: JpegHeader, reduction: int = 1) -> tuple[SampleGrid, ...]:
     """Return each component's `SampleGrid` when the picture is decoded at 1/reduction (1, 2, 4 or 8).
 
     As in libjpeg (jdmaster.c), a subsampled component is reduced less where that saves upsampling it.
     """
-    h_max = max(component.h for component in header.components)
-    v_max = max(component.v for component in header.components)
-    return [_sample_grid(header, component, h_max, v_max, 8 // reduction) for component in header.components]
+    factors = tuple((component.h, component.v) for component in header.components)
+    return _sample_grids(header.width, header.height, factors, 8 // reduction)
 
 
-def _sample_grid(
-    header: JpegHeader, component: ComponentHeader, h_max: int, v_max: int, picture_size: int
-) -> SampleGrid:
-    size = picture_size
-    while (
-        size < 8
-        and h_max * picture_size % (component.h * size * 2) == 0
-        and v_max * picture_size % (component.v * size * 2) == 0
-    ):
-        size *= 2
-    across = AxisScale(
-        -(-header.width * component.h * size // (h_max * 8)),
-        Fraction(h_max * picture_size, component.h * size),
-    )
-    down = AxisScale(
-        -(-header.height * component.v * size // (v_max * 8)),
-        Fraction(v_max * picture_size, component.v * size),
-    )
-    return SampleGrid(size, down, across, _upsampling(across, down, fancy=picture_size > 1))
+@lru_cache(maxsize=256)
+def _sample_grids(
+    width: int, height: int, factors: tuple[tuple[int, int], ...], picture_size: int
+) -> tuple[SampleGrid, ...]:
+    h_max, v_max = (max(axis) for axis in zip(*factors, strict=True))
+    grids = []
+    for h, v in factors:
+        size = picture_size
+        while (
+            size < 8
+            and h_max * picture_size % (h * size * 2) == 0
+            and v_max * picture_size % (v * size * 2) == 0
+        ):
+            size *= 2
+        across = _axis_scale(width, h * size, h_max, picture_size)
+        down = _axis_scale(height, v * size, v_max, picture_size)
+        upsampling = _upsampling(across, down, fancy=picture_size > 1)
+        grids.append(SampleGrid(size, down, across, upsampling))
+    return tuple(grids)
+
+
+def _axis_scale(length: int, samples: int, factor_max: int, picture_size: int) -> AxisScale:
+    """Return the scale of an axis that has `samples` samples where the largest factor has 8 * factor_max."""
+    pixels = factor_max * picture_size
+    common = gcd(pixels, samples)
+    return AxisScale(-(-length * samples // (factor_max * 8)), (pixels // common, samples // common))
 
 
 def _upsampling(across: AxisScale, down: AxisScale, fancy: bool) -> Upsampling:
     """Choose as jinit_upsampler does (jdsample.c); ratios that libjpeg refuses are interpolated linearly."""
-    ratio = (across.pixels_per_sample, down.pixels_per_sample)
+    (h_pixels, h_samples), (v_pixels, v_samples) = across.ratio, down.ratio
+    if (h_samples, v_samples) != (1, 1):
+        return "linear"
+    ratio = (h_pixels, v_pixels)
     if ratio == (1, 1):
         return "none"
-    if ratio[0].denominator != 1 or ratio[1].denominator != 1:
-        return "linear"
     if fancy and ratio == (1, 2):
         return "fancy_h1v2"
     if fancy and across.samples > 2 and ratio == (2, 1):

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from dctafd.jpeg.coefficients import JpegHeader
 from dctafd.pipeline.geometry import CropGeometry
+from dctafd_native.dequantize import dequantize_grid
 
-LIMIT = 16384.0
+LIMIT = np.float32(16384)
 RGB_TO_YCC = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
 )
@@ -36,23 +37,20 @@ def block_grid(
         (192, G, G) float32 coefficients, clipped to +-16384, zero where a cell is outside the picture; and
         their (192,) float32 steps.
     """
-    turned, steps = [], []
-    for component, quantized in list(zip(header.components, blocks, strict=True))[:3]:
-        table = component.quant_table.astype(np.float32)
-        upright = geometry.orientation.turn_frequencies(quantized * table)
-        turned.append(upright.swapaxes(0, 1) if geometry.orientation.transpose else upright)
-        steps.append(table.T if geometry.orientation.transpose else table)
-    planes = np.stack(turned)  # (components, G, G, 8, 8)
-    tables = np.stack(steps)
-    if header.color_space in ("rgb", "cmyk"):
-        planes = np.tensordot(RGB_TO_YCC, planes, axes=1)
-        tables = tables[MAIN_CONTRIBUTORS]
-    elif header.color_space == "ycck":
-        planes = -planes
-    planes = np.where(geometry.cells_inside()[:, :, None, None], np.clip(planes, -LIMIT, LIMIT), 0)
-    cells = planes.shape[1]
-    coefficients = np.zeros((192, cells, cells), np.float32)
-    coefficients[: 64 * len(planes)] = planes.transpose(0, 3, 4, 1, 2).reshape(-1, cells, cells)
-    all_steps = np.zeros(192, np.float32)
-    all_steps[: 64 * len(tables)] = tables.reshape(-1)
-    return coefficients, all_steps
+    turn = geometry.orientation
+    inside = geometry.y.cells_inside(), geometry.x.cells_inside()
+    signs = turn.frequency_signs()
+    if header.color_space == "ycck":
+        signs = -signs
+    converts = header.color_space in ("rgb", "cmyk")
+    limit = np.float32(np.inf) if converts else LIMIT
+    planes = np.zeros((3, 64, len(inside[0]), len(inside[1])), np.float32)
+    steps = np.zeros((3, 8, 8), np.float32)
+    for index, quantized in enumerate(blocks[:3]):
+        table = header.components[index].quant_table.astype(np.float32)
+        dequantize_grid(quantized, table * signs, turn.transpose, *inside, limit, planes[index])
+        steps[index] = table.T if turn.transpose else table
+    if converts:
+        planes = np.clip(np.tensordot(RGB_TO_YCC, planes, axes=1), -LIMIT, LIMIT)
+        steps = steps[MAIN_CONTRIBUTORS]
+    return planes.reshape(192, *planes.shape[2:]), steps.reshape(192)

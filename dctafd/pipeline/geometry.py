@@ -60,12 +60,18 @@ class Axis:
         samples = -(-self.size // reduction)
         return (samples - stop, samples - start) if self.mirrored else (start, stop)
 
-    def cell_pixels(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Return the stored pixel under each cell's centre, and whether the centre is inside the picture."""
-        centers = self.offset + CELL * np.arange(self.crop // CELL) + CELL // 2
-        pixels = np.clip(centers * self.size // self.resized, 0, self.size - 1)
-        inside = (centers >= 0) & (centers < self.resized)
-        return (self.size - 1 - pixels if self.mirrored else pixels), inside
+    def cell_pixels(self) -> NDArray[np.intp]:
+        """Return the stored pixel under each cell's centre, the nearest one where that is padding."""
+        pixels = np.clip(self._cell_centers() * self.size // self.resized, 0, self.size - 1)
+        return self.size - 1 - pixels if self.mirrored else pixels
+
+    def cells_inside(self) -> NDArray[np.bool_]:
+        """Return whether each cell's centre is inside the picture."""
+        centers = self._cell_centers()
+        return (centers >= 0) & (centers < self.resized)
+
+    def _cell_centers(self) -> NDArray[np.intp]:
+        return self.offset + np.arange(CELL // 2, self.crop, CELL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +117,9 @@ class CropGeometry:
         across, down = (self.y, self.x) if self.orientation.transpose else (self.x, self.y)
         h_max = max(other.h for other in header.components)
         v_max = max(other.v for other in header.components)
-        rows = down.cell_pixels()[0] * component.v // (v_max * 8)
-        columns = across.cell_pixels()[0] * component.h // (h_max * 8)
+        rows = down.cell_pixels() * component.v // (v_max * 8)
+        columns = across.cell_pixels() * component.h // (h_max * 8)
         return rows, columns
-
-    def cells_inside(self) -> NDArray[np.bool_]:
-        """Return which cells have their centre inside the picture, (G, G) bool as seen upright."""
-        inside: NDArray[np.bool_] = np.logical_and.outer(self.y.cell_pixels()[1], self.x.cell_pixels()[1])
-        return inside
 
 
 def crop_geometry(header: JpegHeader, resize: int | None, crop: int) -> CropGeometry:

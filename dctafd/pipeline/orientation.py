@@ -27,18 +27,14 @@ class Orientation:
         pixels = pixels[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1]
         return pixels.swapaxes(0, 1) if self.transpose else pixels
 
-    def turn_frequencies(self, blocks: NDArray[Any]) -> NDArray[Any]:
-        """Return the coefficients (..., 8, 8) that the turned picture's blocks would have.
-
-        Mirroring negates the odd frequencies along its axis; transposing swaps the axes.
-        """
-        signs = np.ones((8, 8), blocks.dtype)
+    def frequency_signs(self) -> NDArray[np.float32]:
+        """Return the signs, (8, 8), that mirroring gives to stored frequencies: odd ones are negated."""
+        signs = np.ones((8, 8), np.float32)
         if self.mirror_x:
             signs[:, 1::2] *= -1
         if self.mirror_y:
             signs[1::2, :] *= -1
-        blocks = blocks * signs
-        return blocks.swapaxes(-1, -2) if self.transpose else blocks
+        return signs
 
 
 ORIENTATIONS = {

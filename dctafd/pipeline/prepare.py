@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dctafd.jpeg.coefficients import ComponentHeader, JpegCoefficients, JpegHeader
+from dctafd.jpeg.coefficients import JpegCoefficients
+from dctafd.jpeg.history import estimate_history_of_blocks
 from dctafd.jpeg.limits import MAX_PIXELS, MAX_SCANS
 from dctafd.jpeg.pixels import decode_window
 from dctafd.jpeg.reader import Engine, Source, read
 from dctafd.pipeline.block_grid import block_grid
-from dctafd.pipeline.geometry import Axis, CropGeometry, crop_geometry
+from dctafd.pipeline.crop_coefficients import (
+    CropCoefficients,
+    CropPlan,
+    plan_crop,
+    read_crop,
+    select_coefficients,
+)
 from dctafd.pipeline.model_input import IMAGENET_MEAN, IMAGENET_STD, ModelInput
 from dctafd_native import resample
 
@@ -35,14 +40,17 @@ def prepare(
     """Make a photo's classifier input: normalised pixels, and the coefficients and steps that FDE-Net reads.
 
     The photo is turned upright, its shorter side resized to `resize` and its centre cropped as torchvision's
-    ``Resize`` and ``CenterCrop`` do with Pillow images; smaller photos are padded with black.
+    ``Resize`` and ``CenterCrop`` do with Pillow images, within one level; smaller photos are padded with
+    black. A photo that shrinks to a half or less is decoded at 1/2, 1/4 or 1/8 of its size first, exactly
+    like one that Pillow opened in ``draft`` mode. Given a source, only the coefficients that the crop and
+    the block grid need are stored.
 
     Args:
         jpeg_or_source: what `dctafd.read` returned, or a path, bytes-like object or binary file object.
         resize: pixels of the shorter side, or None to crop only.
         crop: pixels a side of the crop, a multiple of 8.
         mean, std: what the classifier subtracts from and divides by, per channel, for samples in 0..1.
-        history: whether to look for signs of an earlier compression.
+        history: whether to look for signs of an earlier compression, in the luma blocks of the grid.
         engine, max_pixels, max_scans, strict: as for `dctafd.read`; they matter for a source only.
 
     Raises:
@@ -53,81 +61,53 @@ def prepare(
         raise ValueError(
             f"crop has to be a positive multiple of 8 and resize positive, not {crop} and {resize}"
         )
-    if isinstance(jpeg_or_source, JpegCoefficients):
+    if isinstance(jpeg_or_source, JpegCoefficients) or engine != "auto":
         jpeg = jpeg_or_source
+        if not isinstance(jpeg, JpegCoefficients):
+            jpeg = read(jpeg, engine, max_pixels, max_scans, strict)
+        plan = plan_crop(jpeg, resize, crop)
+        found = select_coefficients(jpeg, plan)
     else:
-        jpeg = read(jpeg_or_source, engine, max_pixels, max_scans, strict)
-    geometry = crop_geometry(jpeg, resize, crop)
-    blocks = []
-    for component in jpeg.components:
-        rows, columns = geometry.grid_blocks(jpeg, component)
-        blocks.append(component.coefficients[rows[:, None], columns])
-    coefficients, steps = block_grid(jpeg, geometry, blocks)
+        limits = {"max_pixels": max_pixels, "max_scans": max_scans}
+        plan, found = read_crop(jpeg_or_source, resize, crop, **limits, strict=strict)
+    coefficients, steps = block_grid(found.header, plan.geometry, found.blocks)
     return ModelInput(
-        pixels=_crop_pixels(jpeg, geometry, mean, std),
+        pixels=_crop_pixels(plan, found, mean, std),
         coefficients=coefficients,
         steps=steps,
-        scale=geometry.scale,
-        primary_quality=_primary_quality(jpeg) if history else None,
-        header=_header_of(jpeg),
+        scale=plan.geometry.scale,
+        primary_quality=_primary_quality(plan, found) if history else None,
+        header=found.header,
     )
 
 
-class _AxisFilter(NamedTuple):
-    """The resize filter of one axis.
-
-    Attributes:
-        source: the upright (reduced) samples it reads, end exclusive.
-        tables: starts, counts and weights of `resample.bilinear_weights`.
-    """
-
-    source: tuple[int, int]
-    tables: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
-
-
-def _axis_filter(axis: Axis, reduction: int) -> _AxisFilter:
-    start, stop, samples = axis.box(reduction)
-    starts, counts = np.empty((2, axis.count), np.int32)
-    weights = np.empty((axis.count, resample.weight_count(stop - start, axis.resized)), np.int32)
-    resample.bilinear_weights(start, stop, samples, axis.resized, axis.first, starts, counts, weights)
-    return _AxisFilter((int(starts[0]), int(starts[-1] + counts[-1])), (starts, counts, weights))
-
-
 def _crop_pixels(
-    jpeg: JpegCoefficients, geometry: CropGeometry, mean: Sequence[float], std: Sequence[float]
+    plan: CropPlan, found: CropCoefficients, mean: Sequence[float], std: Sequence[float]
 ) -> NDArray[np.float32]:
     """Return the normalised crop, (3, crop, crop) float32."""
-    reduction = 1
-    x, y = _axis_filter(geometry.x, reduction), _axis_filter(geometry.y, reduction)
-    region = geometry.stored_region(x.source, y.source, reduction)
-    window = np.empty((region[3] - region[1], region[2] - region[0], 3), np.uint8)
-    arrays = [component.coefficients for component in jpeg.components]
-    decode_window(jpeg, arrays, region, out=window, reduction=reduction)
-    upright = np.ascontiguousarray(geometry.orientation.turn(window))
-    rows = np.empty((upright.shape[0], geometry.x.count, 3), np.uint8)
-    resample.resize_rows(upright, x.source[0], *x.tables, rows)
+    left, top, right, bottom = plan.region
+    window = np.empty((bottom - top, right - left, 3), np.uint8)
+    decode_window(
+        found.header, found.windows, plan.region, out=window, reduction=plan.reduction, origins=found.origins
+    )
+    upright = np.ascontiguousarray(plan.geometry.orientation.turn(window))
+    x, y = plan.geometry.x, plan.geometry.y
+    rows = np.empty((upright.shape[0], x.count, 3), np.uint8)
+    resample.resize_rows(upright, plan.x.source[0], *plan.x.tables, rows)
     gain = (1 / (255 * np.asarray(std, np.float64))).astype(np.float32)
     offset = (-np.asarray(mean, np.float64) / np.asarray(std, np.float64)).astype(np.float32)
-    pixels = np.empty((3, geometry.y.crop, geometry.x.crop), np.float32)
-    pixels[:] = offset[:, None, None]
-    top, left = (max(-axis.offset, 0) for axis in (geometry.y, geometry.x))
-    resample.resize_columns(rows, y.source[0], *y.tables, gain, offset, top, left, pixels)
+    pixels = np.empty((3, y.crop, x.crop), np.float32)
+    if (y.count, x.count) != (y.crop, x.crop):
+        pixels[:] = offset[:, None, None]  # padding is black
+    place = max(-y.offset, 0), max(-x.offset, 0)
+    resample.resize_columns(rows, plan.y.source[0], *plan.y.tables, gain, offset, *place, pixels)
     return pixels
 
 
-def _primary_quality(jpeg: JpegCoefficients) -> int | None:
-    try:
-        from dctafd.jpeg.history import estimate_history
-    except ImportError:  # until the history module is there
-        return None
-    return estimate_history(jpeg).primary_quality
-
-
-def _header_of(jpeg: JpegCoefficients) -> JpegHeader:
-    """Return the header facts alone, so that the coefficients can be forgotten."""
-
-    def facts(kind: type, source: object) -> dict[str, Any]:
-        return {field.name: getattr(source, field.name) for field in fields(kind)}
-
-    components = tuple(ComponentHeader(**facts(ComponentHeader, component)) for component in jpeg.components)
-    return JpegHeader(**facts(JpegHeader, jpeg) | {"components": components})
+def _primary_quality(plan: CropPlan, found: CropCoefficients) -> int | None:
+    """Return the quality of an earlier compression that the grid's luma blocks tell, each counted once."""
+    wanted = plan.components[0]
+    rows = np.flatnonzero(np.diff(wanted.grid_rows, prepend=-1))
+    columns = np.flatnonzero(np.diff(wanted.grid_columns, prepend=-1))
+    blocks = found.blocks[0][rows[:, None], columns].reshape(-1, 8, 8)
+    return estimate_history_of_blocks(blocks, found.header.components[0].quant_table).primary_quality
