@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ class TrainingState:
     Attributes:
         step: optimiser steps done.
         seconds: time spent on them, over all runs.
+        units: the terms of the loss before training, their units ever after.
     """
 
     step: int = 0
     seconds: float = 0.0
+    units: dict[str, float] = field(default_factory=dict)
 
 
 def save_checkpoint(path: Path, record: dict[str, Any]) -> None:

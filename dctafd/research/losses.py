@@ -14,7 +14,7 @@ from dctafd.nets.attach import Features
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """Weight of each term of the loss; 0 leaves a term out.
+    """Weight of each term of the loss, in units of its value before training; 0 leaves a term out.
 
     Attributes:
         logits: KL divergence of the corrected network's answer from the teacher's.
@@ -26,16 +26,19 @@ class LossWeights:
     logits: float = 1.0
     features: float = 0.5
     stem: float = 0.1
-    drift: float = 0.5
+    drift: float = 0.1
 
 
-def afd_losses(student: Features, teacher: Features, afd: AFDModule) -> dict[str, Tensor]:
+def afd_losses(
+    student: Features, teacher: Features, afd: AFDModule, temperature: float = 1.0
+) -> dict[str, Tensor]:
     """Return the terms of the loss by name, scalars, unweighted.
 
     Args:
         student: the corrected network on the compressed photos.
         teacher: the uncorrected network on the clean photos, without gradients.
         afd: the module that is trained.
+        temperature: divides both networks' logits.
     """
     assert student.fdm is not None
     grid = student.fdm.shape[-1]
@@ -43,7 +46,7 @@ def afd_losses(student: Features, teacher: Features, afd: AFDModule) -> dict[str
         measured = afd.measured_drift(student.stem_before.float(), teacher.stem_before.float(), grid)
     stem_error = (student.layers[0].float() - teacher.layers[0].float()).abs().mean() / afd.stem_rms
     return {
-        "logits": logits_loss(student.logits, teacher.logits),
+        "logits": logits_loss(student.logits / temperature, teacher.logits / temperature),
         "features": features_loss(student.layers[1:], teacher.layers[1:]),
         "stem": stem_error,
         "drift": functional.l1_loss(student.fdm[:, 0].float(), measured),
@@ -65,6 +68,7 @@ def features_loss(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
     return torch.stack(terms).mean()
 
 
-def weighted_sum(losses: dict[str, Tensor], weights: LossWeights) -> Tensor:
-    """Return the loss that is minimised, a scalar."""
-    return torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
+def weighted_sum(losses: dict[str, Tensor], weights: LossWeights, units: dict[str, float]) -> Tensor:
+    """Return the loss that is minimised, a scalar; `units` are the terms' values before training."""
+    terms = [getattr(weights, name) / units[name] * value for name, value in losses.items()]
+    return torch.stack(terms).sum()

@@ -28,6 +28,7 @@ from dctafd.research.training_data import PairSource, Photo, TrainingBatch, iter
 from dctafd.research.validation import Validation, ValidationRow
 
 GRADIENT_CLIP = 1.0
+UNIT_BATCHES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,7 @@ class Trainer:
             validate_every: steps between validations; there is one at the end in any case.
         """
         if self.state.step == 0:
-            self._measure_stem()
+            self._measure_units()
         batches = iter_batches(
             self.source, self.state.step, self.machine.threads, pin=self.machine.device.type == "cuda"
         )
@@ -229,7 +230,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * factor
         losses = self._losses(batch)
-        losses["loss"] = weighted_sum(losses, self.config.losses)
+        losses["loss"] = weighted_sum(losses, self.config.losses, self.state.units)
         self.optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
         nn.utils.clip_grad_norm_(self.classifier.afd.parameters(), GRADIENT_CLIP)
@@ -243,7 +244,7 @@ class Trainer:
             with torch.no_grad():
                 teacher = self.classifier.direct_features(batch.clean)
             student = self.classifier.forward_features(*batch.compressed.tensors())
-        return afd_losses(student, teacher, self.classifier.afd)
+        return afd_losses(student, teacher, self.classifier.afd, self.backbone.spec.temperature)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -253,13 +254,19 @@ class Trainer:
             average.lerp_(weight, 1 - decay)
 
     @torch.no_grad()
-    def _measure_stem(self) -> None:
-        """Set the unit of the drift: the RMS of the stem's features on the first batch's clean views."""
-        with closing(iter_batches(self.source, 0, self.machine.threads, ahead=1)) as batches:
-            clean = next(batches).to(self.machine.device).clean
-        rms = self.classifier.direct_features(clean).stem_before.square().mean().sqrt()
+    def _measure_units(self) -> None:
+        """Measure, on the first batches, the unit of the drift and those of the loss's terms."""
+        batches = iter_batches(self.source, 0, self.machine.threads, ahead=1)
+        with closing(batches):
+            first = [next(batches).to(self.machine.device) for _ in range(UNIT_BATCHES)]
+        stems = [self.classifier.direct_features(batch.clean).stem_before for batch in first]
+        rms = torch.stack([stem.square().mean() for stem in stems]).mean().sqrt()
         for classifier in (self.classifier, self.average):
             classifier.afd.stem_rms.copy_(rms)
+        losses = [self._losses(batch) for batch in first]
+        self.state.units = {
+            name: max(sum(float(terms[name]) for terms in losses) / UNIT_BATCHES, 1e-9) for name in losses[0]
+        }
 
     def _validate(self) -> tuple[ValidationRow, ...]:
         if self.validation is None:
