@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from dctafd import __version__
-from dctafd.jpeg.errors import DctafdError
+from dctafd.jpeg.errors import DctafdError, ResumeError
 
 EXIT_SOME_FAILED = 1
+EXIT_WRONG_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 #: Command name -> (module that defines `command`, the line that `dctafd --help` shows).
@@ -58,7 +59,10 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except DctafdError as error:
-            raise click.ClickException(f"{type(error).__name__}: {error}") from error
+            failure = click.ClickException(f"{type(error).__name__}: {error}")
+            if isinstance(error, ResumeError):
+                failure.exit_code = EXIT_WRONG_USAGE
+            raise failure from error
         except BrokenPipeError:
             raise  # click ends the process quietly
         except OSError as error:
