@@ -80,24 +80,34 @@ def dataset_statistics(
         raise NotADirectoryError(f"{directory} is not a directory")
     depth = choose_depth(root) if depth is None else depth
     paths = iter_jpeg_paths(root) if sample is None else sample_paths(root, sample)
-    folders: dict[str, FolderStatistics] = {}
-    total = FolderStatistics()
+    leaves: dict[str, FolderStatistics] = {}
     cached = 0
     with nullcontext() if cache is None else StatisticsCache(Path(cache)) as known:
         for path, (facts, sums), from_cache in _measure_all(paths, jobs, known, max_pixels):
             relative = path.relative_to(root)
-            name = readable(str(relative))
-            for folder in _folders_of(relative, depth):
-                folders.setdefault(folder, FolderStatistics(folder)).add_file(name, facts, sums)
-            total.add_file(name, facts, sums)
+            folder = readable("/".join(relative.parent.parts[:depth]))
+            leaves.setdefault(folder, FolderStatistics()).add_file(readable(str(relative)), facts, sums)
             cached += from_cache
             if on_file is not None:
                 on_file(facts)
-    return DatasetStatistics(str(directory), tuple(_in_order(folders)), total, depth, cached)
+    folders, total = roll_up(leaves)
+    return DatasetStatistics(str(directory), folders, total, depth, cached)
 
 
-def _in_order(folders: dict[str, FolderStatistics]) -> list[FolderStatistics]:
-    return [folders[name] for name in sorted(folders, key=lambda name: [*map(natural_key, name.split("/"))])]
+def roll_up(leaves: dict[str, FolderStatistics]) -> tuple[tuple[FolderStatistics, ...], FolderStatistics]:
+    """Merge the statistics of each folder's own files ("" is the directory itself) into its parents.
+
+    Returns the folders in natural order, parents first, each with everything below it; and the total.
+    """
+    folders: dict[str, FolderStatistics] = {}
+    total = FolderStatistics()
+    for name in sorted(leaves, key=lambda name: [*map(natural_key, name.split("/"))]):
+        total.merge(leaves[name])
+        parts = name.split("/") if name else []
+        for level in range(1, len(parts) + 1):
+            folder = "/".join(parts[:level])
+            folders.setdefault(folder, FolderStatistics(folder)).merge(leaves[name])
+    return tuple(folders.values()), total
 
 
 def iter_jpeg_paths(directory: Path) -> Iterator[Path]:
@@ -141,12 +151,6 @@ def choose_depth(directory: Path) -> int:
 def _sub_folders(folder: Path) -> list[Path]:
     with os.scandir(folder) as listing:
         return [Path(entry.path) for entry in listing if entry.is_dir(follow_symlinks=False)]
-
-
-def _folders_of(relative: Path, depth: int) -> list[str]:
-    """Return the folders that a file counts for: its parents down to `depth` levels."""
-    parts = relative.parent.parts[:depth]
-    return [readable("/".join(parts[: level + 1])) for level in range(len(parts))]
 
 
 def _measure_all(
