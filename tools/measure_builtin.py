@@ -21,9 +21,8 @@ import click
 import numpy as np
 from builtin_training.split import LabelledPhoto, Part, class_names, labelled_photos
 
-import dctafd
 from dctafd.nets.registry import WEIGHTS_DIRECTORY
-from dctafd.pipeline.classifier import Classifier
+from dctafd.pipeline.classifier import Classifier, load_classifier
 from dctafd.research.degrade import decode_jpeg, encode_jpeg
 
 CALTECH = Path(__file__).resolve().parents[2] / "shared/images/caltech101"
@@ -65,8 +64,8 @@ def main(part: Part, limit: int | None, as_json: bool) -> None:
 
 def measure(photos: Sequence[LabelledPhoto], part: str) -> dict[str, Any]:
     """Return every figure of the model card for these photos."""
-    direct = dctafd.load_classifier("builtin", afd="off")
-    corrected = dctafd.load_classifier("builtin") if _has_afd_weights() else None
+    direct = load_classifier("builtin", afd="off")
+    corrected = load_classifier("builtin") if _has_afd_weights() else None
     stored = [photo.path.read_bytes() for photo in photos]
     labels = np.array([photo.label for photo in photos])
     clean = answer(direct, stored, labels)

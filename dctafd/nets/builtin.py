@@ -36,7 +36,7 @@ class SlimResNet(ResNet):
         self.fc = nn.Linear(widths[3], num_classes)
 
 
-def build_builtin(config: Mapping[str, Any]) -> nn.Module:
+def build_builtin(config: Mapping[str, Any]) -> SlimResNet:
     """Return the built-in classifier's network with random weights.
 
     Args:

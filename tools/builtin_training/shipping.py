@@ -63,4 +63,5 @@ def write_weights(
     path.parent.mkdir(parents=True, exist_ok=True)
     text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
     save_file(state, partial, text)
+    partial.chmod(0o644)  # safetensors writes for the owner alone
     os.replace(partial, path)

@@ -129,11 +129,13 @@ def distillation_loss(output: StudentOutput, targets: Targets) -> dict[str, torc
         )
         / len(targets.labels),
         "pooled": functional.mse_loss(output.pooled, targets.pooled),
-        "deep": functional.mse_loss(
-            output.deep, functional.adaptive_avg_pool2d(targets.deep, output.deep.shape[2:])
-        ),
-        "middle": functional.mse_loss(
-            output.middle, functional.adaptive_avg_pool2d(targets.middle, output.middle.shape[2:])
-        ),
+        "deep": functional.mse_loss(output.deep, _pooled_like(targets.deep, output.deep)),
+        "middle": functional.mse_loss(output.middle, _pooled_like(targets.middle, output.middle)),
     }
     return {name: LOSS_WEIGHTS[name] * term for name, term in terms.items()}
+
+
+def _pooled_like(target: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+    """Average (B, C, H, W) over cells so that its grid is that of `predicted`."""
+    height, width = predicted.shape[2:]
+    return functional.adaptive_avg_pool2d(target, (height, width))

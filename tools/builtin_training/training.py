@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from builtin_training.muon import Muon
 from builtin_training.student import BatchMaker, Student, distillation_loss
@@ -158,9 +157,9 @@ def schedule(share: float, warm_up: float = 0.02) -> float:
 def _optimizers(student: Student, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Return Muon for the inner convolutions and AdamW for the stem, norms and linear heads."""
     inner = [
-        module.weight
-        for name, module in student.network.named_modules()
-        if isinstance(module, nn.Conv2d) and name != "conv1"
+        parameter
+        for name, parameter in student.network.named_parameters()
+        if parameter.ndim == 4 and name != "conv1.weight"
     ]
     inner_ids = {id(weight) for weight in inner}
     others = [weight for weight in student.parameters() if id(weight) not in inner_ids]

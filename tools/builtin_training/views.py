@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class ViewCache:
 
     def __init__(self, folder: Path, capacity: int | None = None) -> None:
         self.folder = folder
-        mode = "r" if capacity is None else "r+"
+        mode: Literal["r", "r+", "w+"] = "r" if capacity is None else "r+"
         if capacity is not None and not self._count_file.exists():
             folder.mkdir(parents=True, exist_ok=True)
             self.set_count(0, rounds=0)
@@ -65,7 +65,7 @@ class ViewCache:
         for name, (shape, dtype) in shapes.items():
             path = folder / f"{name}.npy"
             array = np.lib.format.open_memmap(
-                path, mode=mode, dtype=dtype, shape=None if mode != "w+" else (capacity, *shape)
+                path, mode, dtype, shape=(capacity, *shape) if capacity and mode == "w+" else None
             )
             setattr(self, name, array)
 
