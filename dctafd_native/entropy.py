@@ -6,9 +6,9 @@ costs one table look-up: its entry says how many bits code and value take togeth
 not wait for the value to be worked out. Two symbols of short codes take at most 50 of the 56 bits that a
 refill leaves, so every second one refills, without asking.
 
-No index is checked inside a block. Instead each MCU starts only where the longest possible MCU still fits into
-the bytes ahead; the end of a segment is first copied in front of zeros, which also gives what libjpeg gives
-where data ends early: the MCU is completed with zero bits, and those that follow stay empty.
+No index is checked inside a block. Instead each MCU starts only where the longest possible MCU still fits
+into the bytes ahead; the end of a segment is first copied in front of zeros, which also gives what libjpeg
+gives where data ends early: the MCU is completed with zero bits, and those that follow stay empty.
 """
 
 import numpy as np
@@ -26,21 +26,22 @@ from dctafd_native.jit import kernel
 MAX_BLOCK_BYTES = 256
 """A block takes at most 32 bits for DC and 63 times 31 bits for AC: 249 bytes, and 7 are loaded ahead."""
 
-BLOCK_COMPONENT, BLOCK_X, BLOCK_Y, BLOCK_DC, BLOCK_AC = range(5)
-"""Columns of `mcu_blocks`: component, place within the MCU, rows of `tables`."""
+BLOCK_COMPONENT, BLOCK_X, BLOCK_Y, BLOCK_DC, BLOCK_AC, STEP_X, STEP_Y, ROWS, COLUMNS = range(9)
+"""Fields of one block of `mcu_blocks`: its component, its place within the MCU, where its two tables start in
+`tables`; of its component: blocks of one MCU each way, and size in blocks."""
 
-STEP_X, STEP_Y, ROWS, COLUMNS = range(4)
-"""Columns of `components`: blocks of one MCU each way, size in blocks."""
+KEEP, TOP, BOTTOM, LEFT, RIGHT, OFFSET = range(9, 15)
+"""More fields: side of the corner kept of each block, for which window of blocks, and where the first
+coefficient goes in `out`."""
 
-KEEP, TOP, BOTTOM, LEFT, RIGHT, OFFSET = range(4, 10)
-"""Columns of `components`: side of the corner kept of each block, for which window of blocks, and where the
-first coefficient goes in `out`."""
+GRID_ROWS, GRID_COLUMNS, GRID_WIDTH, GRID_OFFSET = range(15, 19)
+"""More fields: where the component's two maps start in `grid_maps` (-1 for no grid), how many columns of
+blocks the grid keeps, and where its first coefficient goes in `out`."""
 
-GRID_ROWS, GRID_COLUMNS, GRID_WIDTH, GRID_OFFSET = range(10, 14)
-"""Columns of `components`: where the two maps start in `grid_maps` (-1 for no grid), how many columns of blocks
-the grid keeps, and where its first coefficient goes in `out`."""
+FIELDS = 19
 
-COMPONENT_COLUMNS = 14
+_TARGET, _FROM, _TO, _STRIDE, _GRID, _INSIDE, _PLACES = 0, 1, 2, 3, 4, 5, 6
+"""What `_place_row` works out for a block of the MCUs of one row."""
 
 BAD_CODES, LEFT_OVER, LOST_RESTARTS = range(3)
 """Places in `findings`."""
@@ -60,15 +61,15 @@ def decode_sequential(
     mcu_rows,
     mcu_columns,
     mcu_blocks,
-    components,
     grid_maps,
     tables,
     zigzag,
+    clear,
     out,
     decoded,
     findings,
 ):
-    """Decode one sequential scan, keeping of each block what `components` asks for.
+    """Decode one sequential scan, keeping of each block what `mcu_blocks` asks for.
 
     Args:
         buffer: (n,) uint8, the segments one after the other, then `tail_space` bytes to work in.
@@ -76,28 +77,28 @@ def decode_sequential(
         segment_markers: (s,) uint8, second byte of the marker behind each segment.
         restart_interval: MCUs between restart markers, 0 for none.
         mcu_rows, mcu_columns: the scan's MCUs; fewer rows may be asked for than there are.
-        mcu_blocks: (b, 5) int64, the blocks of one MCU in order; see `BLOCK_COMPONENT` and so on.
-        components: (c, 14) int64, see `STEP_X` and so on.
+        mcu_blocks: (b * FIELDS,) int64, the blocks of one MCU in order; see `BLOCK_COMPONENT` and so on.
         grid_maps: (g,) int64, by block row or column: its place among those that the grid keeps, or -1.
-        tables: (t, ROW_SIZE) int32, see `entropy_tables`.
+        tables: (t,) int32, rows of `entropy_tables`.
         zigzag: (128,) uint8, natural index by zigzag index; 63 from 64 on.
-        out: (m,) int16, zeros; receives KEEP x KEEP coefficients a block of the window and 64 a block of the
+        clear: whether `out` holds anything but zeros; blocks that are not decoded are then left so.
+        out: (m,) int16; receives KEEP x KEEP coefficients a block of the window and 64 a block of the
             grid, in natural order. The last 64 are zeros to work in, the 64 before take what is not kept.
-        decoded: (c,) int64, receives the number of blocks that were read whole, padding not counted.
+        decoded: (4,) int64, receives the number of blocks that were read whole, padding not counted.
         findings: (3,) int64, receives numbers of invalid codes, of bytes left over at the ends of segments,
             and of restart markers that were not where they should be.
     """
     lookup_shift = np.uint64(64 - LOOKUP_BITS)
     full = np.uint64(64)
-    n_blocks = mcu_blocks.shape[0]
-    n_segments = segment_ends.shape[0]
+    n_blocks = mcu_blocks.shape[0] // FIELDS
     most = n_blocks * MAX_BLOCK_BYTES
-    tail = segment_ends[n_segments - 1]
+    tail = segment_ends[segment_ends.shape[0] - 1]
     scratch = np.int64(out.shape[0] - 64)
     unwanted = scratch - 64
-    prediction = np.zeros(components.shape[0], dtype=np.int64)
+    prediction = np.zeros(4, dtype=np.int64)
+    places = np.zeros(n_blocks * _PLACES, dtype=np.int64)
 
-    segment = 0
+    segment = np.int64(0)
     next_restart = 0
     to_go = restart_interval
     position = np.uint64(0)
@@ -108,6 +109,7 @@ def decode_sequential(
     count = np.uint64(0)
 
     for mcu_row in range(mcu_rows):
+        _place_row(mcu_blocks, grid_maps, mcu_row, places)
         for mcu_column in range(mcu_columns):
             if restart_interval > 0 and to_go == 0:
                 if not exhausted:
@@ -137,23 +139,36 @@ def decode_sequential(
                 in_tail = True
 
             for block in range(n_blocks):
-                component = mcu_blocks[block, BLOCK_COMPONENT]
-                row = mcu_row * components[component, STEP_Y] + mcu_blocks[block, BLOCK_Y]
-                column = mcu_column * components[component, STEP_X] + mcu_blocks[block, BLOCK_X]
-                target, grid_target = _targets(components, grid_maps, component, row, column)
-                keep = components[component, KEEP]
-                if row < components[component, ROWS] and column < components[component, COLUMNS]:
-                    decoded[component] += 1
-                if grid_target < 0 and (keep == 8 or target < 0):
+                field = np.uint64(block * FIELDS)
+                place = np.uint64(block * _PLACES)
+                component = np.uint64(mcu_blocks[field + np.uint64(BLOCK_COMPONENT)])
+                column = (
+                    mcu_column * mcu_blocks[field + np.uint64(STEP_X)]
+                    + mcu_blocks[field + np.uint64(BLOCK_X)]
+                )
+                decoded[component] += column < places[place + np.uint64(_INSIDE)]
+                stride = places[place + np.uint64(_STRIDE)]
+                target = np.int64(-1)
+                if places[place + np.uint64(_FROM)] <= column < places[place + np.uint64(_TO)]:
+                    target = places[place + np.uint64(_TARGET)] + column * stride
+                grid_target = np.int64(-1)
+                if places[place + np.uint64(_GRID)] >= 0 and column < places[place + np.uint64(_INSIDE)]:
+                    grid_column = grid_maps[mcu_blocks[field + np.uint64(GRID_COLUMNS)] + column]
+                    if grid_column >= 0:
+                        grid_target = places[place + np.uint64(_GRID)] + 64 * grid_column
+                if grid_target < 0 and (stride == 64 or target < 0):
                     base = np.uint64(target if target >= 0 else unwanted)
+                    if clear:
+                        for i in range(64):
+                            out[base + np.uint64(i)] = 0
                 else:
                     base = np.uint64(scratch)
 
-                table = np.uint64(mcu_blocks[block, BLOCK_DC])
+                table = np.uint64(mcu_blocks[field + np.uint64(BLOCK_DC)])
                 window |= load_word(buffer, position) >> count
                 position += (np.uint64(63) - count) >> np.uint64(3)
                 count |= np.uint64(56)
-                entry = np.int64(tables[table, window >> lookup_shift])
+                entry = np.int64(tables[table + (window >> lookup_shift)])
                 if entry == 0:
                     entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
                     findings[BAD_CODES] += entry == BAD_CODE_LENGTH
@@ -166,14 +181,14 @@ def decode_sequential(
                 prediction[component] += value
                 out[base] = np.int16(prediction[component])
 
-                table = np.uint64(mcu_blocks[block, BLOCK_AC])
+                table = np.uint64(mcu_blocks[field + np.uint64(BLOCK_AC)])
                 k = np.uint64(1)
                 while k < np.uint64(64):
                     window |= load_word(buffer, position) >> count
                     position += (np.uint64(63) - count) >> np.uint64(3)
                     count |= np.uint64(56)
                     for _ in range(2):
-                        entry = np.int64(tables[table, window >> lookup_shift])
+                        entry = np.int64(tables[table + (window >> lookup_shift)])
                         if entry == 0:
                             entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
                             if entry == BAD_CODE_LENGTH:
@@ -197,43 +212,45 @@ def decode_sequential(
                             break
 
                 if base == np.uint64(scratch):
+                    keep = mcu_blocks[field + np.uint64(KEEP)]
                     _keep(out, scratch, target, keep, grid_target)
 
             if in_tail and 8 * np.int64(position) - np.int64(count) > 8 * end:
                 exhausted = True
                 for block in range(n_blocks):
-                    component = mcu_blocks[block, BLOCK_COMPONENT]
-                    row = mcu_row * components[component, STEP_Y] + mcu_blocks[block, BLOCK_Y]
-                    column = mcu_column * components[component, STEP_X] + mcu_blocks[block, BLOCK_X]
-                    if row < components[component, ROWS] and column < components[component, COLUMNS]:
-                        decoded[component] -= 1
+                    column = (
+                        mcu_column * mcu_blocks[block * FIELDS + STEP_X]
+                        + mcu_blocks[block * FIELDS + BLOCK_X]
+                    )
+                    if column < places[block * _PLACES + _INSIDE]:
+                        decoded[mcu_blocks[block * FIELDS + BLOCK_COMPONENT]] -= 1
     if not exhausted:
         findings[LEFT_OVER] += max(0, end - np.int64(position) + (np.int64(count) >> 3))
 
 
 @kernel
-def _targets(components, grid_maps, component, row, column):
-    """Return where a block's corner and the whole block go in `out`, -1 for nowhere."""
-    target = np.int64(-1)
-    if (
-        components[component, TOP] <= row < components[component, BOTTOM]
-        and components[component, LEFT] <= column < components[component, RIGHT]
-    ):
-        width = components[component, RIGHT] - components[component, LEFT]
-        index = (row - components[component, TOP]) * width + column - components[component, LEFT]
-        target = components[component, OFFSET] + index * components[component, KEEP] ** 2
-    grid_target = np.int64(-1)
-    if (
-        components[component, GRID_ROWS] >= 0
-        and row < components[component, ROWS]
-        and column < components[component, COLUMNS]
-    ):
-        grid_row = grid_maps[components[component, GRID_ROWS] + row]
-        grid_column = grid_maps[components[component, GRID_COLUMNS] + column]
-        if grid_row >= 0 and grid_column >= 0:
-            index = grid_row * components[component, GRID_WIDTH] + grid_column
-            grid_target = components[component, GRID_OFFSET] + 64 * index
-    return target, grid_target
+def _place_row(mcu_blocks, grid_maps, mcu_row, places):
+    """Work out for each block of the MCUs of one row where in `out` it goes, up to its column."""
+    for block in range(mcu_blocks.shape[0] // FIELDS):
+        fields = mcu_blocks[block * FIELDS : (block + 1) * FIELDS]
+        row = mcu_row * fields[STEP_Y] + fields[BLOCK_Y]
+        stride = fields[KEEP] ** 2
+        in_window = fields[TOP] <= row < fields[BOTTOM]
+        width = fields[RIGHT] - fields[LEFT]
+        target = fields[OFFSET] + ((row - fields[TOP]) * width - fields[LEFT]) * stride
+        inside = fields[COLUMNS] if row < fields[ROWS] else 0
+        grid = np.int64(-1)
+        if fields[GRID_ROWS] >= 0 and inside > 0:
+            grid_row = grid_maps[fields[GRID_ROWS] + row]
+            if grid_row >= 0:
+                grid = fields[GRID_OFFSET] + 64 * grid_row * fields[GRID_WIDTH]
+        place = places[block * _PLACES : (block + 1) * _PLACES]
+        place[_TARGET] = target
+        place[_FROM] = fields[LEFT]
+        place[_TO] = fields[RIGHT] if in_window else 0
+        place[_STRIDE] = stride
+        place[_GRID] = grid
+        place[_INSIDE] = inside
 
 
 @kernel
@@ -304,9 +321,13 @@ def load_word(buffer, position):
 
 @kernel
 def long_code(tables, table, prefix):
-    """Return the entry of the code of more than `LOOKUP_BITS` bits at the start of a 16-bit `prefix`."""
+    """Return the entry of the code of more than `LOOKUP_BITS` bits that starts a 16-bit `prefix`.
+
+    `table` is where its row starts in `tables`; `BAD_CODE_LENGTH` alone is returned where no code fits.
+    """
+    row = np.int64(table)
     for length in range(LOOKUP_BITS + 1, 17):
-        if prefix < tables[table, LIMITS + length]:
-            index = (tables[table, BASES + length] + (prefix >> (16 - length))) & 255
-            return np.int64(tables[table, SYMBOLS + index]) + length
+        if prefix < tables[row + LIMITS + length]:
+            index = (tables[row + BASES + length] + (prefix >> (16 - length))) & 255
+            return np.int64(tables[row + SYMBOLS + index]) + length
     return np.int64(BAD_CODE_LENGTH)

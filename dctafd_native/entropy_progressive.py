@@ -17,6 +17,7 @@ from dctafd_native.entropy import (
     BLOCK_X,
     BLOCK_Y,
     COLUMNS,
+    FIELDS,
     LEFT_OVER,
     LOST_RESTARTS,
     MAX_BLOCK_BYTES,
@@ -42,7 +43,6 @@ def decode_dc(
     mcu_rows,
     mcu_columns,
     mcu_blocks,
-    components,
     tables,
     refine,
     low,
@@ -52,14 +52,14 @@ def decode_dc(
 ):
     """Decode one DC scan: the first (`refine` 0, T.81 G.1.2.1) or one more bit (`refine` 1).
 
-    `mcu_blocks`, `components` and the last 128 of `out` are as for `entropy.decode_sequential`; blocks of
+    `mcu_blocks` and the last 128 of `out` are as for `entropy.decode_sequential`; blocks of
     `out` hold 64 coefficients.
     """
-    n_blocks = mcu_blocks.shape[0]
+    n_blocks = mcu_blocks.shape[0] // FIELDS
     most = n_blocks * MAX_BLOCK_BYTES
     tail = segment_ends[segment_ends.shape[0] - 1]
     unwanted = out.shape[0] - 128
-    prediction = np.zeros(components.shape[0], dtype=np.int64)
+    prediction = np.zeros(4, dtype=np.int64)
     segment = 0
     next_restart = 0
     to_go = restart_interval
@@ -92,21 +92,20 @@ def decode_dc(
                 bit = 8 * tail + (bit & 7)
                 in_tail = True
             for block in range(n_blocks):
-                component = mcu_blocks[block, BLOCK_COMPONENT]
-                row = mcu_row * components[component, STEP_Y] + mcu_blocks[block, BLOCK_Y]
-                column = mcu_column * components[component, STEP_X] + mcu_blocks[block, BLOCK_X]
-                inside = row < components[component, ROWS] and column < components[component, COLUMNS]
+                fields = mcu_blocks[block * FIELDS : (block + 1) * FIELDS]
+                component = fields[BLOCK_COMPONENT]
+                row = mcu_row * fields[STEP_Y] + fields[BLOCK_Y]
+                column = mcu_column * fields[STEP_X] + fields[BLOCK_X]
+                inside = row < fields[ROWS] and column < fields[COLUMNS]
                 base = unwanted
                 if inside:
-                    base = components[component, OFFSET] + 64 * (
-                        row * components[component, COLUMNS] + column
-                    )
+                    base = fields[OFFSET] + 64 * (row * fields[COLUMNS] + column)
                 window = load_word(buffer, np.uint64(bit >> 3)) << np.uint64(bit & 7)
                 if refine:
                     out[base] |= np.int16(np.int64(window >> np.uint64(63)) << low)
                     bit += 1
                 else:
-                    table = np.uint64(mcu_blocks[block, BLOCK_DC])
+                    table = fields[BLOCK_DC]
                     entry = _entry(tables, table, window, findings)
                     prediction[component] += _value(window, entry)
                     out[base] = np.int16(prediction[component] << low)
@@ -137,7 +136,7 @@ def decode_ac_first(
 ):
     """Decode the first scan of the band `first`..`last` (Ss, Se) of one component (T.81 G.1.2.2).
 
-    The component has `blocks` blocks in `out` from `offset` on; `table` is the row of `tables`.
+    The component has `blocks` blocks in `out` from `offset` on; its table starts at `table` in `tables`.
     """
     tail = segment_ends[segment_ends.shape[0] - 1]
     segment = 0
@@ -315,7 +314,7 @@ def _pass_over(buffer, bit, out, base, zigzag, k, last, zeros, low):
 @kernel
 def _entry(tables, table, window, findings):
     """Return the table entry of the code at the start of `window`; 17 bits of nothing where none fits."""
-    entry = np.int64(tables[table, window >> np.uint64(64 - LOOKUP_BITS)])
+    entry = np.int64(tables[np.uint64(table) + (window >> np.uint64(64 - LOOKUP_BITS))])
     if entry == 0:
         entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
         if entry == BAD_CODE_LENGTH:

@@ -1,4 +1,4 @@
-"""Find the end of a scan's entropy-coded data, and take byte stuffing and markers out of it (T.81 B.1.1.5)."""
+"""Find the end of a scan's entropy-coded data; take byte stuffing and markers out of it (T.81 B.1.1.5)."""
 
 import numpy as np
 

@@ -1,7 +1,7 @@
 """Huffman codes (T.81 Annex C) as look-up tables that say in one step all about a symbol but its value bits.
 
-A table is one row of `ROW_SIZE` int32: entries for all `LOOKUP_BITS`-bit prefixes, then what is needed to find
-longer codes. An entry packs, from its lowest bit:
+A table is one row of `ROW_SIZE` int32: entries for all `LOOKUP_BITS`-bit prefixes, then what is needed to
+find longer codes. An entry packs, from its lowest bit:
 
 ====== ====================================================================================================
 bits   meaning

@@ -65,7 +65,7 @@ def component_fields(structure: JpegStructure) -> list[dict[str, Any]]:
     names = _COMPONENT_NAMES[color_space(structure)]
     fields = []
     for index, component in enumerate(structure.frame.components):
-        height, width = structure.frame.component_size(index)
+        height, width = structure.frame.sizes[index]
         fields.append(
             {
                 "name": names[index],

@@ -1,4 +1,4 @@
-"""Huffman tables: the standard's own (T.81 K.3), and DHT specifications made into the kernels' look-up tables."""
+"""Huffman tables: the standard's own (T.81 K.3), and DHT specifications as the kernels' look-up tables."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -50,7 +50,7 @@ def stacked_tables(wanted: Sequence[tuple[HuffmanSpec | None, int]]) -> NDArray[
         wanted: specification and kind (`entropy_tables.DC` and so on) of each row.
 
     Returns:
-        (rows, ROW_SIZE) int32, read-only and shared: most files use the same few tables.
+        (rows * ROW_SIZE,) int32, shared and not to be changed: most files use the same few tables.
 
     Raises:
         CorruptJpegError: a table is missing (None) or is no Huffman code.
@@ -60,8 +60,8 @@ def stacked_tables(wanted: Sequence[tuple[HuffmanSpec | None, int]]) -> NDArray[
 
 @lru_cache(maxsize=64)
 def _cached_tables(wanted: tuple[tuple[HuffmanSpec | None, int], ...]) -> NDArray[np.int32]:
-    tables = np.empty((len(wanted), ROW_SIZE), dtype=np.int32)
-    for row, (spec, kind) in zip(tables, wanted, strict=True):
+    tables = np.empty(len(wanted) * ROW_SIZE, dtype=np.int32)
+    for row, (spec, kind) in zip(tables.reshape(-1, ROW_SIZE), wanted, strict=True):
         if spec is None:
             raise CorruptJpegError("a scan uses a Huffman table that is not defined")
         symbols = np.zeros(256, dtype=np.uint8)

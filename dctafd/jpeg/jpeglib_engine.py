@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,7 @@ def read_coefficients(data: bytes, structure: JpegStructure) -> tuple[list[NDArr
         CorruptJpegError: libjpeg refused the file.
     """
     frame = structure.frame
-    coefficients = [
-        np.zeros((*frame.component_blocks(index), 8, 8), dtype=np.int16)
-        for index in range(len(frame.components))
-    ]
+    coefficients = [np.zeros((*shape, 8, 8), dtype=np.int16) for shape in frame.blocks]
     pointers = [ctypes.c_void_p(array.ctypes.data) for array in coefficients]
     pointers += [ctypes.c_void_p(None)] * (4 - len(pointers))
     library = _library()
@@ -152,7 +150,7 @@ def _missing_tail(frame: Frame, coefficients: list[NDArray[np.int16]]) -> list[s
     messages = []
     for index, array in enumerate(coefficients):
         filled = np.flatnonzero(array.reshape(-1, 64).any(axis=1))
-        total = frame.block_count(index)
+        total = prod(frame.blocks[index])
         missing = total - (int(filled[-1]) + 1 if filled.size else 0)
         if missing:
             share = 100 * missing / total

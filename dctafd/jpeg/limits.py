@@ -1,5 +1,7 @@
 """Limits that are checked before anything is allocated for a file."""
 
+from math import prod
+
 from dctafd.jpeg.errors import LimitExceededError
 from dctafd.jpeg.structure import JpegStructure
 
@@ -34,7 +36,7 @@ def check_limits(structure: JpegStructure, file_size: int, max_pixels: int) -> N
     pixels = frame.width * frame.height
     if pixels > max_pixels:
         raise LimitExceededError(f"{frame.width} x {frame.height} pixels; max_pixels is {max_pixels}")
-    blocks = [frame.block_count(index) for index in range(len(frame.components))]
+    blocks = [prod(shape) for shape in frame.blocks]
     if 64 * sum(blocks) > 4 * max_pixels + _SPARE_COEFFICIENTS:
         raise LimitExceededError(f"{64 * sum(blocks)} coefficients, too many for max_pixels {max_pixels}")
     visits = sum(blocks[component.index] for scan in structure.scans for component in scan.components)

@@ -8,6 +8,7 @@ it, what was understood is kept and `JpegStructure.damage` says why parsing stop
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from dctafd.jpeg.structure import (
     Scan,
     ScanComponent,
 )
+from dctafd_native.entropy_segments import find_scan_end
 
 SOI, EOI, SOS, DQT, DNL, DRI, DHT, DAC = 0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xC4, 0xCC
 APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
@@ -61,7 +63,6 @@ _DEFAULT_CONDITIONING = bytes([0x10] * 4 + [5] * 4)
 """T.81 F.1.4.4.1.4 and F.1.4.4.2: L = 0, U = 1 for DC, Kx = 5 for AC."""
 
 _ANY_MARKER = re.compile(rb"\xff[\x01-\xfe]")
-_MARKER_AFTER_SCAN = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 
 ZIGZAG_TO_NATURAL = np.array(
     sorted(range(64), key=lambda n: (n // 8 + n % 8, n // 8 if (n // 8 + n % 8) % 2 else n % 8)),
@@ -198,20 +199,9 @@ class _Parser:
         if marker in _SUPPORTED_FRAMES or marker in _UNSUPPORTED_FRAMES:
             self._read_frame(marker, payload)
             return
-        handlers: dict[int, Callable[[bytes], None]] = {
-            DQT: self._read_quant_tables,
-            DHT: self._read_huffman_tables,
-            DAC: self._read_conditioning,
-            DRI: self._read_restart_interval,
-            DNL: self._read_number_of_lines,
-            SOS: self._read_scan,
-            APP0: self._read_app0,
-            APP1: self._read_app1,
-            APP2: self._read_app2,
-            APP14: self._read_app14,
-        }
-        if marker in handlers:
-            handlers[marker](payload)
+        handler = _HANDLERS.get(marker)
+        if handler is not None:
+            handler(self, payload)
 
     def _read_frame(self, marker: int, payload: bytes) -> None:
         if self.frame is not None:
@@ -254,12 +244,10 @@ class _Parser:
             if precision > 1 or index > 3 or len(values) < size:
                 raise CorruptJpegError("a damaged DQT segment")
             position += 1 + size
-            table = np.zeros(64, dtype=np.uint16)
-            table[ZIGZAG_TO_NATURAL] = np.frombuffer(values, dtype=">u2" if precision else np.uint8)
-            table.flags.writeable = False
-            if not table.all():
+            table, has_zeros = _quant_table(values)
+            if has_zeros:
                 self._warn(f"quantisation table {index} holds zeros")
-            self.quant_tables[index] = table.reshape(8, 8)
+            self.quant_tables[index] = table
 
     def _read_huffman_tables(self, payload: bytes) -> None:
         position = 0
@@ -321,8 +309,7 @@ class _Parser:
         for component in components:
             self._latch_quant_table(component.index)
         start = self.position
-        match = _MARKER_AFTER_SCAN.search(self.data, start)
-        self.position = match.start() if match else len(self.data)
+        self.position = find_scan_end(np.frombuffer(self.data, dtype=np.uint8), start)
         self.scans.append(
             Scan(
                 components=tuple(components),
@@ -396,3 +383,27 @@ class _Parser:
     def _warn(self, message: str) -> None:
         if message not in self.warnings and len(self.warnings) < 20:
             self.warnings.append(message)
+
+
+_HANDLERS: dict[int, Callable[[_Parser, bytes], None]] = {
+    DQT: _Parser._read_quant_tables,
+    DHT: _Parser._read_huffman_tables,
+    DAC: _Parser._read_conditioning,
+    DRI: _Parser._read_restart_interval,
+    DNL: _Parser._read_number_of_lines,
+    SOS: _Parser._read_scan,
+    APP0: _Parser._read_app0,
+    APP1: _Parser._read_app1,
+    APP2: _Parser._read_app2,
+    APP14: _Parser._read_app14,
+}
+
+
+@lru_cache(maxsize=64)
+def _quant_table(values: bytes) -> tuple[NDArray[np.uint16], bool]:
+    """Return 64 or 128 bytes of a DQT segment as a read-only (8, 8) table, and whether it holds zeros."""
+    table = np.zeros(64, dtype=np.uint16)
+    table[ZIGZAG_TO_NATURAL] = np.frombuffer(values, dtype=np.uint8 if len(values) == 64 else ">u2")
+    table = table.reshape(8, 8)
+    table.flags.writeable = False
+    return table, not table.all()

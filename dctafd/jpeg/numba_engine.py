@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
 
 import numpy as np
@@ -16,7 +17,7 @@ from dctafd.jpeg.partial import ComponentPlan, PartialComponent, check_plans, sl
 from dctafd.jpeg.structure import Frame, JpegStructure, Scan
 from dctafd_native import entropy, entropy_progressive
 from dctafd_native.entropy_segments import unstuff
-from dctafd_native.entropy_tables import DC, PROGRESSIVE_AC, SEQUENTIAL_AC
+from dctafd_native.entropy_tables import DC, PROGRESSIVE_AC, ROW_SIZE, SEQUENTIAL_AC
 
 _ZIGZAG = np.full(128, 63, dtype=np.uint8)
 _ZIGZAG[:64] = ZIGZAG_TO_NATURAL
@@ -43,17 +44,30 @@ def read_coefficients(data: bytes, structure: JpegStructure) -> tuple[list[NDArr
     frame = structure.frame
     if frame.arithmetic:
         raise UnsupportedJpegError("arithmetic coding; the engine 'jpeglib' reads it")
-    shapes = [frame.component_blocks(index) for index in range(len(frame.components))]
-    offsets = np.cumsum([0, *(64 * prod(shape) for shape in shapes)])
-    out = np.zeros(int(offsets[-1]) + _WORK_SPACE, dtype=np.int16)
-    components = _component_rows(frame)
-    for index, (rows, columns) in enumerate(shapes):
-        components[index, entropy.KEEP :] = (8, 0, rows, 0, columns, offsets[index], -1, -1, 0, 0)
-    damage = _decode_scans(_Target(data, structure, components, _NO_GRID, out, frame.mcu_rows))
+    offsets = list(accumulate((64 * prod(shape) for shape in frame.blocks), initial=0))
+    rows = [
+        (*_geometry(frame, index), 8, 0, shape[0], 0, shape[1], offsets[index], -1, -1, 0, 0)
+        for index, shape in enumerate(frame.blocks)
+    ]
+    size = offsets[-1] + _WORK_SPACE
+    if _one_scan_for_all(structure):
+        # Every block is written once: the kernel clears it just before, which spares a pass over memory.
+        out = np.empty(size, dtype=np.int16)
+        out[-_WORK_SPACE:] = 0
+        damage = _decode_scans(_Target(data, structure, rows, _NO_GRID, out, frame.mcu_rows, clear=True))
+    if not _one_scan_for_all(structure) or damage:
+        out = np.zeros(size, dtype=np.int16)
+        damage = _decode_scans(_Target(data, structure, rows, _NO_GRID, out, frame.mcu_rows))
     coefficients = [
-        out[offsets[index] : offsets[index + 1]].reshape(*shape, 8, 8) for index, shape in enumerate(shapes)
+        out[offset:end].reshape(*shape, 8, 8)
+        for offset, end, shape in zip(offsets, offsets[1:], frame.blocks, strict=False)
     ]
     return coefficients, damage
+
+
+def _one_scan_for_all(structure: JpegStructure) -> bool:
+    whole = len(structure.scans) == 1 and not structure.frame.progressive
+    return whole and len(structure.scans[0].components) == len(structure.frame.components)
 
 
 def read_partial(
@@ -82,13 +96,13 @@ def read_partial(
         engine = jpeglib_engine.read_coefficients if frame.arithmetic else read_coefficients
         coefficients, damage = engine(data, structure)
         return [slice_plan(array, plan) for array, plan in zip(coefficients, plans, strict=True)], damage
-    components = _component_rows(frame)
+    components = []
     layouts = []
     maps: list[NDArray[np.int64]] = []
     size = map_size = 0
     for index, plan in enumerate(plans):
-        layout = _PlanLayout.of(plan, frame.component_blocks(index), size, map_size)
-        components[index, entropy.KEEP :] = layout.kernel_row
+        layout = _PlanLayout.of(plan, frame.blocks[index], size, map_size)
+        components.append((*_geometry(frame, index), *layout.kernel_row))
         layouts.append(layout)
         maps += layout.maps
         size, map_size = layout.end, layout.map_end
@@ -159,24 +173,23 @@ def _rows_needed(frame: Frame, index: int, plan: ComponentPlan) -> int:
     return -(-last // frame.components[index].v)
 
 
-def _component_rows(frame: Frame) -> NDArray[np.int64]:
-    """Return `components` for the kernels, with what the frame header says filled in."""
-    rows = np.zeros((len(frame.components), entropy.COMPONENT_COLUMNS), dtype=np.int64)
-    for index, component in enumerate(frame.components):
-        rows[index, : entropy.KEEP] = (component.h, component.v, *frame.component_blocks(index))
-    return rows
+def _geometry(frame: Frame, index: int) -> tuple[int, int, int, int]:
+    """Return the fields `STEP_X` to `COLUMNS` of `entropy.decode_sequential` for an interleaved scan."""
+    component = frame.components[index]
+    return (component.h, component.v, *frame.blocks[index])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Target:
-    """What all scans of one file share."""
+    """What all scans of one file share; `components` are the kernels' fields from `STEP_X` on."""
 
     data: bytes
     structure: JpegStructure
-    components: NDArray[np.int64]
+    components: Sequence[tuple[int, ...]]
     grid_maps: NDArray[np.int64]
     out: NDArray[np.int16]
     mcu_rows: int
+    clear: bool = False
 
 
 def _decode_scans(target: _Target) -> list[str]:
@@ -213,25 +226,21 @@ class _ScanData:
     mcu_rows: int
     mcu_columns: int
     mcu_blocks: NDArray[np.int64]
-    components: NDArray[np.int64]
 
 
 def _prepare_scan(target: _Target, scan: Scan) -> _ScanData:
     frame = target.structure.frame
-    components = target.components
     if len(scan.components) == 1:
         # T.81 A.2.2: not interleaved; an MCU is one block, and blocks that only pad MCUs are left out.
         index = scan.components[0].index
-        rows, columns = frame.component_blocks(index)
+        rows, columns = frame.blocks[index]
         mcu_rows = min(rows, target.mcu_rows * frame.components[index].v)
-        components = components.copy()
-        components[index, : entropy.ROWS] = 1
-        blocks = [(index, 0, 0, 0, 1)]
+        blocks = [(index, 0, 0, 0, ROW_SIZE, 1, 1, *target.components[index][2:])]
     else:
         mcu_rows, columns = min(frame.mcu_rows, target.mcu_rows), frame.mcu_columns
         blocks = [
-            (component.index, x, y, 2 * place, 2 * place + 1)
-            for place, component in enumerate(scan.components)
+            (component.index, x, y, row * ROW_SIZE, (row + 1) * ROW_SIZE, *target.components[component.index])
+            for row, component in zip(range(0, 8, 2), scan.components, strict=False)
             for y in range(frame.components[component.index].v)
             for x in range(frame.components[component.index].h)
         ]
@@ -249,8 +258,7 @@ def _prepare_scan(target: _Target, scan: Scan) -> _ScanData:
         segment_markers=markers[:count],
         mcu_rows=mcu_rows,
         mcu_columns=columns,
-        mcu_blocks=np.array(blocks, dtype=np.int64),
-        components=components,
+        mcu_blocks=np.array(blocks, dtype=np.int64).reshape(-1),
     )
 
 
@@ -275,10 +283,10 @@ def _decode_sequential_scan(target: _Target, scan: Scan) -> list[str]:
         prepared.mcu_rows,
         prepared.mcu_columns,
         prepared.mcu_blocks,
-        prepared.components,
         target.grid_maps,
         tables,
         _ZIGZAG,
+        target.clear,
         target.out,
         decoded,
         findings,
@@ -302,7 +310,7 @@ def _decode_progressive_scan(target: _Target, scan: Scan) -> list[str]:
         prepared.segment_markers,
         scan.restart_interval,
         prepared.mcu_rows * prepared.mcu_columns,
-        target.components[component.index, entropy.OFFSET],
+        target.components[component.index][entropy.OFFSET - entropy.STEP_X],
         tables,
         0,
         scan.spectral_start,
@@ -331,7 +339,6 @@ def _decode_dc_scan(target: _Target, scan: Scan) -> list[str]:
         prepared.mcu_rows,
         prepared.mcu_columns,
         prepared.mcu_blocks,
-        prepared.components,
         tables,
         refine,
         scan.approximation_low,
@@ -357,7 +364,7 @@ def _messages(target: _Target, scan: Scan, decoded: list[int], findings: NDArray
     names = component_names(structure)
     messages = []
     for component, read in zip(scan.components, decoded, strict=True):
-        rows, columns = frame.component_blocks(component.index)
+        rows, columns = frame.blocks[component.index]
         total = min(rows, target.mcu_rows * frame.components[component.index].v) * columns
         if read < total:
             share = 100 * (total - read) / total

@@ -51,7 +51,7 @@ def check_plans(frame: Frame, plans: Sequence[ComponentPlan]) -> None:
     if len(plans) != len(frame.components):
         raise ValueError(f"{len(plans)} plans for {len(frame.components)} components")
     for index, plan in enumerate(plans):
-        rows, columns = frame.component_blocks(index)
+        rows, columns = frame.blocks[index]
         top, bottom, left, right = plan.window
         if plan.keep not in KEEPS:
             raise ValueError(f"keep is one of {KEEPS}, not {plan.keep}")

@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass
-from math import prod
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ class FrameComponent:
     quant_index: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Frame:
     """The frame header (T.81 B.2.2); height 0 until a DNL segment has said it."""
 
@@ -45,12 +45,12 @@ class Frame:
         """Whether scans carry spectral bands and bit planes."""
         return self.marker in (SOF_PROGRESSIVE, SOF_ARITHMETIC_PROGRESSIVE)
 
-    @property
+    @cached_property
     def h_max(self) -> int:
         """Largest horizontal sampling factor."""
         return max(component.h for component in self.components)
 
-    @property
+    @cached_property
     def v_max(self) -> int:
         """Largest vertical sampling factor."""
         return max(component.v for component in self.components)
@@ -65,19 +65,18 @@ class Frame:
         """Columns of MCUs of an interleaved scan (T.81 A.2.3)."""
         return -(-self.width // (8 * self.h_max))
 
-    def component_size(self, index: int) -> tuple[int, int]:
-        """Return component `index`'s (height, width) in samples (T.81 A.1.1)."""
-        component = self.components[index]
-        return -(-self.height * component.v // self.v_max), -(-self.width * component.h // self.h_max)
+    @cached_property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) in samples of each component (T.81 A.1.1)."""
+        return tuple(
+            (-(-self.height * component.v // self.v_max), -(-self.width * component.h // self.h_max))
+            for component in self.components
+        )
 
-    def component_blocks(self, index: int) -> tuple[int, int]:
-        """Return component `index`'s (rows, columns) of 8x8 blocks that hold samples of the image."""
-        height, width = self.component_size(index)
-        return -(-height // 8), -(-width // 8)
-
-    def block_count(self, index: int) -> int:
-        """Return the number of blocks of component `index` that hold samples of the image."""
-        return prod(self.component_blocks(index))
+    @cached_property
+    def blocks(self) -> tuple[tuple[int, int], ...]:
+        """(rows, columns) of 8x8 blocks that hold samples of the image, of each component."""
+        return tuple((-(-height // 8), -(-width // 8)) for height, width in self.sizes)
 
 
 @dataclass(frozen=True, slots=True)

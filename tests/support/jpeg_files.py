@@ -18,7 +18,7 @@ SAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
 
 def photo_like(width: int, height: int, channels: int = 3, seed: int = 0) -> NDArray[np.uint8]:
-    """Return (height, width, channels) uint8 pixels (no last axis for one channel): waves, edges and noise."""
+    """Return (height, width, channels) uint8 pixels (no last axis for one channel): waves, edges, noise."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     planes = []
