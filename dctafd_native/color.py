@@ -1,11 +1,21 @@
 """Colour conversion of whole planes to RGB, as libjpeg (jdcolor.c) and Pillow do it.
 
-Planes are (height, width) uint8 arrays of one size, `out` is (height, width, 3) uint8.
+Planes are (height, width) uint8 arrays of one size. `out` is (height, width, 3) uint8; or (height, width, 4),
+of which the last channel is left to chance.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
 from dctafd_native.jit import kernel
+from dctafd_native.lanes import Lanes, address, load, store
+
+GROUP = 16  # pixels that are converted at once
 
 
 @kernel
@@ -45,11 +55,47 @@ def _blue(y, cb):
     return _clamp(np.int32(y) + _scaled(116130, cb))  # 1.772
 
 
+def _ycc_lanes(y: Lanes, cb: Lanes, cr: Lanes) -> Lanes:
+    """Return R + G * 256 + B * 65536 of full-range BT.601 YCbCr, all in lanes of 32 bits."""
+    cb, cr = cb - 128, cr - 128
+    red = y + ((cr * 91881 + 32768) >> 16)
+    green = y + ((cb * -22554 + cr * -46802 + 32768) >> 16)
+    blue = y + ((cb * 116130 + 32768) >> 16)
+    return red.clamp(0, 255) | (green.clamp(0, 255) << 8) | (blue.clamp(0, 255) << 16)
+
+
+def _write_ycc_group(typingctx, y, cb, cr, i, j, out, channels):
+    """Convert pixels [i, j : j + GROUP]; channels: literal, `out`'s 3 or 4."""
+    stored = [lane for lane in range(4 * GROUP) if lane % 4 < channels.literal_value]
+
+    def codegen(context, builder, signature, arguments):
+        i, j = arguments[3:5]
+        planes = [
+            load(builder, address(context, builder, kind, array, i, j), 8, GROUP).widened(32, signed=False)
+            for kind, array in zip(signature.args[:3], arguments[:3], strict=True)
+        ]
+        pixels = _ycc_lanes(*planes).as_bytes().pick(stored)
+        store(pixels, address(context, builder, signature.args[5], arguments[5], i, j))
+        return context.get_dummy_value()
+
+    return types.void(y, cb, cr, types.intp, types.intp, out, channels), codegen
+
+
+_ycc_group: Any = intrinsic(prefer_literal=True)(_write_ycc_group)
+
+
 @kernel
 def ycc_to_rgb(y, cb, cr, out):
     """Convert full-range BT.601 YCbCr to RGB (ycc_rgb_convert)."""
+    whole = out.shape[1] - out.shape[1] % GROUP
     for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
+        if out.shape[2] == 4:
+            for j in range(0, whole, GROUP):
+                _ycc_group(y, cb, cr, i, j, out, 4)
+        else:
+            for j in range(0, whole, GROUP):
+                _ycc_group(y, cb, cr, i, j, out, 3)
+        for j in range(whole, out.shape[1]):
             out[i, j, 0] = _red(y[i, j], cr[i, j])
             out[i, j, 1] = _green(y[i, j], cb[i, j], cr[i, j])
             out[i, j, 2] = _blue(y[i, j], cb[i, j])

@@ -10,33 +10,29 @@ Damaged files hold coefficients that no encoder writes. Full size treats them li
 for x86, so that such files still decode as with Pillow: dequantised values and the first sums of a butterfly
 wrap to 16 bits, column results saturate to 16 bits, other sums wrap to 32. No coefficient leads to an index.
 
-Numba would widen these sums to 64 bits and leave them scalar, so a block is transformed by an intrinsic,
-eight columns or rows at a time in one vector register. `butterfly_8` and its smaller brothers are plain
-arithmetic on anything that adds, multiplies and shifts: LLVM vectors here, NumPy arrays in the tests.
+A block is transformed eight columns or rows at a time, as `Lanes`. `butterfly_8` and its smaller brothers are
+plain arithmetic on anything that adds, multiplies and shifts: lanes here, NumPy arrays in the tests.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
 from dctafd_native.jit import kernel
+from dctafd_native.lanes import Lanes, address, load, store, transposed
 
-Lanes = Any  # eight 32-bit whole numbers: an LLVM vector (`_Vector`) or a NumPy array
 
-
-def _wrapped(lanes: Lanes) -> Lanes:
+def _wrapped(lanes: Any) -> Any:
     """Wrap to 16 bits."""
     return (lanes << 16) >> 16
 
 
-def butterfly_8(x: list[Lanes]) -> list[Lanes]:
+def butterfly_8(x: Sequence[Any]) -> list[Any]:
     """Return 8 samples, 13 fractional bits and a factor sqrt(8), of 8 frequencies (jidctint.c)."""
     sum04, difference04 = _wrapped(x[0] + x[4]) << 13, _wrapped(x[0] - x[4]) << 13
     outer26 = x[2] * 10703 + x[6] * 4433
@@ -56,7 +52,7 @@ def butterfly_8(x: list[Lanes]) -> list[Lanes]:
     return first + last[::-1]
 
 
-def butterfly_4(x: list[Lanes]) -> list[Lanes]:
+def butterfly_4(x: Sequence[Any]) -> list[Any]:
     """Return 4 samples, 14 fractional bits and a factor sqrt(8), of 8 frequencies (jidctred.c, 4x4)."""
     mean = x[0] << 14
     even = x[2] * 15137 - x[6] * 6270
@@ -65,7 +61,7 @@ def butterfly_4(x: list[Lanes]) -> list[Lanes]:
     return [mean + even + outer, mean - even + inner, mean - even - inner, mean + even - outer]
 
 
-def butterfly_2(x: list[Lanes]) -> list[Lanes]:
+def butterfly_2(x: Sequence[Any]) -> list[Any]:
     """Return 2 samples, 15 fractional bits and a factor sqrt(8), of 8 frequencies (jidctred.c, 2x2)."""
     mean = x[0] << 15
     odd = x[1] * 29692 - x[3] * 10426 + x[5] * 6967 - x[7] * 5906
@@ -75,127 +71,48 @@ def butterfly_2(x: list[Lanes]) -> list[Lanes]:
 BUTTERFLIES = {8: (butterfly_8, 13), 4: (butterfly_4, 14), 2: (butterfly_2, 15)}
 
 
-class _Vector:
-    """Operators on an LLVM vector of eight 32-bit whole numbers, for the butterflies."""
-
-    def __init__(self, builder: ir.IRBuilder, value: ir.Value) -> None:
-        self.builder = builder
-        self.value = value
-
-    def _operand(self, other: _Vector | int) -> ir.Value:
-        if isinstance(other, _Vector):
-            return other.value
-        return ir.Constant(self.value.type, [other] * self.value.type.count)
-
-    def __add__(self, other: _Vector | int) -> _Vector:
-        return _Vector(self.builder, self.builder.add(self.value, self._operand(other)))
-
-    def __sub__(self, other: _Vector | int) -> _Vector:
-        return _Vector(self.builder, self.builder.sub(self.value, self._operand(other)))
-
-    def __mul__(self, other: _Vector | int) -> _Vector:
-        return _Vector(self.builder, self.builder.mul(self.value, self._operand(other)))
-
-    def __lshift__(self, bits: int) -> _Vector:
-        return _Vector(self.builder, self.builder.shl(self.value, self._operand(bits)))
-
-    def __rshift__(self, bits: int) -> _Vector:
-        return _Vector(self.builder, self.builder.ashr(self.value, self._operand(bits)))
-
-    def clamp(self, low: int, high: int) -> _Vector:
-        """Limit every lane to low..high."""
-        builder, value = self.builder, self.value
-        for limit, outside in ((low, "<"), (high, ">")):
-            bound = self._operand(limit)
-            value = builder.select(builder.icmp_signed(outside, value, bound), bound, value)
-        return _Vector(builder, value)
-
-    def combine(self, other: _Vector, lanes: list[int]) -> _Vector:
-        """Pick lanes: 0..7 of this vector, 8..15 of the other."""
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
-        return _Vector(self.builder, self.builder.shuffle_vector(self.value, other.value, mask))
+def _dequantized(block: Sequence[Lanes], table: Sequence[Lanes]) -> list[Lanes]:
+    """Multiply rows of coefficients by their steps in 16 bits; widen them and fill up to 8x8 with zeros."""
+    corner = len(block)
+    lanes = [min(lane, corner) for lane in range(8)]
+    rows = []
+    for coefficients, steps in zip(block, table, strict=True):
+        product = coefficients * steps
+        rows.append(product.pick(lanes, product.same(0)).widened(32, signed=True))
+    return rows + [rows[0].same(0)] * (8 - corner)
 
 
-def _transpose(rows: list[_Vector]) -> list[_Vector]:
-    """Transpose an 8x8 matrix of lanes by swapping quadrants, then quarters of quadrants, then elements."""
-    rows = list(rows)
-    for size in (4, 2, 1):
-        upper = [lane + 8 - size if lane & size else lane for lane in range(8)]
-        lower = [lane + 8 if lane & size else lane + size for lane in range(8)]
-        for i in range(8):
-            if not i & size:
-                a, b = rows[i], rows[i + size]
-                rows[i], rows[i + size] = a.combine(b, upper), a.combine(b, lower)
-    return rows
+def _write_transform(typingctx, block, table, out, size, frequencies):
+    """Write size x size samples of a block of which only a corner of frequencies is not zero.
 
-
-def _row_pointer(
-    context: Any, builder: ir.IRBuilder, array_type: types.Array, array: ir.Value, row: int
-) -> ir.Value:
-    """Return the address of a row of a two-dimensional array whose rows are contiguous."""
-    view = make_array(array_type)(context, builder, array)
-    stride = cgutils.unpack_tuple(builder, view.strides)[0]
-    address = builder.ptrtoint(view.data, stride.type)
-    address = builder.add(address, builder.mul(stride, ir.Constant(stride.type, row)))
-    return builder.inttoptr(address, view.data.type)
-
-
-def _load_rows(
-    context: Any, builder: ir.IRBuilder, array_type: types.Array, array: ir.Value, corner: int
-) -> list[ir.Value]:
-    """Load the first `corner` numbers of the first `corner` rows of 16-bit numbers as vectors of eight."""
-    short = ir.VectorType(ir.IntType(16), corner)
-    lanes = ir.Constant(ir.VectorType(ir.IntType(32), 8), [min(lane, corner) for lane in range(8)])
-    loaded = []
-    for row in range(corner):
-        pointer = _row_pointer(context, builder, array_type, array, row)
-        numbers = builder.load(builder.bitcast(pointer, short.as_pointer()), align=2, typ=short)
-        loaded.append(builder.shuffle_vector(numbers, ir.Constant(short, [0] * corner), lanes))
-    return loaded
-
-
-def _dequantized(builder: ir.IRBuilder, block: list[ir.Value], table: list[ir.Value]) -> list[_Vector]:
-    """Multiply coefficients by steps in 16 bits, widen them, and fill up to 8 rows with zeros."""
-    wide = ir.VectorType(ir.IntType(32), 8)
-    zero = _Vector(builder, ir.Constant(wide, [0] * 8))
-    rows = [
-        _Vector(builder, builder.sext(builder.mul(c, q), wide)) for c, q in zip(block, table, strict=True)
-    ]
-    return rows + [zero] * (8 - len(rows))
-
-
-def _write_transform(typingctx, block, table, out, size, corner):
-    """Write size x size samples of a block of which only the first corner x corner frequencies are not zero.
-
-    block, table: at least (corner, corner) int16, rows contiguous; out: (size, size) uint8, rows contiguous;
-    size: literal 2, 4 or 8; corner: literal 2, 4 or 8. Touches nothing beyond these shapes, checks none.
+    block, table: at least (frequencies, frequencies) int16, rows contiguous; out: (size, size) uint8, rows
+    contiguous; size: literal 2, 4 or 8; frequencies: literal 2, 4 or 8, the corner's side. Touches nothing
+    beyond these shapes and checks none of them.
     """
-    samples, frequencies = size.literal_value, corner.literal_value
+    samples, corner = size.literal_value, frequencies.literal_value
     butterfly, fraction = BUTTERFLIES[samples]
 
     def codegen(context, builder, signature, arguments):
         block, table = (
-            _load_rows(context, builder, kind, array, frequencies)
+            [load(builder, address(context, builder, kind, array, row), 16, corner) for row in range(corner)]
             for kind, array in zip(signature.args[:2], arguments[:2], strict=True)
         )
-        rows = _dequantized(builder, block, table)
-        zero = rows[0] * 0
+        rows = _dequantized(block, table)
+        zero = rows[0].same(0)
         shift = fraction - 2
         sums = [(row + (1 << (shift - 1))) >> shift for row in butterfly(rows)]
         workspace = [row.clamp(-32768, 32767) for row in sums]
-        columns = _transpose(workspace + [zero] * (8 - samples))[:frequencies]
+        columns = transposed(workspace + [zero] * (8 - samples))[:corner]
         shift = fraction + 5
-        lines = butterfly(columns + [zero] * (8 - frequencies))
+        lines = butterfly(columns + [zero] * (8 - corner))
         levels = [((line + (1 << (shift - 1))) >> shift) + 128 for line in lines]
-        pixels = _transpose([level.clamp(0, 255) for level in levels] + [zero] * (8 - samples))
+        pixels = transposed([level.clamp(0, 255) for level in levels] + [zero] * (8 - samples))
         for row, pixel in enumerate(pixels[:samples]):
-            short = pixel.combine(pixel, list(range(samples))).value
-            narrow = builder.trunc(short, ir.VectorType(ir.IntType(8), samples))
-            pointer = _row_pointer(context, builder, signature.args[2], arguments[2], row)
-            builder.store(narrow, builder.bitcast(pointer, narrow.type.as_pointer()), align=1)
+            pointer = address(context, builder, signature.args[2], arguments[2], row)
+            store(pixel.pick(range(samples)).narrowed(8), pointer)
         return context.get_dummy_value()
 
-    return types.void(block, table, out, size, corner), codegen
+    return types.void(block, table, out, size, frequencies), codegen
 
 
 _transform: Any = intrinsic(prefer_literal=True)(_write_transform)

@@ -59,7 +59,7 @@ def decode_window(
         coefficients: one array a component, (block rows, block columns, 8, 8) int16 C-contiguous; (.., 1, 1)
             will do for components that are reduced to one sample a block.
         region: (left, top, right, bottom) in pixels of the reduced picture, inside it.
-        out: (height, width, 3) uint8 C-contiguous.
+        out: (height, width, 3) uint8 C-contiguous; or (height, width, 4), the last channel left to chance.
         reduction: 1, 2, 4 or 8.
         origins: (row, column) of each array's first block in its component; (0, 0) if None.
     """

@@ -86,13 +86,13 @@ def _crop_pixels(
 ) -> NDArray[np.float32]:
     """Return the normalised crop, (3, crop, crop) float32."""
     left, top, right, bottom = plan.region
-    window = np.empty((bottom - top, right - left, 3), np.uint8)
+    window = np.empty((bottom - top, right - left, 4), np.uint8)
     decode_window(
         found.header, found.windows, plan.region, out=window, reduction=plan.reduction, origins=found.origins
     )
     upright = np.ascontiguousarray(plan.geometry.orientation.turn(window))
     x, y = plan.geometry.x, plan.geometry.y
-    rows = np.empty((upright.shape[0], x.count, 3), np.uint8)
+    rows = np.empty((upright.shape[0], x.count, 4), np.uint8)
     resample.resize_rows(upright, plan.x.source[0], *plan.x.tables, rows)
     gain = (1 / (255 * np.asarray(std, np.float64))).astype(np.float32)
     offset = (-np.asarray(mean, np.float64) / np.asarray(std, np.float64)).astype(np.float32)

@@ -1,6 +1,7 @@
 """Colour conversion kernels against plain NumPy and Pillow."""
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -30,11 +31,13 @@ def all_pairs() -> list[NDArray[np.uint8]]:
     return [(3 * cb.astype(int) + 5 * cr).astype(np.uint8), cb, cr]
 
 
-def test_ycc_to_rgb() -> None:
-    planes = all_pairs()
-    out = np.empty((256, 256, 3), np.uint8)
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("width", [256, 250, 7])
+def test_ycc_to_rgb(width: int, channels: int) -> None:
+    planes = [np.ascontiguousarray(plane[:, :width]) for plane in all_pairs()]
+    out = np.empty((256, width, channels), np.uint8)
     color.ycc_to_rgb(*planes, out)
-    assert np.array_equal(out, ycc_reference(*planes))
+    assert np.array_equal(out[..., :3], ycc_reference(*planes))
 
 
 def test_interleave() -> None:

@@ -26,11 +26,15 @@ def dense(filter_tables: Tables, size: int) -> NDArray[np.int64]:
     return matrix
 
 
+def with_fourth_channel(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.concatenate([pixels, np.full_like(pixels[..., :1], 77)], axis=-1)
+
+
 def resized(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.float32]:
     x = tables((0.0, float(pixels.shape[1])), pixels.shape[1], width)
     y = tables((0.0, float(pixels.shape[0])), pixels.shape[0], height)
-    rows = np.empty((pixels.shape[0], width, 3), np.uint8)
-    resample.resize_rows(pixels, 0, *x, rows)
+    rows = np.empty((pixels.shape[0], width, 4), np.uint8)
+    resample.resize_rows(with_fourth_channel(pixels), 0, *x, rows)
     out = np.empty((3, height, width), np.float32)
     resample.resize_columns(rows, 0, *y, np.ones(3, np.float32), np.zeros(3, np.float32), 0, 0, out)
     return np.moveaxis(out, 0, -1)
@@ -67,10 +71,10 @@ def test_weights_of_some_outputs_are_a_part_of_all() -> None:
 
 
 def test_rows_of_a_window() -> None:
-    pixels = np.random.default_rng(1).integers(0, 256, (9, 100, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(1).integers(0, 256, (9, 100, 4), dtype=np.uint8)
     part = tables((0.0, 100.0), 100, 43, 11, 20)
     origin = int(part[0][0])
-    out = np.empty((9, 20, 3), np.uint8)
+    out = np.empty((9, 20, 4), np.uint8)
     resample.resize_rows(np.ascontiguousarray(pixels[:, origin:80]), origin, *part, out)
     sums = np.einsum("jx,ixc->ijc", dense(part, 100), pixels.astype(np.int64))
     assert np.array_equal(out, (sums + (1 << 21)) >> 22)
@@ -81,7 +85,7 @@ def test_columns_are_normalised_and_placed() -> None:
     y = tables((0.0, 50.0), 50, 20)
     gain, offset = np.array([2, 3, 5], np.float32), np.array([-1, 0, 7], np.float32)
     out = np.full((3, 23, 9), np.float32(-99))
-    resample.resize_columns(pixels, 0, *y, gain, offset, 1, 2, out)
+    resample.resize_columns(with_fourth_channel(pixels), 0, *y, gain, offset, 1, 2, out)
     levels = (np.einsum("iy,yjc->ijc", dense(y, 50), pixels.astype(np.int64)) + (1 << 21)) >> 22
     expected = np.full((3, 23, 9), np.float32(-99))
     expected[:, 1:21, 2:8] = np.moveaxis(levels * gain + offset, -1, 0)
