@@ -1,0 +1,60 @@
+"""Small classifiers, modules and inputs for the tests of nets and research."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from dctafd.nets.afd import AFDModule, Shape
+from dctafd.nets.builtin import SlimResNet
+from dctafd.nets.registry import Backbone, ModelSpec
+
+CROP = 32
+CLASSES = 6
+
+
+def small_resnet(seed: int = 0) -> nn.Module:
+    """A ResNet whose layers have 8 channels and whose logits differ clearly."""
+    torch.manual_seed(seed)
+    net = SlimResNet((8, 8, 8, 8), (1, 1, 1, 1), CLASSES).eval()
+    nn.init.normal_(net.fc.weight, std=3.0)
+    return net
+
+
+def small_spec(**options: object) -> ModelSpec:
+    return ModelSpec("small", "slim_resnet", resize=40, crop=CROP, **options)  # type: ignore[arg-type]
+
+
+def small_backbone(seed: int = 0) -> Backbone:
+    labels = tuple(f"class {index}" for index in range(CLASSES))
+    return Backbone(small_resnet(seed), small_spec(), labels, Path("small.pth"))
+
+
+def trained_afd(backbone: nn.Module, shape: Shape, layer: str | None = None, crop: int = CROP) -> AFDModule:
+    """A module that corrects: as if trained, no weight of it is zero."""
+    afd = AFDModule.for_backbone(backbone, shape, layer, crop)
+    torch.manual_seed(1)
+    for parameter in afd.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.3)
+    return afd.eval()
+
+
+def random_inputs(batch: int = 2, crop: int = CROP, seed: int = 0) -> tuple[Tensor, ...]:
+    """Inputs of `CorrectedClassifier.forward`."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    grid = crop // 8
+    steps = torch.randint(1, 100, (batch, 192), generator=generator).float()
+    levels = torch.randint(-3, 4, (batch, 192, grid, grid), generator=generator)
+    primary_quality = torch.tensor([0.0, 30.0] * batch)[:batch]
+    scale = torch.ones(batch, 2)
+    return normal(batch, 3, crop, crop), levels * steps[:, :, None, None], steps, scale, primary_quality
+
+
+def names(layers: Sequence[object]) -> list[str]:
+    return [layer.name for layer in layers]  # type: ignore[attr-defined]

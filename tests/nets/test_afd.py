@@ -1,0 +1,191 @@
+"""The AFD-Module and its attachment to a frozen classifier."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from dctafd.jpeg.errors import WeightsError
+from dctafd.nets.afd import AFDConfig, AFDModule, Shape
+from dctafd.nets.attach import attach
+from dctafd.nets.fe_net import FENet, StageCorrection, resize_to
+
+from .small_nets import CLASSES, random_inputs, small_resnet, trained_afd
+
+SHAPES: tuple[Shape, ...] = ("stem", "deep")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_new_module_is_the_identity(shape: Shape) -> None:
+    net = small_resnet()
+    classifier = attach(net, AFDModule.for_backbone(net, shape, input_size=32)).eval()
+    inputs = random_inputs()
+    with torch.no_grad():
+        assert torch.equal(classifier(*inputs), net(inputs[0]))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_trained_module_changes_the_answer_and_direct_does_not(shape: Shape) -> None:
+    net = small_resnet()
+    classifier = attach(net, trained_afd(net, shape))
+    inputs = random_inputs()
+    with torch.no_grad():
+        expected = net(inputs[0])
+        assert not torch.allclose(classifier(*inputs), expected, atol=1e-3)
+        assert torch.equal(classifier.direct(inputs[0]), expected)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_reparameterize_keeps_the_answer(shape: Shape) -> None:
+    net = small_resnet()
+    afd = trained_afd(net, shape)
+    classifier = attach(net, afd)
+    inputs = random_inputs()
+    with torch.no_grad():
+        before = classifier(*inputs)
+        assert not afd.reparameterized
+        afd.reparameterize().reparameterize()
+        assert afd.reparameterized
+        torch.testing.assert_close(classifier(*inputs), before, rtol=1e-4, atol=1e-4)
+
+
+def test_the_backbone_is_left_as_it_was() -> None:
+    net = small_resnet().train()
+    before = copy.deepcopy(net.state_dict())
+    classifier = attach(net, trained_afd(net, "deep")).train()
+    classifier(*random_inputs()).sum().backward()
+    assert all(module.training for module in net.modules())
+    assert all(p.requires_grad and p.grad is None for p in net.parameters())
+    assert not any(module._forward_hooks for module in net.modules())
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+    assert not any(module.training for module in classifier.backbone.modules())
+    assert all(p.grad is not None for p in classifier.afd.parameters())
+
+
+def test_features_are_recorded_before_and_after_the_correction() -> None:
+    net = small_resnet()
+    classifier = attach(net, trained_afd(net, "deep"))
+    inputs = random_inputs()
+    with torch.no_grad():
+        direct, corrected = classifier.direct_features(inputs[0]), classifier.forward_features(*inputs)
+        logits, fdm = classifier.forward_with_fdm(*inputs)
+    assert direct.fdm is None
+    assert len(direct.layers) == len(corrected.layers) == 1 + len(classifier.afd.stages)
+    assert torch.equal(direct.layers[0], direct.stem_before)
+    assert torch.equal(corrected.stem_before, direct.stem_before)
+    assert not torch.equal(corrected.layers[0], corrected.stem_before)
+    assert torch.equal(corrected.logits, logits)
+    assert corrected.fdm is not None
+    assert torch.equal(corrected.fdm, fdm)
+    assert logits.shape == (2, CLASSES)
+    assert fdm.shape == (2, 16, 4, 4)
+    assert (fdm[:, 0] >= 0).all()
+
+
+def test_nothing_is_corrected_where_nothing_drifted() -> None:
+    stem, fdm = torch.rand(1, 8, 16, 16), torch.rand(1, 4, 4, 4)
+    fdm[:, 0, :, 2:] = 0  # the right half
+    fe = FENet(8, 4, width=4)
+    nn.init.normal_(fe.decode.weight)
+    corrected = fe(stem, fdm)
+    assert not torch.equal(corrected[..., :4], stem[..., :4])
+    untouched = 12  # the gate is resized bilinearly, so it fades in over a block
+    torch.testing.assert_close(corrected[..., untouched:], stem[..., untouched:], rtol=0, atol=1e-6)
+    correction = StageCorrection(8, 4, width=4)
+    nn.init.normal_(correction.expand.weight)
+    features = torch.rand(1, 8, 4, 4)
+    corrected = correction(features, fdm)
+    assert torch.equal(corrected[..., 2:], features[..., 2:])
+    assert not torch.equal(corrected[..., :2], features[..., :2])
+
+
+def test_a_stem_without_relu_keeps_its_negative_values() -> None:
+    stem, fdm = torch.randn(1, 3, 8, 8), torch.rand(1, 4, 4, 4)
+    assert torch.equal(FENet(3, 4, width=4, non_negative=False)(stem, fdm), stem)
+    assert torch.equal(FENet(3, 4, width=4, non_negative=True)(stem, fdm), stem.clamp(min=0))
+
+
+@pytest.mark.parametrize("size", [(15, 15), (17, 14)])
+def test_stems_of_odd_size(size: tuple[int, int]) -> None:
+    fe = FENet(3, 4, width=4)
+    nn.init.normal_(fe.decode.weight)
+    assert fe(torch.rand(1, 3, *size), torch.rand(1, 4, 4, 4)).shape == (1, 3, *size)
+
+
+def test_resize_to_averages_whole_blocks() -> None:
+    x = torch.arange(16.0).reshape(1, 1, 4, 4)
+    assert resize_to(x, torch.empty(1, 9, 2, 2)).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+    assert resize_to(x, x) is x
+    assert resize_to(x, torch.empty(1, 1, 7, 7)).shape == (1, 1, 7, 7)
+
+
+def test_measured_drift_is_the_rms_difference_of_each_block_in_units_of_the_stem() -> None:
+    afd = trained_afd(small_resnet(), "stem")
+    afd.stem_rms.fill_(2.0)
+    clean = torch.zeros(1, 8, 16, 16)
+    stem = clean.clone()
+    stem[:, :, :4, 4:8] = 6.0  # block (0, 1) of a 4 x 4 grid
+    drift = afd.measured_drift(stem, clean, 4)
+    expected = torch.zeros(1, 4, 4)
+    expected[0, 0, 1] = 3.0
+    torch.testing.assert_close(drift, expected)
+
+
+def test_fdm_depends_on_every_input() -> None:
+    net = small_resnet()
+    afd = trained_afd(net, "stem")
+    inputs = list(random_inputs()[1:])
+    with torch.no_grad():
+        reference = afd.drift_map(*inputs)
+        for index in range(4):
+            changed = [*inputs]
+            changed[index] = inputs[index] * 2 + 1
+            assert not torch.allclose(afd.drift_map(*changed), reference)
+
+
+def test_config_survives_json() -> None:
+    config = trained_afd(small_resnet(), "deep").config
+    assert AFDConfig.from_json(config.to_json()) == config
+
+
+def test_a_module_for_another_network_is_refused() -> None:
+    wide = small_resnet()
+    afd = trained_afd(wide, "stem")
+    with pytest.raises(WeightsError, match="no layer 'relu'"):
+        attach(nn.Sequential(nn.Conv2d(3, 8, 1)), afd)
+    other: Any = small_resnet()
+    other.conv1, other.bn1 = nn.Conv2d(3, 4, 7, 2, 3), nn.Identity()
+    with pytest.raises(WeightsError, match="stem of 8 channels, this one has 4"):
+        attach(other, afd)(*random_inputs())
+
+
+@pytest.mark.parametrize("crop", [32, 40])
+def test_any_multiple_of_8_is_a_valid_input_size(crop: int) -> None:
+    net = small_resnet()
+    classifier = attach(net, trained_afd(net, "deep"))
+    with torch.no_grad():
+        assert classifier(*random_inputs(crop=crop)).shape == (2, CLASSES)
+
+
+def test_torch_export_gives_the_same_answer() -> None:
+    net = small_resnet()
+    classifier = attach(net, trained_afd(net, "deep").reparameterize())
+    inputs = random_inputs()
+    program = torch.export.export(classifier, inputs)
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(*inputs), classifier(*inputs))
+
+
+def test_copies_do_not_share_hooks() -> None:
+    net = small_resnet()
+    classifier = attach(net, trained_afd(net, "deep"))
+    inputs = random_inputs()
+    twin = copy.deepcopy(classifier)
+    with torch.no_grad():
+        before = classifier(*inputs)
+        for parameter in twin.afd.parameters():
+            parameter.zero_()
+        assert torch.equal(classifier(*inputs), before)
+        assert not torch.equal(twin(*inputs), before)
