@@ -65,7 +65,11 @@ def nested_record(folder: str, entry: FolderStatistics) -> dict[str, Any]:
             "median": median_quality(entry.primary_qualities),
             "histogram": histogram(entry.primary_qualities),
         },
-        "odd": {"kinds": dict(entry.oddities.most_common()), "first": _named(entry.odd)},
+        "odd": {
+            "count": entry.odd_files,
+            "kinds": dict(entry.oddities.most_common()),
+            "first": _named(entry.odd),
+        },
         "frequencies": {
             name: frequency_lists(entry.frequencies.statistics(plane)) for plane, name in enumerate(PLANES)
         },

@@ -16,9 +16,9 @@ from dctafd.research.plots import COLORS, figure_svg, heat_map, new_figure, qual
 
 _HEAT_MAPS = {
     "zero_rate": ("zero rate", "share", False),
-    "mean_magnitude": ("mean magnitude", "gray levels x 8", True),
-    "deviation": ("standard deviation", "gray levels x 8", True),
-    "laplacian_scale": ("Laplacian scale b", "gray levels x 8", True),
+    "mean_magnitude": ("mean magnitude", "DCT units", True),
+    "deviation": ("standard deviation", "DCT units", True),
+    "laplacian_scale": ("Laplacian scale b", "DCT units", True),
     "entropy": ("entropy", "bits", False),
 }
 
@@ -29,6 +29,15 @@ class ReportFigure:
 
     svg: str
     caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class FigureGroup:
+    """A section of figures under one heading."""
+
+    title: str
+    text: str
+    figures: list[ReportFigure]
 
 
 def report_html(dataset: DatasetStatistics) -> str:
@@ -55,12 +64,10 @@ def report_html(dataset: DatasetStatistics) -> str:
         facts=_facts(total),
         columns=COLUMNS,
         rows=table_rows(dataset),
-        distributions=_distributions(total) if total.readable else [],
-        frequency_figures=_frequency_figures(total),
-        blocks=f"{total.frequencies.blocks[0]:,} luma and {total.frequencies.blocks[1]:,} chroma blocks",
+        figure_groups=[*_distributions(total), *_frequencies(total)],
         oddities=total.oddities.most_common(),
         odd=total.odd,
-        odd_total=total.oddities.total(),
+        odd_files=total.odd_files,
         failures=total.failures.most_common(),
         failed=total.failed,
     )
@@ -79,12 +86,20 @@ def _facts(total: FolderStatistics) -> list[tuple[str, str]]:
         ("compressed before", f"{found:,} files"),
         ("median primary quality", str(primary or "-")),
         ("different tables", f"{len(total.tables):,}"),
-        ("odd files", f"{total.oddities.total():,}"),
+        ("odd files", f"{total.odd_files:,}"),
     ]
 
 
-def _distributions(total: FolderStatistics) -> list[ReportFigure]:
-    return [_table_quality_figure(total), _primary_quality_figure(total), _bits_per_pixel_figure(total)]
+def _distributions(total: FolderStatistics) -> list[FigureGroup]:
+    if not total.readable:
+        return []
+    none = int(total.primary_qualities[0])
+    found = total.readable - none
+    figures = [_table_quality_figure(total), _bits_per_pixel_figure(total)]
+    if found:
+        figures.insert(1, _primary_quality_figure(total))
+    text = f"{found:,} files show signs of an earlier, coarser compression; {none:,} show none."
+    return [FigureGroup("Distributions", text, figures)]
 
 
 def _table_quality_figure(total: FolderStatistics) -> ReportFigure:
@@ -101,17 +116,13 @@ def _table_quality_figure(total: FolderStatistics) -> ReportFigure:
 
 def _primary_quality_figure(total: FolderStatistics) -> ReportFigure:
     found = int(total.primary_qualities[1:].sum())
-    none = int(total.primary_qualities[0])
     with new_figure() as (figure, axes):
         quality_bars(axes[0, 0], [("earlier compression", total.primary_qualities)], "primary quality")
-        if not found:
-            axes[0, 0].set_ylim(0, 1)
         text = (
             f"Histogram of primary quality, 1 to 100: {found:,} files were compressed before, "
-            f"median {median_quality(total.primary_qualities)}; {none:,} show no sign of it."
+            f"median {median_quality(total.primary_qualities)}."
         )
-        caption = f"Quality of an earlier, coarser compression; {none:,} files show no sign of one."
-        return ReportFigure(figure_svg(figure, text), caption)
+        return ReportFigure(figure_svg(figure, text), "Quality of an earlier, coarser compression.")
 
 
 def _bits_per_pixel_figure(total: FolderStatistics) -> ReportFigure:
@@ -136,29 +147,30 @@ def _bits_per_pixel_figure(total: FolderStatistics) -> ReportFigure:
         return ReportFigure(figure_svg(figure, text), "File size over pixels.")
 
 
-def _frequency_figures(total: FolderStatistics) -> list[ReportFigure]:
-    return [
-        _frequency_figure(total.frequencies.statistics(plane), name)
-        for plane, name in enumerate(PLANES)
-        if total.frequencies.blocks[plane]
-    ]
+def _frequencies(total: FolderStatistics) -> list[FigureGroup]:
+    groups = []
+    for plane, name in enumerate(PLANES):
+        blocks = int(total.frequencies.blocks[plane])
+        if blocks:
+            text = (
+                "Each square is one of the 64 DCT frequencies, top left the mean of a block (DC), "
+                f"over {blocks:,} blocks. Magnitudes, deviations and scales are in the DCT's units: "
+                "8 for one gray level of a flat block."
+            )
+            statistics = total.frequencies.statistics(plane)
+            figures = [_heat_map_figure(statistics, field.name, name) for field in fields(statistics)]
+            groups.append(FigureGroup(f"{name.capitalize()} frequencies", text, figures))
+    return groups
 
 
-def _frequency_figure(statistics: FrequencyStatistics, plane: str) -> ReportFigure:
-    with new_figure(11, 7.4, rows=2, columns=3) as (figure, axes):
-        for ax, field in zip(axes.flat, fields(statistics), strict=False):
-            title, unit, logarithmic = _HEAT_MAPS[field.name]
-            heat_map(ax, getattr(statistics, field.name), title, unit, logarithmic=logarithmic)
-        axes.flat[-1].set_axis_off()
-        ac = np.ones((8, 8), bool)
-        ac[0, 0] = False
+def _heat_map_figure(statistics: FrequencyStatistics, statistic: str, plane: str) -> ReportFigure:
+    title, unit, logarithmic = _HEAT_MAPS[statistic]
+    values = getattr(statistics, statistic)
+    with new_figure(4.2, 4.2) as (figure, axes):
+        heat_map(axes[0, 0], values, f"{title} ({unit})", logarithmic=logarithmic)
         text = (
-            f"Five 8 by 8 heat maps of {plane} coefficients. "
-            f"Zero rate: {statistics.zero_rate[ac].mean():.0%} of AC coefficients, "
-            f"{statistics.zero_rate[7, 7]:.0%} at the highest frequency. "
-            f"Mean magnitude: {statistics.mean_magnitude[0, 1]:.1f} at the first horizontal frequency, "
-            f"{statistics.mean_magnitude[7, 7]:.2f} at the highest. "
-            f"Entropy: {statistics.entropy.sum():.0f} bits a block."
+            f"8 by 8 heat map of the {title} of {plane} coefficients, in {unit}: {values[0, 0]:.3g} for DC, "
+            f"{values[0, 1]:.3g} and {values[1, 0]:.3g} at the first horizontal and vertical frequency, "
+            f"{values[7, 7]:.3g} at the highest; median {np.median(values):.3g}."
         )
-        caption = f"{plane.capitalize()} coefficients, frequency by frequency."
-        return ReportFigure(figure_svg(figure, text), caption)
+        return ReportFigure(figure_svg(figure, text), f"{title.capitalize()} of {plane} coefficients.")

@@ -69,7 +69,7 @@ class FileFacts:
         """Name what is unusual about the file, whatever the data set it is part of."""
         odd = []
         if self.warnings:
-            odd.append("damaged or incomplete")
+            odd.append("warnings")
         if self.color_space not in ("ycbcr", "gray"):
             odd.append(f"colour space {self.color_space}")
         if self.process not in ("baseline", "progressive"):

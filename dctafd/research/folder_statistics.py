@@ -46,7 +46,8 @@ class FolderStatistics:
         primary_qualities: (101,) int64 files of each earlier quality, index 0 for none.
         bits_per_pixel: (40,) int64 histogram over `BITS_PER_PIXEL_EDGES`; the ends hold what lies beyond.
         tables: digests of the different quantisation tables, at most `MOST_TABLES`.
-        odd: the first odd files; `oddities` counts all of them by kind.
+        odd: the first odd files.
+        odd_files, oddities: how many are odd, in all and by kind (a file may be of several).
         frequencies: sums over the coefficients.
     """
 
@@ -71,6 +72,7 @@ class FolderStatistics:
     )
     tables: set[str] = field(default_factory=set)
     odd: list[NamedFile] = field(default_factory=list)
+    odd_files: int = 0
     oddities: Counter[str] = field(default_factory=Counter)
     frequencies: FrequencySums = field(default_factory=FrequencySums.empty)
 
@@ -111,6 +113,7 @@ class FolderStatistics:
         _keep_tables(self.tables, set(facts.tables))
         odd = facts.oddities()
         self.oddities.update(odd)
+        self.odd_files += bool(odd)
         if odd:
             _keep(self.odd, [NamedFile(path, "; ".join(odd), facts.first_warning)])
         self.frequencies.add(sums)
@@ -135,6 +138,7 @@ class FolderStatistics:
         self.bits_per_pixel += other.bits_per_pixel
         _keep_tables(self.tables, other.tables)
         _keep(self.odd, other.odd)
+        self.odd_files += other.odd_files
         self.oddities.update(other.oddities)
         self.frequencies.add(other.frequencies)
 

@@ -94,33 +94,30 @@ def figure_svg(figure: Figure, alternative_text: str) -> str:
     return re.sub(r'^<svg(?: width="[^"]*"| height="[^"]*")*', head, _without_sizes(svg), count=1)
 
 
-def heat_map(
-    axes: Axes,
-    values: NDArray[np.floating],
-    title: str,
-    unit: str,
-    *,
-    logarithmic: bool = False,
-    number_format: str = ".2g",
-) -> None:
+def heat_map(axes: Axes, values: NDArray[np.floating], title: str, *, logarithmic: bool = False) -> None:
     """Draw (8, 8) values of the frequencies, each with its number; rows are vertical frequencies."""
     from matplotlib.colors import LogNorm
 
     positive = values[np.isfinite(values) & (values > 0)]
-    norm = LogNorm(positive.min(), positive.max()) if logarithmic and positive.size else None
-    shown = np.where(values > 0, values, np.nan) if logarithmic else values
-    image = axes.imshow(shown, cmap=SEQUENTIAL, norm=norm)
+    logarithmic = logarithmic and positive.size > 0
+    shown = np.where(values > 0, values, positive.min()) if logarithmic else values
+    image = axes.imshow(shown, cmap=SEQUENTIAL, norm=LogNorm() if logarithmic else None)
+    shades = np.ma.getdata(image.norm(shown))
     for (row, column), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            shade = float(np.ma.getdata(image.norm(np.array(value)))) if value > 0 or not logarithmic else 1.0
-            color = "white" if shade < 0.55 else "black"
-            text = format(value, number_format) if value else "0"
-            axes.text(column, row, text, ha="center", va="center", fontsize=5.5, color=color)
-    axes.set(title=f"{title} ({unit})", xlabel="horizontal frequency", ylabel="vertical frequency")
+        color = "white" if shades[row, column] < 0.5 else "black"
+        axes.text(column, row, short_number(value), ha="center", va="center", fontsize=7, color=color)
+    axes.set(title=title, xlabel="horizontal frequency", ylabel="vertical frequency")
     axes.set_xticks(range(8))
     axes.set_yticks(range(8))
     axes.grid(False)
     axes.spines[:].set_visible(False)
+
+
+def short_number(value: float) -> str:
+    """Return a number in at most four characters or so: two digits, three where it is 100 or more."""
+    if value == 0 or not np.isfinite(value):
+        return "0" if value == 0 else ""
+    return f"{value:.0f}" if abs(value) >= 99.5 else f"{value:.2g}"
 
 
 def quality_bars(axes: Axes, series: Sequence[tuple[str, NDArray[np.integer]]], xlabel: str) -> None:
