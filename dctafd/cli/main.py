@@ -27,6 +27,12 @@ COMMANDS = {
 }
 
 
+class WrongUsage(click.ClickException):  # noqa: N818 - click's own errors are named so
+    """What was asked for cannot be done; no hint at --help, which would not help."""
+
+    exit_code = EXIT_WRONG_USAGE
+
+
 class LazyGroup(click.Group):
     """A click group that knows its commands' names and help lines without importing them."""
 
@@ -59,10 +65,8 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except DctafdError as error:
-            failure = click.ClickException(f"{type(error).__name__}: {error}")
-            if isinstance(error, ResumeError):
-                failure.exit_code = EXIT_WRONG_USAGE
-            raise failure from error
+            kind = WrongUsage if isinstance(error, ResumeError) else click.ClickException
+            raise kind(f"{type(error).__name__}: {error}") from error
         except BrokenPipeError:
             raise  # click ends the process quietly
         except OSError as error:
