@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from dctafd.nets.rep_conv import RepConv
 
 COEFFICIENT_CHANNELS = 192  # 64 frequencies each of Y, Cb and Cr, natural order
 CONTEXT_CHANNELS = COEFFICIENT_CHANNELS + 4  # steps, scale (2), primary quality known, its table scale
 
+_FIRST_DRIFT = 0.2  # what a new network predicts, about what quality 10 does to a stem
 _LOG_STEP_UNIT = 5.0  # about log(1 + 148): quantisation steps of 1..255 map to 0.1..1.1
 
 
@@ -32,6 +32,9 @@ class FDENet(nn.Module):
         self.context = nn.Linear(CONTEXT_CHANNELS, width)
         self.neighbours = RepConv(width, width)
         self.head = nn.Conv2d(width, fdm_channels, 1)
+        nn.init.constant_(self.head.bias[:1], _FIRST_DRIFT)  # type: ignore[index]
+        with torch.no_grad():
+            self.head.weight[:1] *= 0.1
 
     def forward(self, coefficients: Tensor, steps: Tensor, scale: Tensor, primary_quality: Tensor) -> Tensor:
         """Return the FDM, (B, fdm_channels, G, G); shapes of the inputs as in `InputBatch`.
@@ -47,7 +50,8 @@ class FDENet(nn.Module):
         x = torch.relu(self.block(x) + context[:, :, None, None])  # (B, width, G, G)
         x = torch.relu(self.neighbours(x))  # (B, width, G, G)
         fdm = self.head(x)  # (B, fdm_channels, G, G)
-        return torch.cat([functional.softplus(fdm[:, :1]), fdm[:, 1:]], 1)
+        # |x| and not softplus or ReLU, whose gradient dies when a training overshoots.
+        return torch.cat([fdm[:, :1].abs(), fdm[:, 1:]], 1)
 
 
 def _log_steps(steps: Tensor) -> Tensor:

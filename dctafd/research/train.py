@@ -40,7 +40,7 @@ class TrainingConfig:
         layer: name of the stem layer, None to find it.
         fe_width, stage_widths: widths in place of the defaults (`AFDConfig.for_layers`).
         steps: optimiser steps; None where `minutes` limits the training.
-        minutes: time for training, over all resumed runs; the schedule follows the time spent.
+        minutes: time for training and validation, over all resumed runs; the schedule follows it.
         batch_size: pairs a step.
         learning_rate: its highest value; it warms up, then falls along a cosine to a hundredth.
         weight_decay: of AdamW.
@@ -188,29 +188,26 @@ class Trainer:
             checkpoint: file that is written every `checkpoint_seconds`, at the end and on an interruption.
             validate_every: steps between validations; there is one at the end in any case.
         """
-        if self.state.step == 0:
+        if not self.state.units:
             self._measure_units()
         batches = iter_batches(
             self.source, self.state.step, self.machine.threads, pin=self.machine.device.type == "cuda"
         )
-        saved = reported = time.monotonic()
+        clock = saved = time.monotonic()
+        timer = _Timer(self.config.batch_size)
         try:
             with closing(batches):
                 while self.progress < 1:
-                    begun = time.monotonic()
                     losses = self._step(next(batches).to(self.machine.device))
-                    due = self.state.step % report_every == 0
-                    values = {name: float(value.detach()) for name, value in losses.items()} if due else {}
-                    self.state.seconds += time.monotonic() - begun
-                    if due:
-                        _check_finite(values, self.state.step)
-                        rate = report_every * self.config.batch_size / (time.monotonic() - reported)
-                        last = self.progress >= 1 or self.state.step % validate_every < report_every
-                        report(self._report(values, rate, self._validate() if last else ()))
-                        reported = time.monotonic()
-                    if checkpoint and time.monotonic() - saved > checkpoint_seconds:
+                    now = time.monotonic()
+                    self.state.seconds, clock = self.state.seconds + now - clock, now
+                    finished = self.progress >= 1
+                    validates = finished or self.state.step % validate_every == 0
+                    if validates or self.state.step % report_every == 0:
+                        report(self._report(losses, timer.rate(self.state.step), validates))
+                    if checkpoint and not finished and now - saved > checkpoint_seconds:
                         self.save_checkpoint(checkpoint)
-                        saved = time.monotonic()
+                        saved = now
         finally:
             if checkpoint and self.state.step:
                 self.save_checkpoint(checkpoint)
@@ -218,12 +215,12 @@ class Trainer:
     @property
     def progress(self) -> float:
         """The share of the training that is done, 0..1."""
-        shares = [1.0]
+        shares = []
         if self.config.steps is not None:
             shares.append(self.state.step / self.config.steps)
         if self.config.minutes is not None:
             shares.append(self.state.seconds / (60 * self.config.minutes))
-        return max(shares[1:])
+        return max(shares)
 
     def _step(self, batch: TrainingBatch) -> dict[str, Tensor]:
         factor = learning_rate_factor(self.state.step, self.progress, self.config.warm_up)
@@ -274,11 +271,13 @@ class Trainer:
         with self.machine.autocast():
             return self.validation.measure(self.average, self.machine.device)
 
-    def _report(
-        self, losses: dict[str, float], rate: float, validation: tuple[ValidationRow, ...]
-    ) -> TrainingReport:
+    def _report(self, losses: dict[str, Tensor], rate: float, validates: bool) -> TrainingReport:
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        if not all(math.isfinite(value) for value in values.values()):
+            raise WeightsError(f"the training diverged at step {self.state.step}: lower the learning rate")
         learning_rate = self.optimizer.param_groups[0]["lr"]
-        return TrainingReport(self.state.step, self.progress, losses, learning_rate, rate, validation)
+        validation = self._validate() if validates else ()
+        return TrainingReport(self.state.step, self.progress, values, learning_rate, rate, validation)
 
     # Files --------------------------------------------------------------------------------------------
 
@@ -354,6 +353,15 @@ def _parameter_groups(afd: AFDModule, weight_decay: float) -> list[dict[str, Any
     return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def _check_finite(losses: dict[str, float], step: int) -> None:
-    if not all(math.isfinite(value) for value in losses.values()):
-        raise WeightsError(f"the training diverged at step {step}: {losses}; lower the learning rate")
+class _Timer:
+    """Measures images a second since it was last asked."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self._last: tuple[int, float] | None = None
+
+    def rate(self, step: int) -> float:
+        """Return images a second since the last call, 0 at the first."""
+        now = time.monotonic()
+        last, self._last = self._last, (step, now)
+        return 0.0 if last is None else (step - last[0]) * self.batch_size / (now - last[1])
