@@ -1,0 +1,223 @@
+import numpy as np
+import pytest
+
+import dctafd
+from dctafd.jpeg.errors import CorruptJpegError, LimitExceededError, NotAJpegError, UnsupportedJpegError
+from dctafd.jpeg.markers import ZIGZAG_TO_NATURAL, parse_markers
+from tests.support.jpeg_files import all_kinds, encode, exif_payload, insert_segment, photo_like, with_adobe
+from tests.support.jpeg_writer import frame_of, random_coefficients, segment, write_sequential
+
+GRAY = encode(photo_like(24, 16, 1))
+
+
+def replaced(data: bytes, marker: int, change) -> bytes:
+    """Return `data` with `change` applied to the payload of its first segment of this kind."""
+    start = data.find(bytes([0xFF, marker]))
+    end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+    return data[:start] + segment(marker, change(data[start + 4 : end])) + data[end:]
+
+
+def patched(offset: int, value: int):
+    return lambda payload: payload[:offset] + bytes([value]) + payload[offset + 1 :]
+
+
+def test_zigzag_order_starts_and_ends_as_in_the_standard():
+    assert ZIGZAG_TO_NATURAL[:10].tolist() == [0, 1, 8, 16, 9, 2, 3, 10, 17, 24]
+    assert ZIGZAG_TO_NATURAL[-3:].tolist() == [55, 62, 63]
+    assert sorted(ZIGZAG_TO_NATURAL) == list(range(64))
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\0\xff\xd8" + GRAY])
+def test_other_bytes_are_no_jpeg(data):
+    with pytest.raises(NotAJpegError):
+        parse_markers(data)
+
+
+@pytest.mark.parametrize("marker", [0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF])
+def test_other_processes_are_unsupported(marker):
+    data = GRAY.replace(b"\xff\xc0", bytes([0xFF, marker]), 1)
+    with pytest.raises(UnsupportedJpegError):
+        parse_markers(data)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (patched(0, 12), UnsupportedJpegError),
+        (lambda p: p[:5] + b"\2" + p[6:] + p[6:], UnsupportedJpegError),
+        (lambda p: p[:5] + b"\7" + 7 * p[6:9], UnsupportedJpegError),
+        (lambda p: p[:5] + b"\0", UnsupportedJpegError),
+        (lambda p: p[:4], CorruptJpegError),
+        (lambda p: p + b"\0", CorruptJpegError),
+        (lambda p: p[:3] + b"\0\0" + p[5:], CorruptJpegError),
+        (lambda p: p[:1] + b"\0\0" + p[3:], CorruptJpegError),
+        (patched(7, 0x01), CorruptJpegError),
+        (patched(7, 0x50), CorruptJpegError),
+        (patched(8, 4), CorruptJpegError),
+    ],
+)
+def test_bad_frame_headers_are_named(change, error):
+    with pytest.raises(error):
+        parse_markers(replaced(GRAY, 0xC0, change))
+
+
+@pytest.mark.parametrize(
+    ("marker", "change"),
+    [
+        (0xDB, patched(0, 0x04)),
+        (0xDB, patched(0, 0x20)),
+        (0xDB, patched(0, 0x10)),
+        (0xDB, lambda p: p[:40]),
+        (0xDB, patched(0, 0x01)),
+        (0xC4, patched(0, 0x04)),
+        (0xC4, patched(0, 0x20)),
+        (0xC4, lambda p: p[:10]),
+        (0xC4, patched(5, 0xFF)),
+        (0xDA, lambda p: b"\5" + p[1:]),
+        (0xDA, lambda p: p[:3]),
+        (0xDA, lambda p: b""),
+        (0xDA, patched(1, 77)),
+        (0xDA, patched(2, 0x40)),
+        (0xDA, patched(2, 0x04)),
+    ],
+)
+def test_bad_tables_and_scan_headers_are_named(marker, change):
+    with pytest.raises(CorruptJpegError):
+        parse_markers(replaced(GRAY, marker, change))
+
+
+@pytest.mark.parametrize("payload", [b"\x00\x01\x02", b"\x04\x10", b"\x00\x01", b"\x10\x00", b"\x10\x40"])
+def test_bad_arithmetic_conditioning_is_named(payload):
+    with pytest.raises(CorruptJpegError, match="DAC"):
+        parse_markers(insert_segment(GRAY, 0xCC, payload))
+
+
+@pytest.mark.parametrize("marker", [0xDD, 0xDC])
+def test_wrong_length_of_a_two_byte_segment_is_named(marker):
+    with pytest.raises(CorruptJpegError):
+        parse_markers(insert_segment(GRAY, marker, b"\1"))
+
+
+def test_segments_out_of_place_are_named():
+    with pytest.raises(CorruptJpegError, match="second SOI"):
+        parse_markers(GRAY[:2] + GRAY)
+    with pytest.raises(CorruptJpegError, match="no scan"):
+        parse_markers(b"\xff\xd8\xff\xd9")
+    with pytest.raises(CorruptJpegError, match="before its first scan"):
+        parse_markers(GRAY[: GRAY.find(b"\xff\xda")])
+    with pytest.raises(CorruptJpegError, match="before the frame"):
+        parse_markers(b"\xff\xd8" + segment(0xDA, b"\1\1\0\0\x3f\0"))
+    with pytest.raises(CorruptJpegError, match="reserved"):
+        parse_markers(GRAY[:2] + b"\xff\x02" + GRAY[2:])
+    for length in (b"\0\0", b"\0\1", b"\xff\xff"):
+        with pytest.raises(CorruptJpegError, match="length"):
+            parse_markers(GRAY[:2] + b"\xff\xe5" + length + GRAY[2:])
+    frame = GRAY[GRAY.find(b"\xff\xc0") : GRAY.find(b"\xff\xc4")]
+    with pytest.raises(CorruptJpegError, match="more than one frame"):
+        parse_markers(GRAY[:2] + frame + GRAY[2:])
+
+
+def test_too_many_blocks_in_an_mcu():
+    frame = frame_of(16, 16, [(4, 2), (2, 1), (1, 1)])
+    data = write_sequential(frame, random_coefficients(frame), scans=[[0], [1], [2]])
+    joined = data.replace(segment(0xDA, b"\1\1\0\0\x3f\0"), segment(0xDA, b"\3\1\0\2\0\3\0\0\x3f\0"), 1)
+    with pytest.raises(CorruptJpegError, match="10 blocks"):
+        parse_markers(joined)
+
+
+@pytest.mark.parametrize("junk", [b"\0\1\2", b"\xff\xff\xff", b"\xff\x00", b"\xff\xd3", b"\xff\x01"])
+def test_junk_fill_bytes_and_stray_markers_before_a_segment(junk):
+    clean = dctafd.read(GRAY)
+    jpeg = dctafd.read(GRAY[:2] + junk + GRAY[2:], strict=True)
+    np.testing.assert_array_equal(jpeg.components[0].coefficients, clean.components[0].coefficients)
+    assert bool(jpeg.warnings) == (junk[0] == 0 or junk == b"\xff\0")
+
+
+def test_second_image_behind_the_first_is_left():
+    structure = parse_markers(GRAY + all_kinds()["4:4:4 baseline"])
+    assert structure.end == len(GRAY)
+    assert len(structure.frame.components) == 1
+
+
+@pytest.mark.parametrize("order", ["big", "little"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(order, orientation):
+    jpeg = dctafd.read(insert_segment(GRAY, 0xE1, exif_payload(orientation, order)))
+    assert jpeg.orientation == orientation
+    assert jpeg.has_exif
+
+
+def test_every_prefix_and_byte_of_exif_is_survived():
+    payload = exif_payload(6)
+    for length in range(len(payload)):
+        assert dctafd.read(insert_segment(GRAY, 0xE1, payload[:length])).orientation in (1, 6)
+    for offset in range(6, len(payload)):
+        for value in (0, 255):
+            changed = payload[:offset] + bytes([value]) + payload[offset + 1 :]
+            assert dctafd.read(insert_segment(GRAY, 0xE1, changed)).orientation in range(1, 9)
+
+
+def test_icc_profile_in_pieces():
+    profile = bytes(range(256)) * 300
+    assert dctafd.read(encode(photo_like(8, 8), icc_profile=profile)).icc_profile == profile
+    piece = b"ICC_PROFILE\0\2\3" + b"second of three"
+    jpeg = dctafd.read(insert_segment(GRAY, 0xE2, piece))
+    assert jpeg.icc_profile is None
+    assert jpeg.warnings == ("the ICC profile is incomplete",)
+
+
+@pytest.mark.parametrize(
+    ("name", "color_space", "names"),
+    [
+        ("gray", "gray", ["Y"]),
+        ("4:2:0 baseline", "ycbcr", ["Y", "Cb", "Cr"]),
+        ("rgb", "rgb", ["R", "G", "B"]),
+        ("rgb adobe", "rgb", ["R", "G", "B"]),
+        ("cmyk", "cmyk", ["C", "M", "Y", "K"]),
+        ("ycck", "ycck", ["Y", "Cb", "Cr", "K"]),
+    ],
+)
+def test_color_space(name, color_space, names):
+    jpeg = dctafd.read(all_kinds()[name])
+    assert jpeg.color_space == color_space
+    assert [component.name for component in jpeg.components] == names
+    assert jpeg.adobe_inverted == (len(names) == 4)
+
+
+def test_letters_as_identifiers_mean_rgb_without_other_signs():
+    frame = frame_of(8, 8, [(1, 1)] * 3)
+    data = write_sequential(frame, random_coefficients(frame), tables=False)
+    for old, new in zip(b"\1\2\3", b"RGB", strict=True):
+        data = data.replace(bytes([old, 0x11, 0]), bytes([new, 0x11, 0]))
+    data = data.replace(b"\3\1\0\2\0\3\0\0\x3f", b"\3R\0G\0B\0\0\x3f")
+    assert dctafd.read(data).color_space == "rgb"
+    assert dctafd.read(insert_segment(data, 0xE0, b"JFIF\0" + bytes(9))).color_space == "ycbcr"
+    assert dctafd.read(with_adobe(data, 1)).color_space == "ycbcr"
+
+
+def test_16_bit_quantisation_tables():
+    values = list(range(200, 264))
+    payload = b"\x10" + b"".join(value.to_bytes(2, "big") for value in values)
+    table = dctafd.read(replaced(GRAY, 0xDB, lambda _: payload)).components[0].quant_table
+    assert table.dtype == np.uint16
+    assert table.reshape(64)[ZIGZAG_TO_NATURAL].tolist() == values
+
+
+def test_a_table_changed_between_scans_keeps_to_its_scan():
+    frame = frame_of(8, 8, [(1, 1)] * 3)
+    data = write_sequential(frame, random_coefficients(frame), scans=[[0], [1, 2]])
+    second = data.rfind(b"\xff\xda")
+    data = data[:second] + segment(0xDB, b"\0" + b"\x09" * 64) + data[second:]
+    jpeg = dctafd.read(data)
+    assert jpeg.components[0].quant_table[0, 0] == 1
+    assert (jpeg.components[1].quant_table == 9).all()
+
+
+def test_scan_and_segment_limits():
+    frame = frame_of(8, 8, [(1, 1)])
+    data = write_sequential(frame, random_coefficients(frame), scans=[[0]] * 5)
+    assert len(parse_markers(data, max_scans=5).scans) == 5
+    with pytest.raises(LimitExceededError, match="more than 4 scans"):
+        parse_markers(data, max_scans=4)
+    with pytest.raises(LimitExceededError, match="segments"):
+        parse_markers(GRAY[:2] + b"\xff\xe5\0\2" * 70_000 + GRAY[2:])
