@@ -75,14 +75,11 @@ def plan_crop(header: JpegHeader, resize: int | None, crop: int) -> CropPlan:
     reduction = geometry.reduction
     x, y = _axis_filter(geometry.x, reduction), _axis_filter(geometry.y, reduction)
     region = geometry.stored_region(x.source, y.source, reduction)
-    grids = sample_grids(header, reduction)
     components = tuple(
-        ComponentPlan(
-            1 if grid.block_size == 1 else 8,
-            grid.block_window(region),
-            *geometry.grid_blocks(header, component),
+        ComponentPlan(1 if grid.block_size == 1 else 8, grid.block_window(region), rows, columns)
+        for grid, (rows, columns) in zip(
+            sample_grids(header, reduction), geometry.grid_blocks(header), strict=True
         )
-        for grid, component in zip(grids, header.components, strict=True)
     )
     return CropPlan(geometry, reduction, x, y, region, components)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dctafd.jpeg.coefficients import ComponentHeader, JpegHeader
+from dctafd.jpeg.coefficients import JpegHeader
 from dctafd.jpeg.sampling_geometry import Region
 from dctafd.pipeline.orientation import ORIENTATIONS, Orientation
 
@@ -62,7 +62,8 @@ class Axis:
 
     def cell_pixels(self) -> NDArray[np.intp]:
         """Return the stored pixel under each cell's centre, the nearest one where that is padding."""
-        pixels = np.clip(self._cell_centers() * self.size // self.resized, 0, self.size - 1)
+        pixels = self._cell_centers() * self.size // self.resized
+        pixels = np.minimum(np.maximum(pixels, 0), self.size - 1)
         return self.size - 1 - pixels if self.mirrored else pixels
 
     def cells_inside(self) -> NDArray[np.bool_]:
@@ -107,19 +108,23 @@ class CropGeometry:
         across, down = (y, x) if self.orientation.transpose else (x, y)
         return across[0], down[0], across[1], down[1]
 
-    def grid_blocks(
-        self, header: JpegHeader, component: ComponentHeader
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the rows and the columns of a component's blocks under the cells, in stored order of axes.
+    def grid_blocks(self, header: JpegHeader) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Return the rows and columns of each component's blocks under the cells, in stored order of axes.
 
         Rows go with the cells' rows, or with their columns where the picture is transposed.
         """
         across, down = (self.y, self.x) if self.orientation.transpose else (self.x, self.y)
-        h_max = max(other.h for other in header.components)
-        v_max = max(other.v for other in header.components)
-        rows = down.cell_pixels() * component.v // (v_max * 8)
-        columns = across.cell_pixels() * component.h // (h_max * 8)
-        return rows, columns
+        h_max = max(component.h for component in header.components)
+        v_max = max(component.v for component in header.components)
+        rows, columns = down.cell_pixels(), across.cell_pixels()
+        blocks = {
+            (component.h, component.v): (
+                rows * component.v // (v_max * 8),
+                columns * component.h // (h_max * 8),
+            )
+            for component in header.components
+        }
+        return [blocks[component.h, component.v] for component in header.components]
 
 
 def crop_geometry(header: JpegHeader, resize: int | None, crop: int) -> CropGeometry:
