@@ -33,7 +33,8 @@ MOST_BLOCKS = 2048
 
 _BINS = 128
 _FREQUENCY_SUMS = np.add.outer(np.arange(8), np.arange(8)).ravel()
-_FREQUENCIES = (_FREQUENCY_SUMS >= 1) & (_FREQUENCY_SUMS <= 5)  # without DC: brightness has gaps of its own
+_FIRST_FREQUENCIES = (_FREQUENCY_SUMS >= 1) & (_FREQUENCY_SUMS <= 2)  # not DC: brightness has gaps of its own
+_MORE_FREQUENCIES = (_FREQUENCY_SUMS >= 3) & (_FREQUENCY_SUMS <= 5)
 _QUALITY_TABLES = all_scaled_tables(LUMINANCE).reshape(100, 64).astype(np.int64)
 _ALL_STEPS = np.repeat(np.arange(1, 256)[:, None], 64, axis=1)
 
@@ -92,8 +93,7 @@ def estimate_history_of_blocks(
     histograms = np.empty((64, _BINS), dtype=np.int32)
     magnitude_histograms(sample, histograms)
     stored_steps = np.maximum(np.ascontiguousarray(table, dtype=np.int64).reshape(64), 1)
-    likelihoods = _log_likelihoods(histograms, stored_steps, _QUALITY_TABLES)
-    totals = np.where(likelihoods < 0, CONTRADICTION_WEIGHT * likelihoods, likelihoods).sum(axis=1)
+    totals = _evidence_of_qualities(histograms, stored_steps)
     best = int(np.argmax(totals))
     evidence = max(float(totals[best]), 0.0)
     threshold = least_evidence(len(sample))
@@ -115,11 +115,35 @@ def least_evidence(blocks: int) -> float:
     return max(100.0, blocks / 8)
 
 
-def _log_likelihoods(
-    histograms: NDArray[np.int32], stored_steps: NDArray[np.int64], candidates: NDArray[np.int64]
+def _evidence_of_qualities(
+    histograms: NDArray[np.int32], stored_steps: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return (n, 64) log likelihood ratios for (n, 64) candidate steps, 0 where a step is not to be told."""
-    told = _FREQUENCIES & (candidates >= np.maximum(LEAST_STEP, LEAST_STEP_RATIO * stored_steps))
+    """Return (100,) evidence for each quality, 0 at most where the lowest frequencies contradict it."""
+    first = _log_likelihoods(histograms, stored_steps, _QUALITY_TABLES, _FIRST_FREQUENCIES)
+    totals = _weigh_contradiction(first)
+    candidates = totals > 0
+    if candidates.any():
+        tables = np.where(candidates[:, None], _QUALITY_TABLES, 0)
+        more = _log_likelihoods(histograms, stored_steps, tables, _MORE_FREQUENCIES)
+        totals = totals + _weigh_contradiction(more)
+    return np.where(candidates, totals, np.minimum(totals, 0))
+
+
+def _weigh_contradiction(likelihoods: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(likelihoods < 0, CONTRADICTION_WEIGHT * likelihoods, likelihoods).sum(axis=1)
+
+
+def _log_likelihoods(
+    histograms: NDArray[np.int32],
+    stored_steps: NDArray[np.int64],
+    candidates: NDArray[np.int64],
+    frequencies: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Return (n, 64) log likelihood ratios for (n, 64) candidate steps.
+
+    They are 0 where a step is too fine to be told, and beside the (64,) chosen frequencies.
+    """
+    told = frequencies & (candidates >= np.maximum(LEAST_STEP, LEAST_STEP_RATIO * stored_steps))
     out = np.empty(candidates.shape)
     comb_log_likelihoods(
         histograms, stored_steps, np.where(told, candidates, 0), PIXEL_ROUNDING_NOISE, OUTLIERS, out
@@ -129,7 +153,8 @@ def _log_likelihoods(
 
 def _measure_steps(histograms: NDArray[np.int32], stored_steps: NDArray[np.int64]) -> NDArray[np.uint16]:
     """Return (8, 8) uint16: the best first step of each frequency by itself, 0 where there is none."""
-    likelihoods = _log_likelihoods(histograms, stored_steps, _ALL_STEPS)
+    frequencies = _FIRST_FREQUENCIES | _MORE_FREQUENCIES
+    likelihoods = _log_likelihoods(histograms, stored_steps, _ALL_STEPS, frequencies)
     best = np.argmax(likelihoods, axis=0)
     believed = likelihoods[best, np.arange(64)] > LEAST_STEP_EVIDENCE
     return np.where(believed, best + 1, 0).astype(np.uint16).reshape(8, 8)

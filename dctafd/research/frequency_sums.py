@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -16,6 +17,7 @@ PLANES = ("luma", "chroma")
 
 _PLANE_OF_NAME = {"Y": 0, "Cb": 1, "Cr": 1}
 _MAGNITUDES = 2048
+_of_thread = threading.local()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +73,7 @@ class FrequencySums:
         names = {component.name for component in components}
         if names & {"C", "M"}:  # in CMYK, "Y" is yellow
             return result
-        scratch = np.zeros((64, _MAGNITUDES), dtype=np.int32)
+        scratch = _zeroed_scratch()
         for component in components:
             plane = _PLANE_OF_NAME.get(component.name)
             if plane is None:
@@ -111,3 +113,11 @@ class FrequencySums:
             laplacian_scale=(self.laplacian_scales[plane] / blocks).reshape(8, 8),
             entropy=(self.entropies[plane] / blocks).reshape(8, 8),
         )
+
+
+def _zeroed_scratch() -> NDArray[np.int32]:
+    """Return this thread's scratch histograms, which `add_frequency_sums` leaves zeroed."""
+    if not hasattr(_of_thread, "scratch"):
+        _of_thread.scratch = np.zeros((64, _MAGNITUDES), dtype=np.int32)
+    scratch: NDArray[np.int32] = _of_thread.scratch
+    return scratch
