@@ -4,9 +4,9 @@
     python tools/check_resume.py --model resnet18 --weights resnet18.pth --images 2000 photos/
 
 Each round makes a run of its own in one of jsonl, csv and Parquet, kills it (SIGKILL) after a random time
-within the length of the undisturbed run's work, twice, and lets a third process finish it with `--resume`. The file
-has to be the undisturbed run's to the byte. Without photos it makes a tar of synthetic ones, with damaged and
-foreign members among them.
+within the length of the undisturbed run's work, `--kills` times, and lets the next process finish it with
+`--resume`. The file has to be the undisturbed run's to the byte. Without photos it makes a tar of synthetic
+ones, with damaged and foreign members among them.
 """
 
 import io

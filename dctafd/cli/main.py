@@ -27,7 +27,7 @@ COMMANDS = {
 }
 
 
-class WrongUsage(click.ClickException):  # noqa: N818 - click's own errors are named so
+class WrongUsage(click.ClickException):
     """What was asked for cannot be done; no hint at --help, which would not help."""
 
     exit_code = EXIT_WRONG_USAGE
