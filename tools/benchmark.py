@@ -146,10 +146,14 @@ def contests() -> list[Contest]:
 
 
 def turn_seconds(
-    work: Callable[[Photo], Any], photo: Photo, calls: int, pool: ThreadPoolExecutor | None
+    work: Callable[[Photo], Any],
+    photo: Photo,
+    calls: int,
+    pool: ThreadPoolExecutor | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> float:
     """Return the seconds a photo that `calls` calls take, spread over the pool's threads if there is one."""
-    start = time.perf_counter()
+    start = clock()
     if pool is None:
         for _ in range(calls):
             work(photo)
