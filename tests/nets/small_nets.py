@@ -1,17 +1,18 @@
 """Small classifiers, modules and inputs for the tests of nets and research."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from dctafd.nets.afd import AFDModule, Shape
+from dctafd.nets.afd import AFDConfig, AFDModule, Shape
 from dctafd.nets.builtin import SlimResNet
+from dctafd.nets.layers import find_layers
 from dctafd.nets.registry import Backbone, ModelSpec
 
 CROP = 32
 CLASSES = 6
+FDM_CHANNELS = 5
 
 
 def small_resnet(seed: int = 0) -> nn.Module:
@@ -32,9 +33,11 @@ def small_backbone(seed: int = 0) -> Backbone:
 
 
 def trained_afd(backbone: nn.Module, shape: Shape, layer: str | None = None, crop: int = CROP) -> AFDModule:
-    """A module that corrects: as if trained, no weight of it is zero."""
-    afd = AFDModule.for_backbone(backbone, shape, layer, crop)
+    """A narrow module that corrects: as if trained, no weight of it is zero."""
+    layers = find_layers(backbone, layer, crop)
+    widths = (4,) * len(layers.stages) if shape == "deep" else ()
     torch.manual_seed(1)
+    afd = AFDModule(AFDConfig(shape, layers, FDM_CHANNELS, fde_width=6, fe_width=4, stage_widths=widths))
     for parameter in afd.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.3)
@@ -54,7 +57,3 @@ def random_inputs(batch: int = 2, crop: int = CROP, seed: int = 0) -> tuple[Tens
     primary_quality = torch.tensor([0.0, 30.0] * batch)[:batch]
     scale = torch.ones(batch, 2)
     return normal(batch, 3, crop, crop), levels * steps[:, :, None, None], steps, scale, primary_quality
-
-
-def names(layers: Sequence[object]) -> list[str]:
-    return [layer.name for layer in layers]  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from dctafd.nets.afd import AFDConfig, AFDModule, Shape
 from dctafd.nets.attach import attach
 from dctafd.nets.fe_net import FENet, StageCorrection, resize_to
 
-from .small_nets import CLASSES, random_inputs, small_resnet, trained_afd
+from .small_nets import CLASSES, FDM_CHANNELS, random_inputs, small_resnet, trained_afd
 
 SHAPES: tuple[Shape, ...] = ("stem", "deep")
 
@@ -80,7 +80,7 @@ def test_features_are_recorded_before_and_after_the_correction() -> None:
     assert corrected.fdm is not None
     assert torch.equal(corrected.fdm, fdm)
     assert logits.shape == (2, CLASSES)
-    assert fdm.shape == (2, 16, 4, 4)
+    assert fdm.shape == (2, FDM_CHANNELS, 4, 4)
     assert (fdm[:, 0] >= 0).all()
 
 

@@ -1,53 +1,107 @@
 """Stem and stages are found in every supported family, by name in any other."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 from torchvision import models
+from torchvision.models.convnext import CNBlockConfig
+from torchvision.models.efficientnet import MBConvConfig
+from torchvision.models.mobilenetv3 import InvertedResidualConfig
+from torchvision.models.regnet import BlockParams
+from torchvision.models.vgg import make_layers
 
 from dctafd.jpeg.errors import WeightsError
-from dctafd.nets.afd import AFDModule
 from dctafd.nets.attach import attach
 from dctafd.nets.layers import find_layers
 
-from .small_nets import random_inputs, trained_afd
+from .small_nets import random_inputs, small_resnet, trained_afd
 
-FAMILIES = {
-    "resnet18": ("relu", ["layer1", "layer2", "layer3", "layer4"]),
-    "regnet_y_400mf": ("stem", [f"trunk_output.block{index}" for index in range(1, 5)]),
-    "mobilenet_v2": ("features.0", ["features.3", "features.6", "features.13", "features.18"]),
-    "mobilenet_v3_small": ("features.0", ["features.1", "features.3", "features.8", "features.12"]),
-    "efficientnet_b0": ("features.0", ["features.2", "features.3", "features.5", "features.8"]),
-    "squeezenet1_1": ("features.1", ["features.4", "features.7", "features.12"]),
-    "vgg11_bn": ("features.2", ["features.6", "features.13", "features.20", "features.27"]),
-    "densenet121": (
+CLASSES = 5
+
+
+def small_regnet() -> nn.Module:
+    params = BlockParams.from_init_params(depth=4, w_0=8, w_a=8, w_m=2.0, group_width=8)
+    return models.RegNet(params, CLASSES, stem_width=8)
+
+
+def small_mobilenet_v3() -> nn.Module:
+    def block(stride: int) -> InvertedResidualConfig:
+        return InvertedResidualConfig(8, 3, 8, 8, True, "HS", stride, 1, 1.0)
+
+    return models.MobileNetV3([block(stride) for stride in (1, 2, 2, 2)], 16, CLASSES)
+
+
+def small_efficientnet() -> nn.Module:
+    settings = [MBConvConfig(1, 3, stride, 8, 8, 1) for stride in (1, 2, 2, 2, 2)]
+    return models.EfficientNet(settings, dropout=0.0, num_classes=CLASSES, last_channel=16)
+
+
+def small_convnext() -> nn.Module:
+    settings = [CNBlockConfig(8, 12, 1), CNBlockConfig(12, 16, 1), CNBlockConfig(16, None, 1)]
+    return models.ConvNeXt(settings, num_classes=CLASSES)
+
+
+def small_vgg() -> nn.Module:
+    net = models.VGG(make_layers([8, "M", 8, "M", 8, "M"]), num_classes=1, init_weights=False)
+    net.classifier = nn.Linear(8 * 49, CLASSES)  # in place of 120 million weights
+    return net
+
+
+def small_densenet() -> nn.Module:
+    return models.DenseNet(4, (1, 1, 1, 1), num_init_features=8, num_classes=CLASSES)
+
+
+FAMILIES: dict[str, tuple[Callable[[], nn.Module], bool, str, list[str]]] = {
+    "resnet": (small_resnet, True, "relu", ["layer1", "layer2", "layer3", "layer4"]),
+    "regnet": (small_regnet, True, "stem", [f"trunk_output.block{index}" for index in (1, 2, 3)]),
+    "mobilenet_v2": (
+        lambda: models.MobileNetV2(CLASSES, width_mult=0.1),
+        True,
+        "features.0",
+        ["features.3", "features.6", "features.13", "features.18"],
+    ),
+    "mobilenet_v3": (small_mobilenet_v3, False, "features.0", ["features.2", "features.3", "features.5"]),
+    "efficientnet": (
+        small_efficientnet,
+        False,
+        "features.0",
+        ["features.2", "features.3", "features.4", "features.6"],
+    ),
+    "squeezenet": (
+        lambda: models.squeezenet1_1(num_classes=CLASSES),
+        True,
+        "features.1",
+        ["features.4", "features.7", "features.12"],
+    ),
+    "vgg": (small_vgg, True, "features.1", ["features.4", "features.7"]),
+    "densenet": (
+        small_densenet,
+        True,
         "features.relu0",
         [*(f"features.transition{index}.conv" for index in range(1, 4)), "features.norm5"],
     ),
-    "convnext_tiny": ("features.0", ["features.4.0", "features.6.0", "features.7"]),
+    "convnext": (small_convnext, False, "features.0", ["features.4.0", "features.5"]),
 }
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_family(name: str) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_family(family: str) -> None:
+    build, stem_ends_in_relu, stem, stages = FAMILIES[family]
     torch.manual_seed(0)
-    with torch.device("cpu"):
-        net = models.get_model(name, weights=None, **({"dropout": 0.0} if name == "vgg11_bn" else {}))
-    net.eval()
-    if name == "vgg11_bn":
-        net.classifier = nn.Sequential(nn.Flatten(), nn.Linear(512 * 49, 4))  # spares 120 M random weights
+    net = build().eval()
     layers = find_layers(net, input_size=64)
-    stem, stages = FAMILIES[name]
     assert layers.stem.name == stem
+    assert layers.stem.non_negative == stem_ends_in_relu
     assert [stage.name for stage in layers.stages] == stages
-    assert layers.stem.non_negative == (name not in ("mobilenet_v3_small", "efficientnet_b0", "convnext_tiny"))
     inputs = random_inputs(batch=1, crop=64)
-    new = attach(net, AFDModule.for_backbone(net, "deep", input_size=64)).eval()
-    with torch.no_grad():
-        expected = net(inputs[0])
-        torch.testing.assert_close(new(*inputs), expected)
-        corrected = attach(net, trained_afd(net, "deep", crop=64))(*inputs)
-    assert not torch.allclose(corrected, expected, atol=1e-4)
+    corrected = attach(net, trained_afd(net, "deep", crop=64)).forward_features(*inputs)
+    direct = attach(net, trained_afd(net, "deep", crop=64)).direct_features(inputs[0])
+    assert len(direct.layers) == 1 + len(stages)
+    for own, other in zip(corrected.layers, direct.layers, strict=True):
+        assert not torch.allclose(own, other)
+    assert torch.equal(direct.logits, net(inputs[0]))
 
 
 class Unknown(nn.Module):
@@ -70,7 +124,9 @@ def test_any_module_by_naming_its_stem() -> None:
     layers = find_layers(net, "act", input_size=32)
     assert layers.stem.stride == 2
     assert layers.stem.non_negative
-    assert [(stage.name, stage.stride, stage.non_negative) for stage in layers.stages] == [("second", 4, False)]
+    assert [(stage.name, stage.stride, stage.non_negative) for stage in layers.stages] == [
+        ("second", 4, False)
+    ]
     classifier = attach(net, trained_afd(net, "deep", layer="act"))
     inputs = random_inputs()
     assert not torch.allclose(classifier(*inputs), net(inputs[0]), atol=1e-4)

@@ -1,0 +1,145 @@
+"""Classifiers by name and by file."""
+
+import json
+import urllib.error
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torchvision import models
+
+from dctafd.jpeg.errors import WeightsError
+from dctafd.nets.registry import get_spec, list_models, load_backbone
+from dctafd.nets.tf_padding import use_tf_same_padding
+
+from .small_nets import CROP, small_resnet
+
+
+def squeezenet(classes: int = 3) -> nn.Module:
+    return models.squeezenet1_1(num_classes=classes).eval()
+
+
+def builtin_metadata(**changes: Any) -> dict[str, str]:
+    record = {
+        "architecture": {"name": "slim_resnet", "widths": [8] * 4, "blocks": [1] * 4, "num_classes": 6},
+        "preprocessing": {"resize": 40, "crop": CROP, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]},
+        "labels": list("abcdef"),
+    }
+    return {"licence": "CC0", **{key: json.dumps(value) for key, value in (record | changes).items()}}
+
+
+def test_models_are_listed_with_all_that_is_known() -> None:
+    specs = {spec.name: spec for spec in list_models()}
+    assert next(iter(specs)) == "builtin"
+    assert specs["resnet50"].weights_file is not None
+    assert specs["resnet50"].weights_file.name == "resnet50-0676ba61.pth"  # IMAGENET1K_V1, as in the paper
+    assert (specs["resnet50"].resize, specs["resnet50"].crop) == (256, 224)
+    assert specs["mobilenet_v2_coral"].std == (0.5, 0.5, 0.5)
+    assert all(spec.licence and spec.labels for spec in specs.values())
+
+
+def test_unknown_names_suggest_close_ones() -> None:
+    with pytest.raises(WeightsError, match="did you mean resnet50"):
+        get_spec("resnet5O")
+
+
+def test_any_torchvision_classifier_has_a_spec() -> None:
+    assert get_spec("shufflenet_v2_x1_0").architecture == "shufflenet_v2_x1_0"
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_local_weights_with_their_own_classes(tmp_path: Path, suffix: str) -> None:
+    net, path = squeezenet(), tmp_path / f"weights{suffix}"
+    metadata = {"labels": json.dumps(["cat", "dog", "eel"])}
+    if suffix == ".pth":
+        torch.save({"state_dict": {f"module.{k}": v.half() for k, v in net.state_dict().items()}}, path)
+    else:
+        save_file(net.state_dict(), path, metadata)
+    backbone = load_backbone("squeezenet1_1", path)
+    assert backbone.labels == (("cat", "dog", "eel") if suffix == ".safetensors" else ("0", "1", "2"))
+    assert backbone.weights == path
+    assert not backbone.module.training
+    pixels = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(backbone.module(pixels), net(pixels), rtol=1e-2, atol=1e-2)
+
+
+def test_a_thousand_classes_are_those_of_imagenet(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(squeezenet(1000).state_dict(), path)
+    labels = load_backbone("squeezenet1_1", path).labels
+    assert (len(labels), labels[0], labels[1]) == (1000, "tench", "goldfish")
+
+
+def test_batch_norm_statistics_may_be_missing_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    state = {k: v for k, v in small_resnet().state_dict().items() if "running" not in k}
+    save_file(state, path, builtin_metadata())
+    backbone = load_backbone("builtin", path)
+    assert backbone.labels == tuple("abcdef")
+    assert (backbone.spec.resize, backbone.spec.crop, backbone.spec.licence) == (40, CROP, "CC0")
+    assert backbone.spec.mean == (0.1, 0.2, 0.3)
+    for lost, message in (("fc.bias", "lacks fc.bias"), ("layer1.0.conv1.weight", "lacks layer1.0.conv1")):
+        save_file({k: v for k, v in state.items() if k != lost}, path, builtin_metadata())
+        with pytest.raises(WeightsError, match=message):
+            load_backbone("builtin", path)
+    save_file({**state, "extra": torch.zeros(1)}, path, builtin_metadata())
+    with pytest.raises(WeightsError, match="unknown keys extra"):
+        load_backbone("builtin", path)
+
+
+def test_a_builtin_file_without_its_metadata_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(small_resnet().state_dict(), path)
+    with pytest.raises(WeightsError, match="no weights file of the built-in classifier"):
+        load_backbone("builtin", path)
+
+
+def test_named_variants_need_their_file() -> None:
+    with pytest.raises(WeightsError, match=r"--weights FILE.*--model builtin needs none"):
+        load_backbone("resnet50_pqf")
+
+
+def test_offline_the_missing_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*args: Any, **options: Any) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
+    with pytest.raises(WeightsError) as caught:
+        load_backbone("resnet50")
+    assert str(tmp_path / "checkpoints" / "resnet50-0676ba61.pth") in str(caught.value)
+    assert "--model builtin, which needs none" in str(caught.value)
+
+
+def test_bad_files_are_named_errors(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="there is no weights file"):
+        load_backbone("squeezenet1_1", tmp_path / "missing.pth")
+    garbage = tmp_path / "garbage.pth"
+    garbage.write_bytes(b"garbage")
+    with pytest.raises(WeightsError, match="no readable weights file"):
+        load_backbone("squeezenet1_1", garbage)
+    torch.save([1, 2], garbage)
+    with pytest.raises(WeightsError, match="holds no state dict"):
+        load_backbone("squeezenet1_1", garbage)
+
+
+def test_tf_same_padding_pads_below_and_at_the_right() -> None:
+    conv = nn.Conv2d(1, 1, 3, stride=2, padding=1, bias=False)
+    nn.init.ones_(conv.weight)
+    pointwise = nn.Conv2d(1, 1, 1, stride=2)
+    net = use_tf_same_padding(nn.Sequential(conv, nn.Conv2d(1, 1, 3, padding=1), pointwise))
+    x = torch.arange(16.0).reshape(1, 1, 4, 4)
+    top_left = x[0, 0, :3, :3].sum()  # no zeros above or left of the first window
+    result = net[0](x)
+    assert result.shape == (1, 1, 2, 2)
+    assert result[0, 0, 0, 0] == top_left
+    assert result[0, 0, 1, 1] == x[0, 0, 2:, 2:].sum()
+    odd = net[0](x[..., :3, :3])
+    assert odd.shape == (1, 1, 2, 2)
+    assert odd[0, 0, 0, 0] == x[0, 0, :2, :2].sum()  # an odd size is padded by one on every side
+    assert type(net[1]) is nn.Conv2d
+    assert type(net[2]) is nn.Conv2d
