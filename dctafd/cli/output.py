@@ -165,6 +165,9 @@ def progress(
         >>> with progress("files", total=2, quiet=True) as advance:
         ...     advance(2)
     """
+    if quiet or not sys.stderr.isatty():
+        yield lambda count: None
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -176,7 +179,6 @@ def progress(
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -184,8 +186,7 @@ def progress(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    disabled = quiet or not console.is_terminal
-    with Progress(*columns, console=console, disable=disabled, transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
         yield lambda count: bar.advance(task, count)
 

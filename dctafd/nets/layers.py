@@ -8,20 +8,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from dctafd.jpeg.errors import WeightsError
+from dctafd.nets.builtin import SlimResNet
 
-_STEMS: tuple[tuple[type[nn.Module], str], ...] = (
-    (models.ResNet, "relu"),  # also ResNeXt and Wide-ResNet
-    (models.RegNet, "stem"),
-    (models.MobileNetV2, "features.0"),
-    (models.MobileNetV3, "features.0"),
-    (models.EfficientNet, "features.0"),
-    (models.ConvNeXt, "features.0"),
-    (models.SqueezeNet, "features.1"),
-    (models.DenseNet, "features.relu0"),
-)
+#: Class in `torchvision.models` -> name of the stem.
+_STEMS = {
+    "ResNet": "relu",  # also ResNeXt and Wide-ResNet
+    "RegNet": "stem",
+    "MobileNetV2": "features.0",
+    "MobileNetV3": "features.0",
+    "EfficientNet": "features.0",
+    "ConvNeXt": "features.0",
+    "SqueezeNet": "features.1",
+    "DenseNet": "features.relu0",
+}
 _POOLING = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
@@ -71,8 +72,12 @@ def find_stem(backbone: nn.Module) -> str:
     Raises:
         WeightsError: the architecture is not known; name its stem layer instead.
     """
-    for family, name in _STEMS:
-        if isinstance(backbone, family):
+    if isinstance(backbone, SlimResNet):
+        return "relu"
+    from torchvision import models
+
+    for family, name in _STEMS.items():
+        if isinstance(backbone, getattr(models, family)):
             return name
     if isinstance(backbone, models.VGG):
         relu = next(name for name, child in backbone.features.named_children() if isinstance(child, nn.ReLU))
@@ -135,6 +140,8 @@ def _probe(backbone: nn.Module, input_size: int) -> dict[str, FeatureLayer]:
 
 def _trunk(backbone: nn.Module, stem_name: str) -> Iterator[str]:
     """Yield the names of the stem's later siblings, and of their children where they are containers."""
+    from torchvision import models
+
     parent_name, _, own_name = stem_name.rpartition(".")
     parent = backbone.get_submodule(parent_name)
     if isinstance(backbone, models.RegNet):  # its stages have a container of their own

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torchvision import models
 
 from dctafd.jpeg.errors import WeightsError
 from dctafd.nets.builtin import build_builtin
@@ -179,6 +178,8 @@ def build_architecture(spec: ModelSpec, state: dict[str, torch.Tensor] | None = 
     """Return the network with random weights, with as many classes as `state` has."""
     if spec.architecture == "slim_resnet":
         return build_builtin(spec.options)
+    from torchvision import models
+
     module = models.get_model(spec.architecture, weights=None)
     classes = class_count(module, state) if state is not None else None
     if classes is not None:
@@ -188,6 +189,8 @@ def build_architecture(spec: ModelSpec, state: dict[str, torch.Tensor] | None = 
 
 @cache
 def _torchvision_names() -> tuple[str, ...]:
+    from torchvision import models
+
     return tuple(models.list_models(module=models))
 
 
@@ -208,6 +211,8 @@ def _torchvision_spec(name: str) -> ModelSpec:
 
 def _torchvision_weights(name: str) -> Any:
     """IMAGENET1K_V1 where there is such a set, as in the paper, else torchvision's default."""
+    from torchvision import models
+
     choices = models.get_model_weights(name)
     return getattr(choices, "IMAGENET1K_V1", choices.DEFAULT)
 
