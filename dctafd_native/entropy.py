@@ -2,9 +2,10 @@
 
 The bits ahead are kept left-aligned in a 64-bit word, `window`, of which `count` bits are valid; it is
 refilled with an unaligned big-endian load of eight bytes (LLVM joins the eight byte loads into one). A symbol
-costs one table look-up: its entry says how many bits code and value take together, so the next look-up does
-not wait for the value to be worked out. Two symbols of short codes take at most 50 of the 56 bits that a
-refill leaves, so every second one refills, without asking.
+costs at most one table look-up: an entry says how many bits code and value take together, so the next look-up
+does not wait for a value to be worked out, and one of AC often holds two symbols with their values. Two
+symbols of short codes take at most 50 of the 56 bits that a refill leaves, so every second look-up refills,
+without asking.
 
 No index is checked inside a block. Instead each MCU starts only where the longest possible MCU still fits
 into the bytes ahead; the end of a segment is first copied in front of zeros, which also gives what libjpeg
@@ -26,19 +27,22 @@ from dctafd_native.jit import kernel
 MAX_BLOCK_BYTES = 256
 """A block takes at most 32 bits for DC and 63 times 31 bits for AC: 249 bytes, and 7 are loaded ahead."""
 
-BLOCK_COMPONENT, BLOCK_X, BLOCK_Y, BLOCK_DC, BLOCK_AC, STEP_X, STEP_Y, ROWS, COLUMNS = range(9)
+BLOCK_COMPONENT, BLOCK_X, BLOCK_Y, BLOCK_DC, BLOCK_AC, BLOCK_PAIRS = range(6)
 """Fields of one block of `mcu_blocks`: its component, its place within the MCU, where its two tables start in
-`tables`; of its component: blocks of one MCU each way, and size in blocks."""
+`tables` and where its table of AC pairs starts in `pairs`."""
 
-KEEP, TOP, BOTTOM, LEFT, RIGHT, OFFSET = range(9, 15)
+STEP_X, STEP_Y, ROWS, COLUMNS = range(6, 10)
+"""More fields, of the block's component: blocks of one MCU each way, and size in blocks."""
+
+KEEP, TOP, BOTTOM, LEFT, RIGHT, OFFSET = range(10, 16)
 """More fields: side of the corner kept of each block, for which window of blocks, and where the first
 coefficient goes in `out`."""
 
-GRID_ROWS, GRID_COLUMNS, GRID_WIDTH, GRID_OFFSET = range(15, 19)
+GRID_ROWS, GRID_COLUMNS, GRID_WIDTH, GRID_OFFSET = range(16, 20)
 """More fields: where the component's two maps start in `grid_maps` (-1 for no grid), how many columns of
 blocks the grid keeps, and where its first coefficient goes in `out`."""
 
-FIELDS = 19
+FIELDS = 20
 
 _TARGET, _FROM, _TO, _STRIDE, _GRID, _INSIDE, _PLACES = 0, 1, 2, 3, 4, 5, 6
 """What `_place_row` works out for a block of the MCUs of one row."""
@@ -63,6 +67,7 @@ def decode_sequential(
     mcu_blocks,
     grid_maps,
     tables,
+    pairs,
     zigzag,
     clear,
     out,
@@ -79,7 +84,8 @@ def decode_sequential(
         mcu_rows, mcu_columns: the scan's MCUs; fewer rows may be asked for than there are.
         mcu_blocks: (b * FIELDS,) int64, the blocks of one MCU in order; see `BLOCK_COMPONENT` and so on.
         grid_maps: (g,) int64, by block row or column: its place among those that the grid keeps, or -1.
-        tables: (t,) int32, rows of `entropy_tables`.
+        tables: (t,) int32, rows of `entropy_tables.derive_table`.
+        pairs: (p,) int64, tables of `entropy_tables.derive_pairs`.
         zigzag: (128,) uint8, natural index by zigzag index; 63 from 64 on.
         clear: whether `out` holds anything but zeros; blocks that are not decoded are then left so.
         out: (m,) int16; receives KEEP x KEEP coefficients a block of the window and 64 a block of the
@@ -182,32 +188,47 @@ def decode_sequential(
                 out[base] = np.int16(prediction[component])
 
                 table = np.uint64(mcu_blocks[field + np.uint64(BLOCK_AC)])
+                pair_table = np.uint64(mcu_blocks[field + np.uint64(BLOCK_PAIRS)])
                 k = np.uint64(1)
                 while k < np.uint64(64):
                     window |= load_word(buffer, position) >> count
                     position += (np.uint64(63) - count) >> np.uint64(3)
                     count |= np.uint64(56)
                     for _ in range(2):
-                        entry = np.int64(tables[table + (window >> lookup_shift)])
-                        if entry == 0:
-                            entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
-                            if entry == BAD_CODE_LENGTH:
-                                entry = (END_OF_BLOCK << 10) | BAD_CODE_LENGTH
-                                findings[BAD_CODES] += 1
-                            if count < np.uint64(32):
-                                window |= load_word(buffer, position) >> count
-                                position += (np.uint64(63) - count) >> np.uint64(3)
-                                count |= np.uint64(56)
-                        used = np.uint64(entry & 63)
-                        size = np.uint64((entry >> 6) & 15)
-                        value = np.int64((window >> (full - used)) & ((np.uint64(1) << size) - np.uint64(1)))
-                        value += entry >> 16 if 2 * value <= -(entry >> 16) else 0
-                        window <<= used
-                        count -= used
-                        # Nothing lies from k on yet: the zero of EOB and of a run of 16 does no harm.
-                        k += np.uint64((entry >> 10) & 63)
-                        out[base + np.uint64(zigzag[k])] = np.int16(value)
-                        k += np.uint64(1)
+                        # Nothing lies from k on yet: the zero of a second symbol that is not there, of EOB
+                        # and of a run of 16 does no harm.
+                        pair = pairs[pair_table + (window >> lookup_shift)]
+                        place_in_block = k + np.uint64((pair >> 8) & 63)
+                        if place_in_block < np.uint64(63):
+                            out[base + np.uint64(zigzag[place_in_block])] = np.int16(pair >> 32)
+                            place_in_block += np.uint64((pair >> 16) & 255)
+                            out[base + np.uint64(zigzag[place_in_block])] = np.int16(pair >> 48)
+                            k = place_in_block + np.uint64((pair >> 14) & 1)
+                            used = np.uint64(pair & 63)
+                            window <<= used
+                            count -= used
+                        else:
+                            entry = np.int64(tables[table + (window >> lookup_shift)])
+                            if entry == 0:
+                                entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
+                                if entry == BAD_CODE_LENGTH:
+                                    entry = np.int64((END_OF_BLOCK << 10) | BAD_CODE_LENGTH)
+                                    findings[BAD_CODES] += 1
+                                if count < np.uint64(32):
+                                    window |= load_word(buffer, position) >> count
+                                    position += (np.uint64(63) - count) >> np.uint64(3)
+                                    count |= np.uint64(56)
+                            used = np.uint64(entry & 63)
+                            size = np.uint64((entry >> 6) & 15)
+                            value = np.int64(
+                                (window >> (full - used)) & ((np.uint64(1) << size) - np.uint64(1))
+                            )
+                            value += entry >> 16 if 2 * value <= -(entry >> 16) else 0
+                            window <<= used
+                            count -= used
+                            k += np.uint64((entry >> 10) & 63)
+                            out[base + np.uint64(zigzag[k])] = np.int16(value)
+                            k += np.uint64(1)
                         if k >= np.uint64(64):
                             break
 

@@ -158,7 +158,7 @@ def decode_ac_first(
             exhausted = exhausted and start < 0
             bit = 8 * (start if start >= 0 else end)
             in_tail = False
-            run_of_ends = 0
+            run_of_ends = np.int64(0)
             next_restart = (next_restart + 1) & 7
             restart_at += restart_interval
         stop = min(restart_at, blocks)
@@ -243,7 +243,7 @@ def decode_ac_refine(
             exhausted = exhausted and start < 0
             bit = 8 * (start if start >= 0 else end)
             in_tail = False
-            run_of_ends = 0
+            run_of_ends = np.int64(0)
             next_restart = (next_restart + 1) & 7
             restart_at += restart_interval
         if exhausted:

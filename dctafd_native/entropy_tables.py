@@ -13,6 +13,20 @@ bits   meaning
 ====== ====================================================================================================
 
 An entry of 0 stands for a prefix of a longer code.
+
+Most AC symbols fit into `LOOKUP_BITS` bits with their value, often two of them. A second table of
+`LOOKUP_SIZE` int64 says all of those at once:
+
+====== ====================================================================================================
+bits   meaning
+====== ====================================================================================================
+0-5    bits to consume: both symbols
+8-13   zero coefficients before the first value; `END_OF_BLOCK` where not even the first symbol fits
+14     1 where there is a second symbol
+16-23  from the first value's place to the second's
+32-47  the first value
+48-63  the second value, 0 without one
+====== ====================================================================================================
 """
 
 import numpy as np
@@ -66,7 +80,7 @@ def derive_table(counts, symbols, kind, row):
             size = symbol & 15
             run = symbol >> 4
             if kind == SEQUENTIAL_AC and size == 0 and run != 15:
-                run = END_OF_BLOCK
+                run = np.int64(END_OF_BLOCK)
             entry = ((1 - (1 << size)) << 16) | (run << 10) | (size << 6) | size
             row[SYMBOLS + index] = entry
             if length <= LOOKUP_BITS:
@@ -80,3 +94,39 @@ def derive_table(counts, symbols, kind, row):
         for unused in range(index, 256):
             row[SYMBOLS + unused] = END_OF_BLOCK << 10
     return VALID
+
+
+@kernel
+def derive_pairs(row, pairs):
+    """Fill the table of symbol pairs from a table row.
+
+    Args:
+        row: (ROW_SIZE,) int32, filled by `derive_table` for `SEQUENTIAL_AC`.
+        pairs: (LOOKUP_SIZE,) int64, written whole.
+    """
+    for prefix in range(LOOKUP_SIZE):
+        first = np.int64(row[prefix])
+        used = first & 63
+        run = (first >> 10) & 63
+        if first == 0 or used > LOOKUP_BITS or run == END_OF_BLOCK:
+            pairs[prefix] = END_OF_BLOCK << 8
+            continue
+        pair = (run << 8) | (_value(prefix, first) & 0xFFFF) << 32
+        rest = LOOKUP_BITS - used
+        ahead = (prefix << used) & (LOOKUP_SIZE - 1)
+        second = np.int64(row[ahead])
+        if second != 0 and (second & 63) <= rest:
+            pair |= (((second >> 10) & 63) + 1) << 16 | 1 << 14
+            pair |= (_value(ahead, second) & 0xFFFF) << 48
+            used += second & 63
+        else:
+            pair |= 1 << 16
+        pairs[prefix] = pair | used
+
+
+@kernel
+def _value(prefix, entry):
+    """Return the value whose code and value bits start a `LOOKUP_BITS`-bit prefix (T.81 F.2.2.1)."""
+    size = (entry >> 6) & 15
+    value = (prefix >> (LOOKUP_BITS - (entry & 63))) & ((1 << size) - 1)
+    return value + (entry >> 16 if 2 * value <= -(entry >> 16) else 0)

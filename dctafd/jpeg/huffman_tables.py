@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 
 from dctafd.jpeg.errors import CorruptJpegError
 from dctafd.jpeg.structure import HuffmanSpec
-from dctafd_native.entropy_tables import BAD_DC_SIZE, ROW_SIZE, VALID, derive_table
+from dctafd_native.entropy_tables import (
+    BAD_DC_SIZE,
+    LOOKUP_SIZE,
+    ROW_SIZE,
+    SEQUENTIAL_AC,
+    VALID,
+    derive_pairs,
+    derive_table,
+)
 
 STANDARD_DC = (
     HuffmanSpec(bytes([0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0]), bytes(range(12))),
@@ -43,14 +51,18 @@ STANDARD_AC = (
 """T.81 Tables K.5 (luminance) and K.6 (chrominance)."""
 
 
-def stacked_tables(wanted: Sequence[tuple[HuffmanSpec | None, int]]) -> NDArray[np.int32]:
-    """Return the look-up tables of one scan, one row each, as the entropy kernels read them.
+def stacked_tables(
+    wanted: Sequence[tuple[HuffmanSpec | None, int]],
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the look-up tables of one scan as the entropy kernels read them.
 
     Args:
-        wanted: specification and kind (`entropy_tables.DC` and so on) of each row.
+        wanted: specification and kind (`entropy_tables.DC` and so on) of each table.
 
     Returns:
-        (rows * ROW_SIZE,) int32, shared and not to be changed: most files use the same few tables.
+        (len(wanted) * ROW_SIZE,) int32, the tables one after the other; and (n * LOOKUP_SIZE,) int64, the
+        tables of pairs of the n that are `SEQUENTIAL_AC`. Both are shared, as most files use the same few
+        tables, and not to be changed.
 
     Raises:
         CorruptJpegError: a table is missing (None) or is no Huffman code.
@@ -59,9 +71,11 @@ def stacked_tables(wanted: Sequence[tuple[HuffmanSpec | None, int]]) -> NDArray[
 
 
 @lru_cache(maxsize=64)
-def _cached_tables(wanted: tuple[tuple[HuffmanSpec | None, int], ...]) -> NDArray[np.int32]:
-    tables = np.empty(len(wanted) * ROW_SIZE, dtype=np.int32)
-    for row, (spec, kind) in zip(tables.reshape(-1, ROW_SIZE), wanted, strict=True):
+def _cached_tables(
+    wanted: tuple[tuple[HuffmanSpec | None, int], ...],
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    tables = np.empty((len(wanted), ROW_SIZE), dtype=np.int32)
+    for row, (spec, kind) in zip(tables, wanted, strict=True):
         if spec is None:
             raise CorruptJpegError("a scan uses a Huffman table that is not defined")
         symbols = np.zeros(256, dtype=np.uint8)
@@ -72,4 +86,8 @@ def _cached_tables(wanted: tuple[tuple[HuffmanSpec | None, int], ...]) -> NDArra
                 "a DC symbol over 15" if status == BAD_DC_SIZE else "code lengths that make no Huffman code"
             )
             raise CorruptJpegError(f"a Huffman table has {what}")
-    return tables
+    ac_rows = [row for row, (_, kind) in zip(tables, wanted, strict=True) if kind == SEQUENTIAL_AC]
+    pairs = np.empty((len(ac_rows), LOOKUP_SIZE), dtype=np.int64)
+    for row, pair_row in zip(ac_rows, pairs, strict=True):
+        derive_pairs(row, pair_row)
+    return tables.reshape(-1), pairs.reshape(-1)

@@ -404,6 +404,5 @@ def _quant_table(values: bytes) -> tuple[NDArray[np.uint16], bool]:
     """Return 64 or 128 bytes of a DQT segment as a read-only (8, 8) table, and whether it holds zeros."""
     table = np.zeros(64, dtype=np.uint16)
     table[ZIGZAG_TO_NATURAL] = np.frombuffer(values, dtype=np.uint8 if len(values) == 64 else ">u2")
-    table = table.reshape(8, 8)
     table.flags.writeable = False
-    return table, not table.all()
+    return table.reshape(8, 8), not table.all()

@@ -17,7 +17,7 @@ from dctafd.jpeg.partial import ComponentPlan, PartialComponent, check_plans, sl
 from dctafd.jpeg.structure import Frame, JpegStructure, Scan
 from dctafd_native import entropy, entropy_progressive
 from dctafd_native.entropy_segments import unstuff
-from dctafd_native.entropy_tables import DC, PROGRESSIVE_AC, ROW_SIZE, SEQUENTIAL_AC
+from dctafd_native.entropy_tables import DC, LOOKUP_SIZE, PROGRESSIVE_AC, ROW_SIZE, SEQUENTIAL_AC
 
 _ZIGZAG = np.full(128, 63, dtype=np.uint8)
 _ZIGZAG[:64] = ZIGZAG_TO_NATURAL
@@ -235,12 +235,12 @@ def _prepare_scan(target: _Target, scan: Scan) -> _ScanData:
         index = scan.components[0].index
         rows, columns = frame.blocks[index]
         mcu_rows = min(rows, target.mcu_rows * frame.components[index].v)
-        blocks = [(index, 0, 0, 0, ROW_SIZE, 1, 1, *target.components[index][2:])]
+        blocks = [(index, 0, 0, 0, ROW_SIZE, 0, 1, 1, *target.components[index][2:])]
     else:
         mcu_rows, columns = min(frame.mcu_rows, target.mcu_rows), frame.mcu_columns
         blocks = [
-            (component.index, x, y, row * ROW_SIZE, (row + 1) * ROW_SIZE, *target.components[component.index])
-            for row, component in zip(range(0, 8, 2), scan.components, strict=False)
+            (component.index, x, y, *_table_places(place), *target.components[component.index])
+            for place, component in enumerate(scan.components)
             for y in range(frame.components[component.index].v)
             for x in range(frame.components[component.index].h)
         ]
@@ -262,8 +262,13 @@ def _prepare_scan(target: _Target, scan: Scan) -> _ScanData:
     )
 
 
+def _table_places(place: int) -> tuple[int, int, int]:
+    """Return where the tables of a scan's component start: DC, AC, and pairs of AC symbols."""
+    return 2 * place * ROW_SIZE, (2 * place + 1) * ROW_SIZE, place * LOOKUP_SIZE
+
+
 def _decode_sequential_scan(target: _Target, scan: Scan) -> list[str]:
-    tables = stacked_tables(
+    tables, pairs = stacked_tables(
         [
             pair
             for component in scan.components
@@ -285,6 +290,7 @@ def _decode_sequential_scan(target: _Target, scan: Scan) -> list[str]:
         prepared.mcu_blocks,
         target.grid_maps,
         tables,
+        pairs,
         _ZIGZAG,
         target.clear,
         target.out,
@@ -299,7 +305,7 @@ def _decode_progressive_scan(target: _Target, scan: Scan) -> list[str]:
     if scan.spectral_start == 0:
         return _decode_dc_scan(target, scan)
     component = scan.components[0]
-    tables = stacked_tables([(scan.ac_tables[component.ac_table], PROGRESSIVE_AC)])
+    tables, _ = stacked_tables([(scan.ac_tables[component.ac_table], PROGRESSIVE_AC)])
     prepared = _prepare_scan(target, scan)
     decoded, findings = np.zeros(1, dtype=np.int64), np.zeros(3, dtype=np.int64)
     refine = scan.approximation_high > 0
@@ -328,7 +334,7 @@ def _decode_dc_scan(target: _Target, scan: Scan) -> list[str]:
     refine = scan.approximation_high > 0
     # Rows as _prepare_scan numbers them; refinement bits have no Huffman code (T.81 G.1.2.1).
     wanted = [] if refine else [(scan.dc_tables[component.dc_table], DC) for component in scan.components]
-    tables = stacked_tables([pair for pair in wanted for _ in range(2)])
+    tables, _ = stacked_tables([pair for pair in wanted for _ in range(2)])
     prepared = _prepare_scan(target, scan)
     decoded, findings = np.zeros(4, dtype=np.int64), np.zeros(3, dtype=np.int64)
     entropy_progressive.decode_dc(

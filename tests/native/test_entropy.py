@@ -9,6 +9,7 @@ from dctafd_native import entropy_tables as tables
 from dctafd_native.entropy import find_restart, tail_space
 from dctafd_native.entropy_segments import find_scan_end, unstuff
 from tests.native.reference_entropy import (
+    Bits,
     code_table,
     decode_progressive_blocks,
     decode_sequential_block,
@@ -106,6 +107,39 @@ def test_every_code_has_its_entry(spec):
 def test_tables_that_are_no_code(counts, symbols, kind, status):
     assert derived(HuffmanSpec(bytes(counts), symbols), kind)[0] == status
     assert derived(STANDARD_DC[0], tables.DC)[0] == tables.VALID
+
+
+@pytest.mark.parametrize("spec", STANDARD_AC)
+def test_pairs_are_what_single_symbols_give(spec):
+    _, row = derived(spec, tables.SEQUENTIAL_AC)
+    pairs = np.zeros(tables.LOOKUP_SIZE, dtype=np.int64)
+    tables.derive_pairs(row, pairs)
+    codes = code_table(spec)
+    seconds = 0
+    for prefix, pair in enumerate(pairs.tolist()):
+        bits = Bits(b"")
+        bits.bits = f"{prefix:0{tables.LOOKUP_BITS}b}"
+        symbols = []
+        try:
+            while len(symbols) < 2:
+                run, size = divmod(bits.decode(codes), 16)
+                value = bits.receive_extend(size)
+                if bits.position > tables.LOOKUP_BITS:
+                    break
+                symbols.append((run if size or run == 15 else tables.END_OF_BLOCK, value, bits.position))
+        except ValueError:
+            pass
+        if not symbols or symbols[0][0] == tables.END_OF_BLOCK:
+            assert pair == tables.END_OF_BLOCK << 8
+            continue
+        (run, value, used), *second = symbols
+        assert ((pair >> 8) & 63, np.int16(pair >> 32 & 0xFFFF | -(pair >> 47 & 1) << 16)) == (run, value)
+        assert pair & 63 == (second[0][2] if second else used)
+        assert (pair >> 14) & 1 == len(second)
+        assert (pair >> 16) & 255 == (second[0][0] + 1 if second else 1)
+        assert pair >> 48 == (second[0][1] if second else 0)
+        seconds += len(second)
+    assert seconds > 100
 
 
 def reference_scan_end(data):
