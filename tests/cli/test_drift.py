@@ -1,0 +1,62 @@
+"""`dctafd drift` on the command line."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from dctafd.cli.main import cli
+
+from ..support.jpeg_files import encode, photo_like
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos" / "below"
+    folder.mkdir(parents=True)
+    for number in range(2):
+        (folder / f"{number}.jpg").write_bytes(encode(photo_like(96, 80, seed=number), 95))
+    return tmp_path / "photos"
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, ["drift", "--afd", "off", *map(str, arguments)])
+
+
+def test_table_and_json(photos):
+    table = run("--images", photos, "--qualities", "10,40")
+    assert table.exit_code == 0
+    assert [line.split()[0] for line in table.stdout.splitlines()] == ["quality", "10", "40"]
+    records = json.loads(run("--images", photos, "--qualities", "10,40", "--format", "json").stdout)
+    assert [record["quality"] for record in records] == [10, 40]
+    assert records[0]["feature_angle"] > records[1]["feature_angle"] > 0
+    assert records[0]["fdm_rank_correlation"] is None
+
+
+def test_data_curve_and_figure(photos, tmp_path):
+    options = ("--images", photos, "--qualities", "20", "--limit", "1", "--curve", "--format", "csv")
+    result = run(*options, "--blocks", tmp_path / "blocks.parquet", "--plot", tmp_path / "drift.svg")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0] == "quality,coefficient_angle,feature_angle,blocks"
+    assert (tmp_path / "blocks.parquet").stat().st_size > 1000
+    assert "<svg" in (tmp_path / "drift.svg").read_text()
+
+
+def test_a_bad_photo_gives_exit_code_1(photos):
+    (photos / "bad.jpg").write_text("no photo")
+    result = run("--images", photos, "--qualities", "20")
+    assert result.exit_code == 1
+    assert "bad.jpg: NotAJpegError" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--qualities", "0"), ("--qualities", "x"), ("--blocks", "data.txt"), ("--images", "missing")]
+)
+def test_usage_errors(photos, wrong):
+    assert run("--images", photos, *wrong).exit_code == 2
+
+
+def test_an_empty_folder_is_a_usage_error(tmp_path):
+    result = run("--images", tmp_path)
+    assert result.exit_code == 2
+    assert "no JPEG files" in result.stderr
