@@ -1,31 +1,83 @@
 """Dequantisation of a grid of blocks to one plane a frequency."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
 from dctafd_native.jit import kernel
+from dctafd_native.lanes import Lanes, address, load, splat, store, transposed
+
+GROUP = 8  # cells that are dequantised at once
+
+
+def _write_cell_group(typingctx, blocks, rows, columns, factors, i, j, v, limit, out, transpose):
+    """Dequantise row v of the blocks of cells [i, j : j + GROUP] of `out`; transpose: literal 0 or 1."""
+    turned = bool(transpose.literal_value)
+
+    def codegen(context, builder, signature, arguments):
+        blocks, rows, columns, factors, i, j, v, limit, out, _ = arguments
+        kinds = signature.args
+        steps = load(builder, address(context, builder, kinds[3], factors, v), 32, 8)
+        low, high = splat(builder, builder.neg(limit), 8), splat(builder, limit, 8)
+        lines = []
+        for cell in range(GROUP):
+            place = (i, builder.add(j, j.type(cell)))
+            block = (
+                builder.load(address(context, builder, kind, array, position))
+                for kind, array, position in zip(
+                    kinds[1:3], (rows, columns), place[::-1] if turned else place, strict=True
+                )
+            )
+            quantized = load(builder, address(context, builder, kinds[0], blocks, *block, v), 16, 8)
+            lines.append((quantized.widened(32, signed=True) * steps).clamp(low, high))
+        for u, cells in enumerate(transposed(lines)):
+            frequency = builder.add(
+                builder.mul(v, v.type(1 if turned else 8)), v.type(8 * u if turned else u)
+            )
+            pointer = address(context, builder, kinds[8], out, frequency, i, j)
+            store(Lanes(builder, cells.as_floats()), pointer)
+        return context.get_dummy_value()
+
+    index = types.intp
+    return types.void(
+        blocks, rows, columns, factors, index, index, index, types.int32, out, transpose
+    ), codegen
+
+
+_cell_group: Any = intrinsic(prefer_literal=True)(_write_cell_group)
 
 
 @kernel
-def dequantize_grid(blocks, factors, transpose, inside_rows, inside_columns, limit, out):
-    """Multiply blocks by their steps and sort them by frequency.
+def dequantize_grid(blocks, rows, columns, factors, transpose, limit, out):
+    """Multiply chosen blocks by their steps and sort them by frequency.
 
     Args:
-        blocks: (rows, columns, 8, 8) int16, quantised, natural order.
-        factors: (8, 8) float32, quantisation steps, negated where a mirrored picture wants it.
+        blocks: (.., .., 8, 8) int16, quantised, natural order.
+        rows, columns: (R,) and (C,) intp, the rows and columns of blocks that the grid is made of, all in
+            range.
+        factors: (8, 8) int32, quantisation steps, negated where a mirrored picture wants it.
         transpose: whether to transpose the grid and each of its blocks.
-        inside_rows, inside_columns: bool, one a row and one a column of `out`; where one is false the cell
-            is zero.
-        limit: coefficients are clipped to -limit .. limit (float32).
-        out: (64, rows, columns) float32, filled; (64, columns, rows) if transposed.
+        limit: coefficients are clipped to -limit .. limit (int32).
+        out: (64, R, C) float32, filled; (64, C, R) if transposed.
     """
+    width = out.shape[2]
     for i in range(out.shape[1]):
-        for frequency in range(64):
-            v, u = frequency // 8, frequency % 8
-            if transpose:
-                v, u = u, v
-            factor = factors[v, u]
-            line = out[frequency, i]
-            for j in range(out.shape[2]):
-                quantized = blocks[j, i, v, u] if transpose else blocks[i, j, v, u]
-                value = min(max(np.float32(quantized) * factor, -limit), limit)
-                line[j] = value if inside_rows[i] and inside_columns[j] else np.float32(0)
+        for first in range(0, width, GROUP):
+            j = min(first, width - GROUP)
+            for v in range(8 if j >= 0 else 0):
+                if transpose:
+                    _cell_group(blocks, rows, columns, factors, i, j, v, limit, out, 1)
+                else:
+                    _cell_group(blocks, rows, columns, factors, i, j, v, limit, out, 0)
+        for j in range(width if width < GROUP else 0):
+            for frequency in range(64):
+                v, u = frequency // 8, frequency % 8
+                if transpose:
+                    value = np.int64(blocks[rows[j], columns[i], u, v]) * factors[u, v]
+                else:
+                    value = np.int64(blocks[rows[i], columns[j], v, u]) * factors[v, u]
+                out[frequency, i, j] = min(max(value, -limit), limit)

@@ -24,7 +24,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from dctafd_native.jit import kernel
-from dctafd_native.lanes import Lanes, address, load, store, transposed
+from dctafd_native.lanes import Lanes, address, load, splat, store, transposed
 
 
 def _wrapped(lanes: Any) -> Any:
@@ -82,22 +82,27 @@ def _dequantized(block: Sequence[Lanes], table: Sequence[Lanes]) -> list[Lanes]:
     return rows + [rows[0].same(0)] * (8 - corner)
 
 
-def _write_transform(typingctx, block, table, out, size, frequencies):
-    """Write size x size samples of a block of which only a corner of frequencies is not zero.
+def _write_transform(typingctx, coefficients, i, j, table, out, y, x, size, frequencies):
+    """Write the size x size samples at out[y, x] of block [i, j], of which only a corner is not zero.
 
-    block, table: at least (frequencies, frequencies) int16, rows contiguous; out: (size, size) uint8, rows
-    contiguous; size: literal 2, 4 or 8; frequencies: literal 2, 4 or 8, the corner's side. Touches nothing
-    beyond these shapes and checks none of them.
+    coefficients: (.., .., 8, 8) int16; table: (8, 8) int16; out: uint8; size: literal 2, 4 or 8; frequencies:
+    literal 4 or 8, the corner's side. Checks no bounds.
     """
     samples, corner = size.literal_value, frequencies.literal_value
     butterfly, fraction = BUTTERFLIES[samples]
 
     def codegen(context, builder, signature, arguments):
-        block, table = (
-            [load(builder, address(context, builder, kind, array, row), 16, corner) for row in range(corner)]
-            for kind, array in zip(signature.args[:2], arguments[:2], strict=True)
-        )
-        rows = _dequantized(block, table)
+        coefficients, i, j, table, out, y, x, _, _ = arguments
+        kinds = signature.args
+        block = [
+            load(builder, address(context, builder, kinds[0], coefficients, i, j, row), 16, corner)
+            for row in range(corner)
+        ]
+        steps = [
+            load(builder, address(context, builder, kinds[3], table, row), 16, corner)
+            for row in range(corner)
+        ]
+        rows = _dequantized(block, steps)
         zero = rows[0].same(0)
         shift = fraction - 2
         sums = [(row + (1 << (shift - 1))) >> shift for row in butterfly(rows)]
@@ -108,36 +113,56 @@ def _write_transform(typingctx, block, table, out, size, frequencies):
         levels = [((line + (1 << (shift - 1))) >> shift) + 128 for line in lines]
         pixels = transposed([level.clamp(0, 255) for level in levels] + [zero] * (8 - samples))
         for row, pixel in enumerate(pixels[:samples]):
-            pointer = address(context, builder, signature.args[2], arguments[2], row)
+            pointer = address(context, builder, kinds[4], out, builder.add(y, y.type(row)), x)
             store(pixel.pick(range(samples)).narrowed(8), pointer)
         return context.get_dummy_value()
 
-    return types.void(block, table, out, size, frequencies), codegen
+    index = types.intp
+    arguments = (coefficients, index, index, table, out, index, index, size, frequencies)
+    return types.void(*arguments), codegen
 
 
 _transform: Any = intrinsic(prefer_literal=True)(_write_transform)
 
 
+def _write_flat(typingctx, sample, out, y, x, size):
+    """Set out[y : y + size, x : x + size] to one sample; size: literal."""
+    samples = size.literal_value
+
+    def codegen(context, builder, signature, arguments):
+        sample, out, y, x, _ = arguments
+        line = splat(builder, sample, samples)
+        for row in range(samples):
+            store(line, address(context, builder, signature.args[1], out, builder.add(y, y.type(row)), x))
+        return context.get_dummy_value()
+
+    return types.void(types.uint8, out, types.intp, types.intp, size), codegen
+
+
+_flat: Any = intrinsic(prefer_literal=True)(_write_flat)
+
+
 @kernel
-def _mean_sample(block, table):
+def _mean_sample(coefficients, i, j, table):
     """Return the sample of a block that has only a mean: what every size makes of it, and all of 1x1."""
-    mean = np.int64(np.int16(block[0, 0] * table[0, 0]))
+    mean = np.int64(np.int16(coefficients[i, j, 0, 0] * table[0, 0]))
     return min(max(((mean + 4) >> 3) + 128, 0), 255)
 
 
 @kernel
-def _occupied_corner(block, words):
-    """Return the side, 1, 4 or 8, of the low-frequency corner that holds all that is not zero.
+def _occupied_corner(coefficients, words, i, j):
+    """Return the side, 1, 4 or 8, of the low-frequency corner that holds all of a block that is not zero.
 
-    block: (8, 8) int16; words: (8, 2) uint64, the same memory.
+    coefficients: (.., .., 8, 8) int16; words: (.., .., 8, 2) uint64, the same memory.
     """
-    far = words[4, 0] | words[5, 0] | words[6, 0] | words[7, 0]
+    far = words[i, j, 4, 0] | words[i, j, 5, 0] | words[i, j, 6, 0] | words[i, j, 7, 0]
     for row in range(8):
-        far |= words[row, 1]
+        far |= words[i, j, row, 1]
     if far != 0:
         return 8
-    near = words[1, 0] | words[2, 0] | words[3, 0]
-    return 1 if near == 0 and (block[0, 1] | block[0, 2] | block[0, 3]) == 0 else 4
+    near = words[i, j, 1, 0] | words[i, j, 2, 0] | words[i, j, 3, 0]
+    first = coefficients[i, j, 0, 1] | coefficients[i, j, 0, 2] | coefficients[i, j, 0, 3]
+    return 1 if near == 0 and first == 0 else 4
 
 
 @kernel
@@ -153,33 +178,43 @@ def idct_8x8(coefficients, table, top, left, out):
     words = coefficients.view(np.uint64)
     for i in range(out.shape[0] // 8):
         for j in range(out.shape[1] // 8):
-            block = coefficients[top + i, left + j]
-            samples = out[8 * i : 8 * i + 8, 8 * j : 8 * j + 8]
-            corner = _occupied_corner(block, words[top + i, left + j])
+            corner = _occupied_corner(coefficients, words, top + i, left + j)
             if corner == 1:
-                samples[:, :] = _mean_sample(block, table)
+                _flat(_mean_sample(coefficients, top + i, left + j, table), out, 8 * i, 8 * j, 8)
             elif corner == 4:
-                _transform(block, table, samples, 8, 4)
+                _transform(coefficients, top + i, left + j, table, out, 8 * i, 8 * j, 8, 4)
             else:
-                _transform(block, table, samples, 8, 8)
+                _transform(coefficients, top + i, left + j, table, out, 8 * i, 8 * j, 8, 8)
 
 
 @kernel
 def idct_4x4(coefficients, table, top, left, out):
     """Transform a window of blocks to 4x4 samples each (jidctred.c); arguments as for `idct_8x8`, 4 for 8."""
+    words = coefficients.view(np.uint64)
     for i in range(out.shape[0] // 4):
         for j in range(out.shape[1] // 4):
-            samples = out[4 * i : 4 * i + 4, 4 * j : 4 * j + 4]
-            _transform(coefficients[top + i, left + j], table, samples, 4, 8)
+            corner = _occupied_corner(coefficients, words, top + i, left + j)
+            if corner == 1:
+                _flat(_mean_sample(coefficients, top + i, left + j, table), out, 4 * i, 4 * j, 4)
+            elif corner == 4:
+                _transform(coefficients, top + i, left + j, table, out, 4 * i, 4 * j, 4, 4)
+            else:
+                _transform(coefficients, top + i, left + j, table, out, 4 * i, 4 * j, 4, 8)
 
 
 @kernel
 def idct_2x2(coefficients, table, top, left, out):
     """Transform a window of blocks to 2x2 samples each (jidctred.c); arguments as for `idct_8x8`, 2 for 8."""
+    words = coefficients.view(np.uint64)
     for i in range(out.shape[0] // 2):
         for j in range(out.shape[1] // 2):
-            samples = out[2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
-            _transform(coefficients[top + i, left + j], table, samples, 2, 8)
+            corner = _occupied_corner(coefficients, words, top + i, left + j)
+            if corner == 1:
+                _flat(_mean_sample(coefficients, top + i, left + j, table), out, 2 * i, 2 * j, 2)
+            elif corner == 4:
+                _transform(coefficients, top + i, left + j, table, out, 2 * i, 2 * j, 2, 4)
+            else:
+                _transform(coefficients, top + i, left + j, table, out, 2 * i, 2 * j, 2, 8)
 
 
 @kernel
@@ -190,7 +225,7 @@ def idct_1x1(coefficients, table, top, left, out):
     """
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            out[i, j] = _mean_sample(coefficients[top + i, left + j], table)
+            out[i, j] = _mean_sample(coefficients, top + i, left + j, table)
 
 
 KERNELS = {8: idct_8x8, 4: idct_4x4, 2: idct_2x2, 1: idct_1x1}

@@ -63,11 +63,11 @@ class Lanes:
         """Shift right, keeping the sign."""
         return self._apply(self.builder.ashr, bits)
 
-    def clamp(self, low: int, high: int) -> Lanes:
+    def clamp(self, low: Lanes | int, high: Lanes | int) -> Lanes:
         """Limit every lane to low..high."""
         builder, value = self.builder, self.value
         for limit, outside in ((low, "<"), (high, ">")):
-            bound = self.same(limit).value
+            bound = (limit if isinstance(limit, Lanes) else self.same(limit)).value
             value = builder.select(builder.icmp_signed(outside, value, bound), bound, value)
         return Lanes(builder, value)
 

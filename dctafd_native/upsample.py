@@ -13,9 +13,18 @@ Every kernel takes a window of the component's samples and fills a part of the u
 way, rounded alternately up and down.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
 from dctafd_native.jit import kernel
+from dctafd_native.lanes import address, load, store
+
+GROUP = 16  # samples that are doubled at once
 
 
 @kernel
@@ -25,17 +34,57 @@ def _neighbor(position, count):
     return min(sample + 1, count - 1) if position & 1 else max(sample - 1, 0)
 
 
+def _write_doubled(typingctx, sums, j, line, bits, even_bias, odd_bias):
+    """Make 2 * GROUP samples of `line`, from 2 * j on, of GROUP sums from sums[j + 1] on.
+
+    Each is (3 * nearer + next nearer + bias) >> bits; bits and biases are literals. sums: int16, with a
+    neighbour before the first and after the last; line: uint8.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        sums, j, line = arguments[:3]
+        before, here, after = (
+            load(
+                builder,
+                address(context, builder, signature.args[0], sums, builder.add(j, j.type(k))),
+                16,
+                GROUP,
+            )
+            for k in range(3)
+        )
+        shift = bits.literal_value
+        even = (here * 3 + before + even_bias.literal_value) >> shift
+        odd = (here * 3 + after + odd_bias.literal_value) >> shift
+        pairs = [lane // 2 + GROUP * (lane % 2) for lane in range(2 * GROUP)]
+        place = builder.add(j, j)
+        store(even.pick(pairs, odd).narrowed(8), address(context, builder, signature.args[2], line, place))
+        return context.get_dummy_value()
+
+    return types.void(sums, types.intp, line, bits, even_bias, odd_bias), codegen
+
+
+_doubled: Any = intrinsic(prefer_literal=True)(_write_doubled)
+
+
+@kernel
+def _padded(columns):
+    """Return `columns` rounded up to whole groups."""
+    return (columns + GROUP - 1) // GROUP * GROUP
+
+
 @kernel
 def fancy_h2v1(samples, rows, columns, top, left, out):
     """Double the width by the triangle filter (jdsample.c, h2v1_fancy_upsample)."""
-    line = np.empty(2 * columns, np.uint8)
+    sums = np.zeros(_padded(columns) + 2, np.int16)
+    line = np.empty(2 * _padded(columns), np.uint8)
     for i in range(out.shape[0]):
         near = samples[top + i]
-        line[0] = near[0]
-        line[2 * columns - 1] = near[columns - 1]
-        for j in range(columns - 1):
-            line[2 * j + 1] = (3 * near[j] + near[j + 1] + 2) >> 2
-            line[2 * j + 2] = (3 * near[j + 1] + near[j] + 1) >> 2
+        for j in range(columns):
+            sums[j + 1] = near[j]
+        sums[0] = sums[1]
+        sums[columns + 1] = sums[columns]
+        for j in range(0, columns, GROUP):
+            _doubled(sums, j, line, 2, 1, 2)
         out[i] = line[left : left + out.shape[1]]
 
 
@@ -53,18 +102,17 @@ def fancy_h1v2(samples, rows, columns, top, left, out):
 @kernel
 def fancy_h2v2(samples, rows, columns, top, left, out):
     """Double width and height by the triangle filter (jdsample.c, h2v2_fancy_upsample)."""
-    sums = np.empty(columns, np.int16)
-    line = np.empty(2 * columns, np.uint8)
+    sums = np.zeros(_padded(columns) + 2, np.int16)
+    line = np.empty(2 * _padded(columns), np.uint8)
     for i in range(out.shape[0]):
         near = samples[(top + i) >> 1]
         far = samples[_neighbor(top + i, rows)]
         for j in range(columns):
-            sums[j] = 3 * near[j] + far[j]
-        line[0] = (4 * sums[0] + 8) >> 4
-        line[2 * columns - 1] = (4 * sums[columns - 1] + 7) >> 4
-        for j in range(columns - 1):
-            line[2 * j + 1] = (3 * sums[j] + sums[j + 1] + 7) >> 4
-            line[2 * j + 2] = (3 * sums[j + 1] + sums[j] + 8) >> 4
+            sums[j + 1] = 3 * near[j] + far[j]
+        sums[0] = sums[1]
+        sums[columns + 1] = sums[columns]
+        for j in range(0, columns, GROUP):
+            _doubled(sums, j, line, 4, 8, 7)
         out[i] = line[left : left + out.shape[1]]
 
 

@@ -29,12 +29,12 @@ def decode(jpeg: JpegCoefficients, region: Region | None = None) -> NDArray[np.u
         (height, width, 3) uint8.
 
     Raises:
-        ValueError: the region is empty or not inside the picture.
+        ValueError: the region is empty or not inside the picture, or a component has too few blocks for it.
     """
     left, top, right, bottom = region = region or (0, 0, jpeg.width, jpeg.height)
     if not (0 <= left < right <= jpeg.width and 0 <= top < bottom <= jpeg.height):
         raise ValueError(f"region {region} is not inside a picture of {jpeg.width}x{jpeg.height} pixels")
-    coefficients = [component.coefficients for component in jpeg.components]
+    coefficients = [np.ascontiguousarray(component.coefficients) for component in jpeg.components]
     out = np.empty((bottom - top, right - left, 3), np.uint8)
     rows = max(STRIP_PIXELS // (right - left) // 64, 1) * 64
     for start in range(top, bottom, rows):
@@ -64,7 +64,8 @@ def decode_window(
         origins: (row, column) of each array's first block in its component; (0, 0) if None.
     """
     planes = []
-    for index, grid in enumerate(sample_grids(header, reduction)):
+    factors = tuple((component.h, component.v) for component in header.components)
+    for index, grid in enumerate(sample_grids(header.width, header.height, factors, reduction)):
         origin = origins[index] if origins else (0, 0)
         table = np.ascontiguousarray(header.components[index].quant_table).view(np.int16)
         planes.append(_component_pixels(grid, coefficients[index], origin, table, region))
@@ -82,6 +83,11 @@ def _component_pixels(
     window = grid.block_window(region)
     top, bottom, left, right = window
     size = grid.block_size
+    rows, columns = coefficients.shape[:2]
+    if not (
+        origin[0] <= top and bottom <= origin[0] + rows and origin[1] <= left and right <= origin[1] + columns
+    ):
+        raise ValueError(f"a component of {rows}x{columns} blocks does not hold blocks {window}")
     samples = np.empty(((bottom - top) * size, (right - left) * size), np.uint8)
     idct.KERNELS[size](coefficients, table, top - origin[0], left - origin[1], samples)
     return _upsampled(grid, samples, (top * size, left * size), region)

@@ -7,8 +7,6 @@ from functools import lru_cache
 from math import gcd
 from typing import Literal
 
-from dctafd.jpeg.coefficients import JpegHeader
-
 Upsampling = Literal["none", "fancy_h2v1", "fancy_h1v2", "fancy_h2v2", "replicate", "linear"]
 Region = tuple[int, int, int, int]  # left, top, right, bottom; ends exclusive
 
@@ -60,19 +58,16 @@ class SampleGrid:
         return rows[0] // size, -(-rows[1] // size), columns[0] // size, -(-columns[1] // size)
 
 
-def sample_grids(header: JpegHeader, reduction: int = 1) -> tuple[SampleGrid, ...]:
-    """Return each component's `SampleGrid` when the picture is decoded at 1/reduction (1, 2, 4 or 8).
-
-    As in libjpeg (jdmaster.c), a subsampled component is reduced less where that saves upsampling it.
-    """
-    factors = tuple((component.h, component.v) for component in header.components)
-    return _sample_grids(header.width, header.height, factors, 8 // reduction)
-
-
 @lru_cache(maxsize=256)
-def _sample_grids(
-    width: int, height: int, factors: tuple[tuple[int, int], ...], picture_size: int
+def sample_grids(
+    width: int, height: int, factors: tuple[tuple[int, int], ...], reduction: int = 1
 ) -> tuple[SampleGrid, ...]:
+    """Return each component's `SampleGrid` when a picture is decoded at 1/reduction (1, 2, 4 or 8).
+
+    `factors` are the components' (h, v). As in libjpeg (jdmaster.c), a subsampled component is reduced less
+    where that saves upsampling it.
+    """
+    picture_size = 8 // reduction
     h_max, v_max = (max(axis) for axis in zip(*factors, strict=True))
     grids = []
     for h, v in factors:

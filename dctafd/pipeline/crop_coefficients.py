@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,15 @@ from numpy.typing import NDArray
 from dctafd.jpeg.coefficients import ComponentHeader, JpegCoefficients, JpegHeader
 from dctafd.jpeg.header import component_fields, header_fields
 from dctafd.jpeg.limits import max_file_bytes
-from dctafd.jpeg.numba_engine import read_partial
+from dctafd.jpeg.numba_engine import read_coefficients, read_partial
 from dctafd.jpeg.partial import ComponentPlan
 from dctafd.jpeg.reader import Source, all_warnings, parse_checked, read_bytes
 from dctafd.jpeg.sampling_geometry import Region, sample_grids
-from dctafd.pipeline.geometry import Axis, CropGeometry, crop_geometry
+from dctafd.pipeline.block_grid import GridBlocks
+from dctafd.pipeline.geometry import CELL, Axis, CropGeometry, PictureLayout, crop_geometry
 from dctafd_native import resample
+
+SMALL = 1 << 20  # pixels up to which a photo is sooner read whole than in part
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,25 +65,34 @@ class CropCoefficients:
         header: the photo's header facts.
         windows: one array a component, (rows, columns, 8, 8) or (.., 1, 1) int16, for `decode_window`.
         origins: (row, column) of each window's first block in its component.
-        blocks: (G, G, 8, 8) int16 a component, the blocks under the cells, in stored order of axes.
+        grids: the blocks under the cells, one entry a component.
     """
 
     header: JpegHeader
     windows: list[NDArray[np.int16]]
     origins: list[tuple[int, int]]
-    blocks: list[NDArray[np.int16]]
+    grids: list[GridBlocks]
 
 
 def plan_crop(header: JpegHeader, resize: int | None, crop: int) -> CropPlan:
-    """Plan for `resize` and `crop` as `prepare` has them."""
-    geometry = crop_geometry(header, resize, crop)
+    """Plan for `resize` and `crop` as `prepare` has them; photos of one layout share their plan."""
+    factors = tuple((component.h, component.v) for component in header.components)
+    layout = PictureLayout(header.width, header.height, header.orientation, factors)
+    return _plan_crop(layout, resize, crop)
+
+
+@lru_cache(maxsize=64)
+def _plan_crop(layout: PictureLayout, resize: int | None, crop: int) -> CropPlan:
+    geometry = crop_geometry(layout, resize, crop)
     reduction = geometry.reduction
     x, y = _axis_filter(geometry.x, reduction), _axis_filter(geometry.y, reduction)
     region = geometry.stored_region(x.source, y.source, reduction)
     components = tuple(
         ComponentPlan(1 if grid.block_size == 1 else 8, grid.block_window(region), rows, columns)
         for grid, (rows, columns) in zip(
-            sample_grids(header, reduction), geometry.grid_blocks(header), strict=True
+            sample_grids(layout.width, layout.height, layout.factors, reduction),
+            geometry.grid_blocks(layout),
+            strict=True,
         )
     )
     return CropPlan(geometry, reduction, x, y, region, components)
@@ -92,14 +106,16 @@ def _axis_filter(axis: Axis, reduction: int) -> AxisFilter:
     return AxisFilter((int(starts[0]), int(starts[-1] + counts[-1])), (starts, counts, weights))
 
 
-def select_coefficients(jpeg: JpegCoefficients, plan: CropPlan) -> CropCoefficients:
-    """Find what `plan` names among all coefficients of a photo."""
-    blocks = [
-        component.coefficients[wanted.grid_rows[:, None], wanted.grid_columns]
-        for component, wanted in zip(jpeg.components, plan.components, strict=True)
+def select_coefficients(
+    header: JpegHeader, coefficients: Sequence[NDArray[np.int16]], plan: CropPlan
+) -> CropCoefficients:
+    """Find what `plan` names among all coefficients of a photo, (rows, columns, 8, 8) a component."""
+    windows = [np.ascontiguousarray(array) for array in coefficients]
+    grids = [
+        GridBlocks(array, wanted.grid_rows, wanted.grid_columns)
+        for array, wanted in zip(windows, plan.components, strict=True)
     ]
-    windows = [np.ascontiguousarray(component.coefficients) for component in jpeg.components]
-    return CropCoefficients(header_of(jpeg), windows, [(0, 0)] * len(windows), blocks)
+    return CropCoefficients(header, windows, [(0, 0)] * len(windows), grids)
 
 
 def read_crop(
@@ -111,20 +127,27 @@ def read_crop(
     max_scans: int,
     strict: bool,
 ) -> tuple[CropPlan, CropCoefficients]:
-    """Plan for a photo's crop and read, of its coefficients, only those needed. Errors as `dctafd.read`."""
+    """Plan for a photo's crop and read, of a larger one's coefficients, only those needed.
+
+    Errors as `dctafd.read`.
+    """
     data = read_bytes(source, max_file_bytes(max_pixels))
     structure = parse_checked(data, max_pixels, max_scans)
     components = tuple(ComponentHeader(**facts) for facts in component_fields(structure))
     header = JpegHeader(**header_fields(structure, len(data)), components=components, warnings=())
     plan = plan_crop(header, resize, crop)
-    parts, damage = read_partial(data, structure, plan.components)
-    coefficients = CropCoefficients(
-        replace(header, warnings=all_warnings(structure, damage, strict)),
-        [part.corners for part in parts],
-        [(wanted.window[0], wanted.window[2]) for wanted in plan.components],
-        [part.grid for part in parts],
-    )
-    return plan, coefficients
+    if header.width * header.height <= SMALL and not structure.frame.arithmetic:
+        arrays, damage = read_coefficients(data, structure)
+        found = select_coefficients(header, arrays, plan)
+    else:
+        parts, damage = read_partial(data, structure, plan.components)
+        windows = [part.corners for part in parts]
+        origins = [(wanted.window[0], wanted.window[2]) for wanted in plan.components]
+        every = np.arange(crop // CELL)
+        grids = [GridBlocks(part.grid, every, every) for part in parts]
+        found = CropCoefficients(header, windows, origins, grids)
+    warnings = all_warnings(structure, damage, strict)
+    return plan, replace(found, header=replace(header, warnings=warnings)) if warnings else found
 
 
 def header_of(jpeg: JpegCoefficients) -> JpegHeader:

@@ -7,15 +7,24 @@ and offsets rounded in the same way. "Upright" is the picture after its EXIF ori
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dctafd.jpeg.coefficients import JpegHeader
 from dctafd.jpeg.sampling_geometry import Region
 from dctafd.pipeline.orientation import ORIENTATIONS, Orientation
 
 CELL = 8  # classifier pixels a side of one cell of the block grid
+
+
+class PictureLayout(NamedTuple):
+    """What the geometry depends on: stored size, EXIF orientation, (h, v) of each component."""
+
+    width: int
+    height: int
+    orientation: int
+    factors: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,29 +117,21 @@ class CropGeometry:
         across, down = (y, x) if self.orientation.transpose else (x, y)
         return across[0], down[0], across[1], down[1]
 
-    def grid_blocks(self, header: JpegHeader) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    def grid_blocks(self, layout: PictureLayout) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """Return the rows and columns of each component's blocks under the cells, in stored order of axes.
 
         Rows go with the cells' rows, or with their columns where the picture is transposed.
         """
         across, down = (self.y, self.x) if self.orientation.transpose else (self.x, self.y)
-        h_max = max(component.h for component in header.components)
-        v_max = max(component.v for component in header.components)
+        h_max, v_max = (max(axis) for axis in zip(*layout.factors, strict=True))
         rows, columns = down.cell_pixels(), across.cell_pixels()
-        blocks = {
-            (component.h, component.v): (
-                rows * component.v // (v_max * 8),
-                columns * component.h // (h_max * 8),
-            )
-            for component in header.components
-        }
-        return [blocks[component.h, component.v] for component in header.components]
+        return [(rows * v // (v_max * 8), columns * h // (h_max * 8)) for h, v in layout.factors]
 
 
-def crop_geometry(header: JpegHeader, resize: int | None, crop: int) -> CropGeometry:
+def crop_geometry(layout: PictureLayout, resize: int | None, crop: int) -> CropGeometry:
     """Return where the centre crop lies after the shorter side is resized to `resize` (None: not at all)."""
-    orientation = ORIENTATIONS[header.orientation]
-    width, height = header.width, header.height
+    orientation = ORIENTATIONS[layout.orientation]
+    width, height = layout.width, layout.height
     mirrors = orientation.mirror_x, orientation.mirror_y
     if orientation.transpose:
         width, height = height, width

@@ -27,9 +27,9 @@ class Orientation:
         pixels = pixels[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1]
         return pixels.swapaxes(0, 1) if self.transpose else pixels
 
-    def frequency_signs(self) -> NDArray[np.float32]:
+    def frequency_signs(self) -> NDArray[np.int32]:
         """Return the signs, (8, 8), that mirroring gives to stored frequencies: odd ones are negated."""
-        signs = np.ones((8, 8), np.float32)
+        signs = np.ones((8, 8), np.int32)
         if self.mirror_x:
             signs[:, 1::2] *= -1
         if self.mirror_y:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from dctafd.pipeline.block_grid import block_grid
 from dctafd.pipeline.crop_coefficients import (
     CropCoefficients,
     CropPlan,
+    header_of,
     plan_crop,
     read_crop,
     select_coefficients,
@@ -42,8 +44,8 @@ def prepare(
     The photo is turned upright, its shorter side resized to `resize` and its centre cropped as torchvision's
     ``Resize`` and ``CenterCrop`` do with Pillow images, within one level; smaller photos are padded with
     black. A photo that shrinks to a half or less is decoded at 1/2, 1/4 or 1/8 of its size first, exactly
-    like one that Pillow opened in ``draft`` mode. Given a source, only the coefficients that the crop and
-    the block grid need are stored.
+    like one that Pillow opened in ``draft`` mode. Given the source of a larger photo, only the coefficients
+    that the crop and the block grid need are stored.
 
     Args:
         jpeg_or_source: what `dctafd.read` returned, or a path, bytes-like object or binary file object.
@@ -66,17 +68,18 @@ def prepare(
         if not isinstance(jpeg, JpegCoefficients):
             jpeg = read(jpeg, engine, max_pixels, max_scans, strict)
         plan = plan_crop(jpeg, resize, crop)
-        found = select_coefficients(jpeg, plan)
+        arrays = [component.coefficients for component in jpeg.components]
+        found = select_coefficients(header_of(jpeg), arrays, plan)
     else:
         limits = {"max_pixels": max_pixels, "max_scans": max_scans}
         plan, found = read_crop(jpeg_or_source, resize, crop, **limits, strict=strict)
-    coefficients, steps = block_grid(found.header, plan.geometry, found.blocks)
+    coefficients, steps = block_grid(found.header, plan.geometry, found.grids)
     return ModelInput(
         pixels=_crop_pixels(plan, found, mean, std),
         coefficients=coefficients,
         steps=steps,
         scale=plan.geometry.scale,
-        primary_quality=_primary_quality(plan, found) if history else None,
+        primary_quality=_primary_quality(found) if history else None,
         header=found.header,
     )
 
@@ -94,8 +97,7 @@ def _crop_pixels(
     x, y = plan.geometry.x, plan.geometry.y
     rows = np.empty((upright.shape[0], x.count, 4), np.uint8)
     resample.resize_rows(upright, plan.x.source[0], *plan.x.tables, rows)
-    gain = (1 / (255 * np.asarray(std, np.float64))).astype(np.float32)
-    offset = (-np.asarray(mean, np.float64) / np.asarray(std, np.float64)).astype(np.float32)
+    gain, offset = _normalization(tuple(mean), tuple(std))
     pixels = np.empty((3, y.crop, x.crop), np.float32)
     if (y.count, x.count) != (y.crop, x.crop):
         pixels[:] = offset[:, None, None]  # padding is black
@@ -104,10 +106,16 @@ def _crop_pixels(
     return pixels
 
 
-def _primary_quality(plan: CropPlan, found: CropCoefficients) -> int | None:
+@lru_cache(maxsize=16)
+def _normalization(
+    mean: tuple[float, ...], std: tuple[float, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return gain and offset, (3,) float32, that normalise samples 0..255."""
+    means, deviations = np.array(mean, np.float64), np.array(std, np.float64)
+    return (1 / (255 * deviations)).astype(np.float32), (-means / deviations).astype(np.float32)
+
+
+def _primary_quality(found: CropCoefficients) -> int | None:
     """Return the quality of an earlier compression that the grid's luma blocks tell, each counted once."""
-    wanted = plan.components[0]
-    rows = np.flatnonzero(np.diff(wanted.grid_rows, prepend=-1))
-    columns = np.flatnonzero(np.diff(wanted.grid_columns, prepend=-1))
-    blocks = found.blocks[0][rows[:, None], columns].reshape(-1, 8, 8)
-    return estimate_history_of_blocks(blocks, found.header.components[0].quant_table).primary_quality
+    table = found.header.components[0].quant_table
+    return estimate_history_of_blocks(found.grids[0].unique(), table).primary_quality

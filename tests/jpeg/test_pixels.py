@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -170,6 +171,20 @@ def test_a_region_outside_the_picture_is_refused(region: tuple[int, int, int, in
     jpeg = dctafd.read(encode(photo_like(93, 61)))
     with pytest.raises(ValueError, match="region"):
         dctafd.decode(jpeg, region)
+
+
+def test_components_with_too_few_blocks_are_refused() -> None:
+    jpeg = flat([(2, 2), (1, 1), (1, 1)], (0, 0, 0), (64, 64))
+    short = replace(jpeg.components[1], coefficients=jpeg.components[1].coefficients[:-1])
+    with pytest.raises(ValueError, match="blocks"):
+        dctafd.decode(replace(jpeg, components=(jpeg.components[0], short, jpeg.components[2])))
+
+
+def test_coefficients_may_be_a_view() -> None:
+    jpeg = flat([(1, 1)] * 3, (5, 0, 0), (64, 64))
+    views = [replace(c, coefficients=c.coefficients[::-1, ::-1]) for c in jpeg.components]
+    turned = dctafd.decode(replace(jpeg, components=tuple(views)))
+    assert np.array_equal(turned, dctafd.decode(jpeg))
 
 
 def test_cmyk_is_inverted_whatever_the_adobe_marker_says() -> None:

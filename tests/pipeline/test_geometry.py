@@ -1,22 +1,16 @@
 """Crop geometry against torchvision's functions on Pillow images."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 from torchvision.transforms import functional
 
-import dctafd
-from dctafd.jpeg.coefficients import JpegHeader
-from dctafd.pipeline.geometry import crop_geometry
+from dctafd.pipeline.geometry import PictureLayout, crop_geometry
 from dctafd.pipeline.orientation import ORIENTATIONS
-from tests.support.jpeg_files import encode, photo_like
 
 
-def header(width: int, height: int, orientation: int = 1) -> JpegHeader:
-    jpeg = dctafd.read(encode(photo_like(8, 8, 1)))
-    return replace(jpeg, width=width, height=height, orientation=orientation)
+def layout(width: int, height: int, orientation: int = 1) -> PictureLayout:
+    return PictureLayout(width, height, orientation, ((1, 1),))
 
 
 @pytest.mark.parametrize(
@@ -25,7 +19,7 @@ def header(width: int, height: int, orientation: int = 1) -> JpegHeader:
 @pytest.mark.parametrize(("resize", "crop"), [(256, 224), (232, 224), (100, 128), (None, 224)])
 def test_sizes_and_offsets_are_torchvisions(size: tuple[int, int], resize: int | None, crop: int) -> None:
     """A picture whose pixels are their own coordinates tells which of them are in the crop."""
-    geometry = crop_geometry(header(*size), resize, crop)
+    geometry = crop_geometry(layout(*size), resize, crop)
     image = Image.new("L", size)
     resized = functional.resize(image, resize).size if resize else size
     assert (geometry.x.resized, geometry.y.resized) == resized
@@ -63,7 +57,7 @@ def test_turned_frequencies_are_those_of_turned_samples(orientation: int) -> Non
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_regions_and_cells_point_at_the_same_stored_pixels(orientation: int) -> None:
     """Crop a picture of coordinates upright, and by the stored region that the geometry names."""
-    geometry = crop_geometry(header(97, 61, orientation), None, 40)
+    geometry = crop_geometry(layout(97, 61, orientation), None, 40)
     turn = ORIENTATIONS[orientation].turn
     coordinates = np.stack(np.mgrid[0:61, 0:97], axis=-1)  # (rows, columns, (y, x)) as stored
     upright = turn(coordinates)
@@ -85,12 +79,12 @@ def test_regions_and_cells_point_at_the_same_stored_pixels(orientation: int) -> 
      ((4000, 3000), 256, 8), ((9000, 9000), 256, 8), ((4000, 3000), None, 1), ((100, 80), 256, 1)],
 )  # fmt: skip
 def test_reduction_is_pillows_draft(size: tuple[int, int], resize: int | None, reduction: int) -> None:
-    assert crop_geometry(header(*size), resize, 224).reduction == reduction
+    assert crop_geometry(layout(*size), resize, 224).reduction == reduction
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_reduced_box_ends_where_the_picture_ends(mirrored: bool) -> None:
-    geometry = crop_geometry(header(4001, 3001, 3 if mirrored else 1), 256, 224)
+    geometry = crop_geometry(layout(4001, 3001, 3 if mirrored else 1), 256, 224)
     start, stop, samples = geometry.x.box(8)
     assert samples == 501
     assert stop - start == 4001 / 8
@@ -98,6 +92,6 @@ def test_reduced_box_ends_where_the_picture_ends(mirrored: bool) -> None:
 
 
 def test_scale_is_stored_pixels_per_classifier_pixel() -> None:
-    scale = crop_geometry(header(1024, 512), 256, 224).scale
+    scale = crop_geometry(layout(1024, 512), 256, 224).scale
     assert scale.dtype == np.float32
     np.testing.assert_allclose(scale, [2, 2])

@@ -1,6 +1,7 @@
 """`prepare` against torchvision's reference transform; the block grid of a photo and of its twins."""
 
 import io
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from torchvision import transforms
 
 import dctafd
 from dctafd.jpeg.coefficients import JpegCoefficients
+from dctafd.pipeline import crop_coefficients
 from dctafd.pipeline.model_input import IMAGENET_MEAN, IMAGENET_STD, ModelInput
 from dctafd.pipeline.orientation import ORIENTATIONS
 from tests.support.jpeg_files import all_kinds, encode, exif_payload, insert_segment, photo_like
@@ -91,7 +93,11 @@ def assert_same(one: ModelInput, other: ModelInput) -> None:
 
 @pytest.mark.parametrize("name", sorted(all_kinds()))
 @pytest.mark.parametrize(("resize", "crop"), [(64, 56), (24, 16), (8, 8)])
-def test_a_source_gives_what_its_coefficients_give(name: str, resize: int, crop: int) -> None:
+@pytest.mark.parametrize("small", [0, 1 << 20])
+def test_a_source_gives_what_its_coefficients_give(
+    name: str, resize: int, crop: int, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crop_coefficients, "SMALL", small)
     data = all_kinds()[name]
     assert_same(dctafd.prepare(data, resize, crop), dctafd.prepare(dctafd.read(data), resize, crop))
 
@@ -228,6 +234,17 @@ def test_cmyk_blocks_are_nearly_those_of_the_picture_without_black(name: str) ->
     expected = dct(luma)
     assert np.corrcoef(block.ravel(), expected.ravel())[0, 1] > 0.95
     assert np.sign(block[0, 0]) == np.sign(expected[0, 0])
+
+
+def test_a_large_photo_costs_little_memory() -> None:
+    """Its coefficients alone would be 2 bytes * 1.5 * 12 megapixels = 36 MB."""
+    data = encode(np.tile(photo_like(250, 200), (15, 16, 1)), 75)
+    dctafd.prepare(data)
+    tracemalloc.start()
+    dctafd.prepare(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16e6 + len(data)
 
 
 def test_header_is_light_and_complete() -> None:
