@@ -8,6 +8,9 @@ import pytest
 from PIL import Image
 
 import dctafd
+from dctafd.nets.attach import attach
+from dctafd.pipeline.classifier import Classifier, Preprocessing
+from dctafd.research.drift_map import drift_map, drift_record
 from dctafd.research.inspection import (
     HISTOGRAM_FREQUENCIES,
     blank_tail,
@@ -17,12 +20,20 @@ from dctafd.research.inspection import (
 )
 from dctafd.research.inspection_plots import save_inspection_plot
 
+from ..nets.small_nets import CROP, small_backbone, trained_afd
+
 
 def jpeg_bytes(seed: int = 0, width: int = 96, height: int = 80, quality: int = 70, **options) -> bytes:
     pixels = np.random.default_rng(seed).normal(128, 40, (height, width, 3))
     buffer = io.BytesIO()
     Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=quality, **options)
     return buffer.getvalue()
+
+
+def classifier(module, backbone) -> Classifier:
+    spec = backbone.spec
+    sees = Preprocessing(spec.resize, spec.crop, spec.mean, spec.std)
+    return Classifier(module, "small", backbone.labels, sees, device="cpu")
 
 
 def test_a_record_is_json_and_says_what_the_file_is():
@@ -81,3 +92,30 @@ def test_a_gray_photo_has_one_table_to_draw(tmp_path):
     save_inspection_plot(inspect_jpeg(dctafd.read(buffer.getvalue())), tmp_path / "gray.png", "gray")
     with Image.open(tmp_path / "gray.png") as drawn:
         assert drawn.size == (1650, 1620)
+
+
+def test_a_drift_map_has_the_classifiers_grid_and_both_predictions():
+    backbone = small_backbone()
+    module = attach(backbone.module, trained_afd(backbone.module, "stem"))
+    found = drift_map(classifier(module, backbone), jpeg_bytes())
+    assert found.pixels.shape == (CROP, CROP, 3)
+    assert found.drift.shape == (CROP // 8, CROP // 8)
+    scores = [entry.score for entry in found.corrected]
+    assert scores == sorted(scores, reverse=True)
+    assert found.corrected != found.direct
+    record = json.loads(json.dumps(drift_record(found)))
+    assert record["mean"] == pytest.approx(found.drift.mean())
+    assert record["direct_predictions"][0]["label"] == f"class {found.direct[0].index}"
+
+
+def test_the_direct_prediction_is_the_backbones_own(tmp_path):
+    backbone = small_backbone()
+    corrected = classifier(attach(backbone.module, trained_afd(backbone.module, "stem")), backbone)
+    plain = drift_map(classifier(backbone.module, backbone), jpeg_bytes())
+    found = drift_map(corrected, jpeg_bytes())
+    assert (plain.drift, plain.corrected) == (None, ())
+    assert [entry.label for entry in plain.direct] == [entry.label for entry in found.direct]
+    for name, drift in (("plain", plain), ("corrected", found)):
+        save_inspection_plot(inspect_jpeg(dctafd.read(jpeg_bytes())), tmp_path / f"{name}.png", name, drift)
+        with Image.open(tmp_path / f"{name}.png") as drawn:
+            assert drawn.size == (1650, 2160)
