@@ -106,7 +106,10 @@ def decode_dc(
                     bit += 1
                 else:
                     table = fields[BLOCK_DC]
-                    entry = _entry(tables, table, window, findings)
+                    entry = np.int64(tables[np.uint64(table) + (window >> np.uint64(64 - LOOKUP_BITS))])
+                    if entry == 0:
+                        entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
+                        findings[BAD_CODES] += entry == BAD_CODE_LENGTH
                     prediction[component] += _value(window, entry)
                     out[base] = np.int16(prediction[component] << low)
                     bit += entry & 63
@@ -180,7 +183,10 @@ def decode_ac_first(
         k = np.int64(first)
         while k <= last:
             window = load_word(buffer, np.uint64(bit >> 3)) << np.uint64(bit & 7)
-            entry = _entry(tables, table, window, findings)
+            entry = np.int64(tables[np.uint64(table) + (window >> np.uint64(64 - LOOKUP_BITS))])
+            if entry == 0:
+                entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
+                findings[BAD_CODES] += entry == BAD_CODE_LENGTH
             bit += entry & 63
             run = (entry >> 10) & 63
             if (entry >> 6) & 15:
@@ -256,70 +262,73 @@ def decode_ac_refine(
             in_tail = True
         base = np.uint64(offset + 64 * block)
         k = np.int64(first)
-        while run_of_ends == 0 and k <= last:
-            window = load_word(buffer, np.uint64(bit >> 3)) << np.uint64(bit & 7)
-            # Value bits do not count here: SSSS is 0 or 1, and stands for one sign bit.
-            entry = _entry(tables, table, window, findings)
-            size = (entry >> 6) & 15
-            length = (entry & 63) - size
-            bit += length
-            run = (entry >> 10) & 63
-            window <<= np.uint64(length)
+        if run_of_ends > 0:
+            # A block without any AC coefficient has no bits in a run of ends.
+            any_ac = np.int16(0)
+            for i in range(1, 64):
+                any_ac |= out[base + np.uint64(i)]
+            if any_ac == 0:
+                k = np.int64(64)
+        window = np.uint64(0)
+        left = np.int64(0)
+        while k <= last:
+            if left < 32:
+                window = load_word(buffer, np.uint64(bit >> 3)) << np.uint64(bit & 7)
+                left = 64 - (bit & 7)
+            zeros = np.int64(64)
             value = np.int64(0)
-            if size:
-                value = np.int64(1) << low if window >> np.uint64(63) else -(np.int64(1) << low)
-                bit += 1
-            elif run < 15:
-                run_of_ends = (np.int64(1) << run) + _bits(window, run)
-                bit += run
-                break
-            k, bit = _pass_over(buffer, bit, out, base, zigzag, k, last, run, low)
+            if run_of_ends == 0:
+                entry = np.int64(tables[np.uint64(table) + (window >> np.uint64(64 - LOOKUP_BITS))])
+                if entry == 0:
+                    entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
+                    findings[BAD_CODES] += entry == BAD_CODE_LENGTH
+                # SSSS is 0 or 1 here, and stands for one sign bit.
+                size = (entry >> 6) & 15
+                zeros = (entry >> 10) & 63
+                length = (entry & 63) - size
+                window <<= np.uint64(length)
+                if size:
+                    value = np.int64(1) << low if window >> np.uint64(63) else -(np.int64(1) << low)
+                    length += 1
+                    window <<= np.uint64(1)
+                elif zeros < 15:
+                    run_of_ends = (np.int64(1) << zeros) + _bits(window, zeros)
+                    length += zeros
+                    window <<= np.uint64(zeros)
+                bit += length
+                left -= length
+                if run_of_ends > 0:
+                    continue
+            # Correct the non-zero coefficients until `zeros` zero ones are passed and one more is met.
+            while k <= last:
+                place = base + np.uint64(zigzag[np.uint64(k)])
+                coefficient = np.int64(out[place])
+                if coefficient != 0:
+                    if left == 0:
+                        window = load_word(buffer, np.uint64(bit >> 3)) << np.uint64(bit & 7)
+                        left = 64 - (bit & 7)
+                    # Without a branch, as correction bits cannot be foreseen.
+                    correct = np.int64(window >> np.uint64(63)) & ~(coefficient >> low)
+                    sign = (coefficient >> 63) | 1
+                    out[place] = np.int16(coefficient + sign * (correct << low))
+                    window <<= np.uint64(1)
+                    left -= 1
+                    bit += 1
+                else:
+                    if zeros == 0:
+                        break
+                    zeros -= 1
+                k += 1
             if value:
                 out[base + np.uint64(zigzag[np.uint64(k)])] = np.int16(value)
             k += 1
         if run_of_ends > 0:
-            k, bit = _pass_over(buffer, bit, out, base, zigzag, k, last, 64, low)
             run_of_ends -= 1
         block += 1
         exhausted = in_tail and bit > 8 * end
         decoded[0] += not exhausted
     if not exhausted:
         findings[LEFT_OVER] += max(0, end - ((bit + 7) >> 3))
-
-
-@kernel
-def _pass_over(buffer, bit, out, base, zigzag, k, last, zeros, low):
-    """Correct non-zero coefficients from `k` on, until `zeros` zero ones are passed and one more is met.
-
-    Returns:
-        The zigzag index of that zero coefficient, `last` + 1 if there is none; and the bit position.
-    """
-    while k <= last:
-        place = base + np.uint64(zigzag[np.uint64(k)])
-        coefficient = np.int64(out[place])
-        if coefficient != 0:
-            byte = np.int64(buffer[np.uint64(bit >> 3)])
-            if (byte >> (7 - (bit & 7))) & 1 and (coefficient >> low) & 1 == 0:
-                step = np.int64(1) << low
-                out[place] = np.int16(coefficient + step if coefficient >= 0 else coefficient - step)
-            bit += 1
-        else:
-            if zeros == 0:
-                break
-            zeros -= 1
-        k += 1
-    return k, bit
-
-
-@kernel
-def _entry(tables, table, window, findings):
-    """Return the table entry of the code at the start of `window`; 17 bits of nothing where none fits."""
-    entry = np.int64(tables[np.uint64(table) + (window >> np.uint64(64 - LOOKUP_BITS))])
-    if entry == 0:
-        entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
-        if entry == BAD_CODE_LENGTH:
-            findings[BAD_CODES] += 1
-    return entry
 
 
 @kernel

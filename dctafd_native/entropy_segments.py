@@ -64,41 +64,45 @@ def unstuff(data, start, end, out, segment_ends, segment_markers):
     o = np.uint64(0)
     one = np.uint64(1)
     eight = np.uint64(8)
+    ones = np.uint64(0x0101010101010101)
+    highs = np.uint64(0x8080808080808080)
     segments = 0
     while i < stop:
-        while i + eight <= stop:
-            has_ff = np.uint8(0)
+        if i + eight <= stop:
+            word = np.uint64(0)
             for j in range(8):
-                byte = data[i + np.uint64(j)]
-                has_ff |= np.uint8(byte == np.uint8(0xFF))
-                out[o + np.uint64(j)] = byte
-            if has_ff:
-                break
-            i += eight
-            o += eight
-        while i < stop:
-            byte = data[i]
-            i += one
-            if byte != np.uint8(0xFF):
-                out[o] = byte
-                o += one
+                word |= np.uint64(data[i + np.uint64(j)]) << np.uint64(8 * j)
+            for j in range(8):
+                out[o + np.uint64(j)] = np.uint8(word >> np.uint64(8 * j))
+            # The lowest bit of `found` is in the first byte of FF: the usual search for a zero byte.
+            found = (~word - ones) & word & highs
+            if found == np.uint64(0):
+                i += eight
+                o += eight
                 continue
-            while i < stop and data[i] == np.uint8(0xFF):
-                i += one
-            if i >= stop:
-                break
-            code = data[i]
+            before = (((((found & (~found + one)) - one) & ones) * ones) >> np.uint64(56)) - one
+            i += before
+            o += before
+        elif data[i] != np.uint8(0xFF):
+            out[o] = data[i]
             i += one
-            if code == np.uint8(0):
-                out[o] = byte
-                o += one
-            else:
-                segment_ends[segments] = np.int64(o)
-                segment_markers[segments] = code
-                segments += 1
-                if segments == segment_ends.shape[0]:
-                    return segments
+            o += one
+            continue
+        while i < stop and data[i] == np.uint8(0xFF):
+            i += one
+        if i >= stop:
             break
+        code = data[i]
+        i += one
+        if code == np.uint8(0):
+            out[o] = 0xFF
+            o += one
+        else:
+            segment_ends[segments] = np.int64(o)
+            segment_markers[segments] = code
+            segments += 1
+            if segments == segment_ends.shape[0]:
+                return segments
     segment_ends[segments] = np.int64(o)
     segment_markers[segments] = 0xD9
     return segments + 1
