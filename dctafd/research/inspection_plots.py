@@ -49,10 +49,8 @@ def _draw_photo(axes: Axes, inspection: Inspection) -> None:
     quality, history = inspection.quality, inspection.history
     exact = "exactly" if quality.exact else f"about, residual {quality.residual:.1f} steps"
     before = f"; before that {history.primary_quality}" if history.primary_quality else ""
-    axes.set(
-        title=f"{jpeg.width}x{jpeg.height} {jpeg.subsampling}, quality {quality.value} ({exact}){before}"
-    )
-    axes.title.set_fontsize(8)
+    size = f"{jpeg.width}x{jpeg.height} pixels, {jpeg.subsampling}"
+    axes.set(title=f"{size}\nquality {quality.value} ({exact}){before}")
     axes.set_axis_off()
 
 
