@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from dctafd_native.jit import kernel
@@ -66,6 +67,22 @@ def _write_doubled(typingctx, sums, j, line, bits, even_bias, odd_bias):
 _doubled: Any = intrinsic(prefer_literal=True)(_write_doubled)
 
 
+def _write_row_copy(typingctx, line, left, out, i, count):
+    """Set out[i] to `count` samples of `line` from `left` on."""
+
+    def codegen(context, builder, signature, arguments):
+        line, left, out, i, count = arguments
+        source = address(context, builder, signature.args[0], line, left)
+        target = address(context, builder, signature.args[2], out, i)
+        cgutils.raw_memcpy(builder, target, source, count, 1)
+        return context.get_dummy_value()
+
+    return types.void(line, types.intp, out, types.intp, types.intp), codegen
+
+
+_copy_row: Any = intrinsic(_write_row_copy)
+
+
 @kernel
 def _padded(columns):
     """Return `columns` rounded up to whole groups."""
@@ -85,18 +102,20 @@ def fancy_h2v1(samples, rows, columns, top, left, out):
         sums[columns + 1] = sums[columns]
         for j in range(0, columns, GROUP):
             _doubled(sums, j, line, 2, 1, 2)
-        out[i] = line[left : left + out.shape[1]]
+        _copy_row(line, left, out, i, out.shape[1])
 
 
 @kernel
 def fancy_h1v2(samples, rows, columns, top, left, out):
     """Double the height by the triangle filter (jdsample.c, h1v2_fancy_upsample)."""
+    line = np.empty(columns, np.uint8)
     for i in range(out.shape[0]):
         near = samples[(top + i) >> 1]
         far = samples[_neighbor(top + i, rows)]
         bias = 1 + ((top + i) & 1)
-        for j in range(out.shape[1]):
-            out[i, j] = (3 * near[left + j] + far[left + j] + bias) >> 2
+        for j in range(columns):
+            line[j] = np.uint16(3 * near[j] + far[j] + bias) >> 2
+        _copy_row(line, left, out, i, out.shape[1])
 
 
 @kernel
@@ -113,16 +132,22 @@ def fancy_h2v2(samples, rows, columns, top, left, out):
         sums[columns + 1] = sums[columns]
         for j in range(0, columns, GROUP):
             _doubled(sums, j, line, 4, 8, 7)
-        out[i] = line[left : left + out.shape[1]]
+        _copy_row(line, left, out, i, out.shape[1])
 
 
 @kernel
 def replicate(samples, across, down, top, left, out):
     """Repeat every sample `across` times in its row and `down` times in its column (int_upsample)."""
+    line = np.empty(samples.shape[1] * across, np.uint8)
+    built = -1
     for i in range(out.shape[0]):
-        near = samples[(top + i) // down]
-        for j in range(out.shape[1]):
-            out[i, j] = near[(left + j) // across]
+        row = (top + i) // down
+        if row != built:
+            for j in range(samples.shape[1]):
+                for k in range(across):
+                    line[j * across + k] = samples[row, j]
+            built = row
+        _copy_row(line, left, out, i, out.shape[1])
 
 
 @kernel
