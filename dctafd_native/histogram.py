@@ -219,7 +219,8 @@ def add_frequency_sums(
     Args:
         blocks: (n, 64) int16 quantised coefficients.
         steps: (64,) uint16 quantisation steps.
-        scratch: (64, B) int32, all zero, and all zero again afterwards; magnitudes count as B - 1 at most.
+        scratch: (64, 2 * M) int32, all zero, and all zero again afterwards; coefficients count as M - 1 at
+            most and -M at least. Rows whose length is a power of two share cache lines and are slow.
         zeros: (64,) int64, to which the number of zero coefficients is added.
         sums, magnitude_sums, square_sums: (64,) float64, to which the sums of the dequantised coefficients,
             of their magnitudes and of their squares are added.
@@ -229,34 +230,40 @@ def add_frequency_sums(
             that of the magnitudes, and one bit for each sign.
     """
     n = blocks.shape[0]
-    last = scratch.shape[1] - 1
-    largest = np.zeros(64, dtype=np.int64)
+    middle = scratch.shape[1] // 2
+    least = np.zeros(64, dtype=np.int16)
+    greatest = np.zeros(64, dtype=np.int16)
     for block in range(n):
         for frequency in range(64):
-            value = np.int64(blocks[block, frequency])
-            if value != 0:
-                sums[frequency] += value * np.float64(steps[frequency])
-                magnitude = min(abs(value), last)
-                scratch[frequency, magnitude] += 1
-                if magnitude > largest[frequency]:
-                    largest[frequency] = magnitude
+            least[frequency] = min(least[frequency], blocks[block, frequency])
+            greatest[frequency] = max(greatest[frequency], blocks[block, frequency])
+    for block in range(n):
+        for frequency in range(64):
+            value = min(max(np.int64(blocks[block, frequency]), -middle), middle - 1)
+            scratch[frequency, middle + value] += 1
     for frequency in range(64):
-        counts = scratch[frequency, : largest[frequency] + 1]
+        counts = scratch[frequency]
+        largest = min(max(-np.int64(least[frequency]), np.int64(greatest[frequency])), middle)
+        step = float(steps[frequency])
         nonzero = 0
+        weighted = 0.0
         magnitudes = 0.0
         squares = 0.0
         surprise = 0.0
-        for magnitude in range(1, counts.size):
-            number = counts[magnitude]
+        for magnitude in range(1, largest + 1):
+            positive = counts[middle + magnitude] if magnitude < middle else 0
+            negative = counts[middle - magnitude]
+            number = positive + negative
             if number > 0:
                 nonzero += number
+                weighted += float(positive - negative) * magnitude
                 magnitudes += float(number) * magnitude
                 squares += float(number) * magnitude * magnitude
                 surprise += number * math.log2(n / number)
-        counts[:] = 0
+        counts[middle - largest : middle + largest + 1] = 0
         zeros[frequency] += n - nonzero
         if nonzero > 0:
-            step = float(steps[frequency])
+            sums[frequency] += step * weighted
             magnitude_sums[frequency] += step * magnitudes
             square_sums[frequency] += step * step * squares
             laplacian_scales[frequency] -= n * step / (2.0 * math.log(_laplacian_root(magnitudes / n)))

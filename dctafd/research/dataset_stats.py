@@ -157,27 +157,34 @@ def _measure_all(
     paths: Iterable[Path], jobs: int, cache: StatisticsCache | None, max_pixels: int
 ) -> Iterator[tuple[Path, Measured, bool]]:
     """Yield each path with its measurements and whether they were known, in order, `jobs` files at a time."""
-    pending: deque[tuple[Path, Measured | Future[Measured]]] = deque()
+    if jobs == 1:
+        for path in paths:
+            known = _known(path, cache, max_pixels)
+            yield _finish(path, known or measure_file(path, max_pixels), known is not None, cache)
+        return
+    pending: deque[tuple[Path, Measured | Future[Measured], bool]] = deque()
     with ThreadPoolExecutor(jobs) as pool:
         for path in paths:
-            known = cache.get(path) if cache is not None else None
-            if known is None or known[0].pixels > max_pixels:
-                pending.append((path, pool.submit(measure_file, path, max_pixels)))
-            else:
-                pending.append((path, known))
+            known = _known(path, cache, max_pixels)
+            measured = known or pool.submit(measure_file, path, max_pixels)
+            pending.append((path, measured, known is not None))
             if len(pending) >= jobs * _IN_FLIGHT:
                 yield _finish(*pending.popleft(), cache)
         while pending:
             yield _finish(*pending.popleft(), cache)
 
 
+def _known(path: Path, cache: StatisticsCache | None, max_pixels: int) -> Measured | None:
+    """Return what the cache knows of a file, unless the file is larger than is allowed now."""
+    known = cache.get(path) if cache is not None else None
+    return known if known is not None and known[0].pixels <= max_pixels else None
+
+
 def _finish(
-    path: Path, measured: Measured | Future[Measured], cache: StatisticsCache | None
+    path: Path, measured: Measured | Future[Measured], known: bool, cache: StatisticsCache | None
 ) -> tuple[Path, Measured, bool]:
-    """Wait for a file's measurements and cache them; failures are tried anew in each run."""
-    if not isinstance(measured, Future):
-        return path, measured, True
-    facts, sums = measured.result()
-    if cache is not None and facts.error is None:
+    """Wait for a file's measurements and cache what is new; failures are tried anew in each run."""
+    facts, sums = measured.result() if isinstance(measured, Future) else measured
+    if cache is not None and not known and facts.error is None:
         cache.put(path, facts, sums)
-    return path, (facts, sums), False
+    return path, (facts, sums), known

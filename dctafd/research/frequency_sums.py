@@ -16,7 +16,7 @@ PLANES = ("luma", "chroma")
 """The planes that are told apart: Y (and gray), and Cb and Cr together."""
 
 _PLANE_OF_NAME = {"Y": 0, "Cb": 1, "Cr": 1}
-_MAGNITUDES = 2048
+_MAGNITUDES = 2056  # 2047 is the largest of 8-bit JPEG; no power of two, see the kernel
 _of_thread = threading.local()
 
 
@@ -118,6 +118,6 @@ class FrequencySums:
 def _zeroed_scratch() -> NDArray[np.int32]:
     """Return this thread's scratch histograms, which `add_frequency_sums` leaves zeroed."""
     if not hasattr(_of_thread, "scratch"):
-        _of_thread.scratch = np.zeros((64, _MAGNITUDES), dtype=np.int32)
+        _of_thread.scratch = np.zeros((64, 2 * _MAGNITUDES), dtype=np.int32)
     scratch: NDArray[np.int32] = _of_thread.scratch
     return scratch

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from dctafd_native.histogram import comb_log_likelihoods, magnitude_histograms
+from dctafd_native.histogram import add_frequency_sums, comb_log_likelihoods, magnitude_histograms
 
 
 def reference_histograms(blocks: np.ndarray, bins: int) -> np.ndarray:
@@ -102,3 +102,27 @@ def test_empty_and_all_zero_histograms_say_nothing():
     out = np.full((2, 64), np.nan)
     comb_log_likelihoods(histograms, np.full(64, 3), np.full((2, 64), 9), 0.6, 0.5, out)
     assert not out.any()
+
+
+def test_frequency_sums_equal_plain_numpy_and_leave_the_scratch_zeroed():
+    rng = np.random.default_rng(3)
+    blocks = laplacian_blocks(rng, 400)
+    blocks[:, 40:] = 0
+    blocks[:, 39] = 5  # no zero at all
+    blocks[0, :3] = (2047, -2047, -3)
+    steps = rng.integers(1, 60, 64).astype(np.uint16)
+    scratch = np.zeros((64, 2 * 2056), dtype=np.int32)
+    zeros, floats = np.full(64, 7), [np.full(64, 0.5) for _ in range(5)]
+    add_frequency_sums(blocks, steps, scratch, zeros, *floats)
+    assert not scratch.any()
+    values = blocks * steps.astype(float)
+    np.testing.assert_array_equal(zeros, 7 + (blocks == 0).sum(axis=0))
+    for found, expected in zip(floats, (values, np.abs(values), values**2), strict=False):
+        np.testing.assert_allclose(found, 0.5 + expected.sum(axis=0))
+    for frequency, column in enumerate(np.abs(blocks.astype(int)).T):
+        mean = column.mean()
+        scale = -float(steps[frequency]) / (2 * math.log(laplacian_root(mean))) if mean else 0.0
+        shares = np.bincount(column)[np.unique(column)] / len(column)
+        entropy = -np.sum(shares * np.log2(shares)) + np.mean(column > 0)
+        assert np.isclose(floats[3][frequency], 0.5 + 400 * scale)
+        assert np.isclose(floats[4][frequency], 0.5 + 400 * entropy)
