@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dctafd.nets.rep_conv import RepConv
 
@@ -11,15 +12,15 @@ COEFFICIENT_CHANNELS = 192  # 64 frequencies each of Y, Cb and Cr, natural order
 CONTEXT_CHANNELS = COEFFICIENT_CHANNELS + 4  # steps, scale (2), primary quality known, its table scale
 
 _FIRST_DRIFT = 0.2  # what a new network predicts, about what quality 10 does to a stem
-_LOG_STEP_UNIT = 5.0  # about log(1 + 148): quantisation steps of 1..255 map to 0.1..1.1
 
 
 class FDENet(nn.Module):
     """Estimate, block by block, how far a classifier's stem features have drifted.
 
-    Each cell of the grid sees its block's coefficients, which of them the quantiser set to zero and how
-    coarsely, and the whole photo's context: all steps, the scale and the primary quality. A 3x3 convolution
-    lets neighbouring blocks agree.
+    Each cell of the grid sees how large its block's coefficients are, which of them the quantiser kept and
+    how coarsely, and the whole photo's context: all steps, the scale and the primary quality. A 3x3
+    convolution lets neighbouring blocks agree. Signs are left out: they say where a block is bright, which
+    the stem knows, and little of how far it drifted.
 
     Args:
         fdm_channels: channels of the FDM; channel 0 is the predicted drift, non-negative.
@@ -45,34 +46,44 @@ class FDENet(nn.Module):
             scale: (B, 2), stored pixels per classifier pixel.
             primary_quality: (B,), 0 where unknown.
         """
-        x = torch.cat([_signed_log(coefficients), _zeroed_steps(coefficients, steps)], 1)  # (B, 384, G, G)
+        x = torch.cat([_magnitude(coefficients), _kept_steps(coefficients, steps)], 1)  # (B, 384, G, G)
         context = self.context(_context(steps, scale, primary_quality))  # (B, width)
-        x = torch.relu(self.block(x) + context[:, :, None, None])  # (B, width, G, G)
-        x = torch.relu(self.neighbours(x))  # (B, width, G, G)
+        x = _leaky(self.block(x) + context[:, :, None, None])  # (B, width, G, G)
+        x = _leaky(self.neighbours(x))  # (B, width, G, G)
         fdm = self.head(x)  # (B, fdm_channels, G, G)
         # |x| and not softplus or ReLU, whose gradient dies when a training overshoots.
         return torch.cat([fdm[:, :1].abs(), fdm[:, 1:]], 1)
 
 
-def _log_steps(steps: Tensor) -> Tensor:
-    return torch.log1p(steps) / _LOG_STEP_UNIT
+def _leaky(x: Tensor) -> Tensor:
+    """Leaky ReLU; plain ones died here when a training overshot."""
+    return functional.leaky_relu(x, 0.1)
 
 
-def _signed_log(coefficients: Tensor) -> Tensor:
-    """Compress the coefficients' range, which reaches over four decades, and keep their signs."""
-    return torch.copysign(torch.log1p(coefficients.abs() * 0.125), coefficients)
+def _magnitude(coefficients: Tensor) -> Tensor:
+    """Compress the coefficients' sizes, which reach over four decades."""
+    return torch.log1p(coefficients.abs() * 0.125)
 
 
-def _zeroed_steps(coefficients: Tensor, steps: Tensor) -> Tensor:
-    """The log step of each coefficient that the quantiser set to zero, 0 elsewhere: what may be missing."""
-    return (coefficients == 0).to(coefficients.dtype) * _log_steps(steps)[:, :, None, None]
+def _kept_steps(coefficients: Tensor, steps: Tensor) -> Tensor:
+    """Return the log step of each coefficient that is not zero, so that its error is known; 0 elsewhere."""
+    kept = (coefficients != 0).to(coefficients.dtype)
+    return kept * (0.4 * torch.log1p(steps))[:, :, None, None]
 
 
 def _context(steps: Tensor, scale: Tensor, primary_quality: Tensor) -> Tensor:
-    """What holds for the whole photo, (B, CONTEXT_CHANNELS)."""
+    """Return what holds for the whole photo, (B, CONTEXT_CHANNELS), each about 0 in the mean."""
     known = (primary_quality > 0).to(steps.dtype)[:, None]  # (B, 1)
-    table_scale = torch.log1p(_ijg_scale(primary_quality))[:, None] / _LOG_STEP_UNIT  # (B, 1)
-    return torch.cat([_log_steps(steps), torch.log(scale.clamp(min=1e-3)), known, known * table_scale], 1)
+    table_scale = torch.log1p(_ijg_scale(primary_quality))[:, None]  # (B, 1)
+    return torch.cat(
+        [
+            0.5 * (torch.log1p(steps) - 3),
+            2 * torch.log(scale.clamp(min=1e-3)),
+            known,
+            known * 0.5 * (table_scale - 4),
+        ],
+        1,
+    )
 
 
 def _ijg_scale(quality: Tensor) -> Tensor:

@@ -1,0 +1,297 @@
+"""Training: pairs, losses, schedule, exact resume, and that it learns."""
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dctafd.jpeg.errors import WeightsError
+from dctafd.nets.afd import AFDModule
+from dctafd.nets.afd_weights import load_afd, read_afd_card
+from dctafd.nets.attach import attach
+from dctafd.nets.registry import Backbone, ModelSpec
+from dctafd.research.degrade import Degradation, DegradationRange, view_size
+from dctafd.research.losses import LossWeights, afd_losses, features_loss, logits_loss
+from dctafd.research.train import Machine, Trainer, TrainingConfig, TrainingReport, learning_rate_factor
+from dctafd.research.training_data import (
+    PairSource,
+    collate_pairs,
+    find_photos,
+    iter_batches,
+    load_photos,
+    make_pair,
+    random_view,
+)
+from dctafd.research.validation import Validation, split_photos
+
+from ..nets.small_nets import CROP, random_inputs, small_backbone, small_spec, trained_afd
+
+SPEC = small_spec()
+MACHINE = Machine(torch.device("cpu"), threads=1)
+QUICK = TrainingConfig(
+    steps=4, batch_size=2, fe_width=4, stage_widths=(4, 4, 4, 4), warm_up=2, learning_rate=1e-3
+)
+
+
+def photo(seed: int, size: tuple[int, int] = (48, 56)) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (size[0] // 8, size[1] // 8, 3), np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC))
+
+
+PHOTOS = [photo(seed) for seed in range(5)]
+
+
+def trainer(config: TrainingConfig = QUICK, backbone: Backbone | None = None) -> Trainer:
+    return Trainer(backbone or small_backbone(), PHOTOS, config, MACHINE)
+
+
+# Pairs ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "degradation",
+    [
+        Degradation(100, "4:4:4"),
+        Degradation(100, "4:4:4", shift=(3, 7)),
+        Degradation(100, "4:4:4", scale=1.5),
+        Degradation(100, "4:4:4", scale=0.8),
+        Degradation(100, "4:4:4", second_quality=100, second_shift=(5, 2)),
+    ],
+)
+def test_both_sides_of_a_pair_show_the_same_view(degradation: Degradation) -> None:
+    spec = ModelSpec("plain", "none", crop=CROP, mean=(0, 0, 0), std=(1, 1, 1))
+    rng = np.random.default_rng(0)
+    gray = np.repeat(photo(1, (96, 96))[:, :, :1], 3, axis=2)  # the second compression subsamples chroma
+    pair = make_pair(random_view(gray, view_size(degradation, CROP), rng), degradation, spec)
+    assert pair.clean.shape == pair.compressed.pixels.shape == (3, CROP, CROP)
+    difference = 255 * np.abs(pair.clean - pair.compressed.pixels)
+    assert difference.mean() < 1.5
+    shifted = 255 * np.abs(pair.clean[:, 1:] - pair.compressed.pixels[:, :-1])
+    assert difference.mean() < shifted.mean() / 2
+
+
+def test_pairs_are_normalised_as_the_classifier_wants() -> None:
+    plain, normalised = (
+        make_pair(photo(1, (CROP, CROP)), Degradation(50), replace(SPEC, mean=mean, std=std)).clean
+        for mean, std in (((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), ((0.1, 0.2, 0.3), (0.5, 0.5, 0.25)))
+    )
+    expected = (plain - np.array([0.1, 0.2, 0.3])[:, None, None]) / np.array([0.5, 0.5, 0.25])[:, None, None]
+    np.testing.assert_allclose(normalised, expected, atol=1e-5)
+
+
+def test_a_step_has_the_same_batch_whenever_it_is_made() -> None:
+    source = PairSource(PHOTOS, SPEC, DegradationRange(), batch_size=2, seed=3)
+    with closing(iter_batches(source, 0, threads=2)) as batches:
+        from_start = [next(batches) for _ in range(3)]
+    with closing(iter_batches(source, 2, threads=1, ahead=1)) as batches:
+        resumed = next(batches)
+    for first, second in zip(
+        (from_start[2].clean, *from_start[2].compressed.tensors()),
+        (resumed.clean, *resumed.compressed.tensors()),
+        strict=True,
+    ):
+        assert torch.equal(first, second)
+    other = PairSource(PHOTOS, SPEC, DegradationRange(), batch_size=2, seed=4).pair(2, 0)
+    assert not np.array_equal(other.clean, resumed.clean[0].numpy())
+
+
+def test_each_photo_comes_once_an_epoch() -> None:
+    flat = [np.full((40, 40, 3), 10 * index, np.uint8) for index in range(5)]
+    spec = ModelSpec("plain", "none", crop=CROP, mean=(0, 0, 0), std=(1, 1, 1))
+    source = PairSource(flat, spec, DegradationRange(), batch_size=5, seed=0)
+    for step in range(2):
+        levels = [round(255 * float(source.pair(step, index).clean.mean())) for index in range(5)]
+        assert sorted(levels) == [0, 10, 20, 30, 40]
+
+
+def test_photos_are_found_loaded_and_shrunk(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("b.png", "sub/a.jpg"):
+        Image.fromarray(photo(0, (80, 120))).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("not a photo")
+    found = find_photos([tmp_path])
+    assert [path.name for path in found] == ["b.png", "a.jpg"]
+    assert [loaded.shape for loaded in load_photos(found, 40, threads=1)] == [(40, 60, 3)] * 2
+    listing = tmp_path / "list.txt"
+    listing.write_text(f"{tmp_path / 'b.png'}\n\n")
+    assert find_photos([listing]) == [tmp_path / "b.png"]
+    with pytest.raises(FileNotFoundError, match="no folder of photos"):
+        find_photos([tmp_path / "missing"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="no photos in"):
+        find_photos([tmp_path / "empty"])
+
+
+def test_held_out_photos_do_not_depend_on_their_folder_or_order() -> None:
+    paths = [Path(f"a/{index}.jpg") for index in range(20)]
+    training, held_out = split_photos(paths, 5)
+    assert len(held_out) == 5
+    assert sorted([*training, *held_out]) == sorted(paths)
+    moved = [Path("elsewhere") / path.name for path in reversed(paths)]
+    assert {path.name for path in split_photos(moved, 5)[1]} == {path.name for path in held_out}
+    with pytest.raises(ValueError, match="leave none"):
+        split_photos(paths, 20)
+
+
+# Losses and schedule ----------------------------------------------------------------------------------
+
+
+def test_losses_vanish_where_nothing_differs() -> None:
+    backbone = small_backbone()
+    classifier = attach(backbone.module, trained_afd(backbone.module, "deep"))
+    clean = classifier.direct_features(random_inputs()[0])
+    same = replace_fdm(clean, torch.zeros(2, 5, 4, 4))
+    losses = afd_losses(same, clean, classifier.afd)
+    assert {name: float(value) for name, value in losses.items()} == dict.fromkeys(losses, 0.0)
+    assert set(losses) == set(LossWeights.__dataclass_fields__)
+
+
+def replace_fdm(features, fdm):  # type: ignore[no-untyped-def]
+    return replace(features, fdm=fdm)
+
+
+def test_drift_loss_compares_channel_0_with_the_measured_drift() -> None:
+    backbone = small_backbone()
+    classifier = attach(backbone.module, trained_afd(backbone.module, "stem"))
+    clean = classifier.direct_features(random_inputs()[0])
+    other = classifier.direct_features(random_inputs(seed=1)[0])
+    measured = classifier.afd.measured_drift(other.stem_before, clean.stem_before, 4)
+    fdm = torch.cat([measured[:, None] + 0.25, torch.ones(2, 4, 4, 4)], 1)
+    losses = afd_losses(replace_fdm(other, fdm), clean, classifier.afd)
+    assert float(losses["drift"]) == pytest.approx(0.25, abs=1e-5)
+    assert float(losses["stem"]) > 0
+
+
+def test_logits_loss_is_the_divergence_from_the_teacher() -> None:
+    teacher, student = torch.tensor([[0.0, 1.0]]), torch.tensor([[2.0, -1.0]])
+    p, q = teacher.softmax(1), student.softmax(1)
+    assert float(logits_loss(student, teacher)) == pytest.approx(float((p * (p / q).log()).sum()), rel=1e-5)
+
+
+def test_features_loss_is_relative() -> None:
+    wanted = [torch.tensor([[2.0, 2.0]]), torch.tensor([[100.0, 100.0]])]
+    own = [torch.tensor([[1.0, 3.0]]), torch.tensor([[50.0, 150.0]])]
+    assert float(features_loss(own, wanted)) == pytest.approx(0.25)
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    assert learning_rate_factor(0, 0.0, warm_up=10) == pytest.approx(0.1)
+    assert learning_rate_factor(9, 0.0, warm_up=10) == pytest.approx(1.0)
+    assert learning_rate_factor(50, 0.5, warm_up=10) == pytest.approx(0.505)
+    assert learning_rate_factor(100, 1.0, warm_up=10) == pytest.approx(0.01)
+    assert learning_rate_factor(200, 1.7, warm_up=10) == pytest.approx(0.01)
+
+
+# Training ---------------------------------------------------------------------------------------------
+
+
+def test_resuming_gives_exactly_what_an_uninterrupted_training_gives(tmp_path: Path) -> None:
+    whole = trainer()
+    whole.run()
+    checkpoint = tmp_path / "afd.checkpoint.pt"
+    first = trainer(replace(QUICK, steps=2))
+    first.config = QUICK  # the schedule of the whole training ...
+    stop_after(first, 2, checkpoint)  # ... interrupted half-way
+    second = trainer()
+    second.resume(checkpoint)
+    assert second.state.step == 2
+    second.run()
+    for wanted, got in ((whole.classifier, second.classifier), (whole.average, second.average)):
+        for key, value in wanted.afd.state_dict().items():
+            assert torch.equal(value, got.afd.state_dict()[key]), key
+
+
+def stop_after(training: Trainer, steps: int, checkpoint: Path) -> None:
+    def interrupt(report: TrainingReport) -> None:
+        if report.step == steps:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.run(interrupt, checkpoint, report_every=1)
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "afd.checkpoint.pt"
+    trainer().save_checkpoint(checkpoint)
+    with pytest.raises(WeightsError, match="another batch_size, seed"):
+        trainer(replace(QUICK, seed=1, batch_size=3)).resume(checkpoint)
+    trainer(replace(QUICK, steps=9)).resume(checkpoint)  # a longer one may go on
+    checkpoint.write_bytes(b"garbage")
+    with pytest.raises(WeightsError, match="no training checkpoint"):
+        trainer().resume(checkpoint)
+
+
+def test_training_lowers_every_loss_and_leaves_the_backbone_alone() -> None:
+    backbone = small_backbone()
+    before = {key: value.clone() for key, value in backbone.module.state_dict().items()}
+    strong = DegradationRange(lowest=5, highest=10, clean=0, shifted=0, resized=0)
+    config = replace(
+        QUICK, steps=200, fe_width=16, stage_widths=(16,) * 4, learning_rate=2e-3, degradations=strong
+    )
+    training = trainer(config, backbone)
+    training._measure_units()
+    batch = collate_pairs([training.source.pair(0, index) for index in range(4)])
+    first = {name: float(value.detach()) for name, value in training._step(batch).items()}
+    for _ in range(120):
+        last = {name: float(value.detach()) for name, value in training._step(batch).items()}
+    assert last["logits"] < 0.1 * first["logits"]
+    assert last["features"] < 0.3 * first["features"]
+    assert last["stem"] < first["stem"]
+    assert last["drift"] < 0.5 * first["drift"]
+    assert all(torch.equal(before[key], value) for key, value in backbone.module.state_dict().items())
+
+
+def test_the_saved_file_holds_the_average_folded_and_says_how_it_was_made(tmp_path: Path) -> None:
+    training = trainer(replace(QUICK, seed=5))
+    training.run()
+    path = tmp_path / "afd.safetensors"
+    training.save(path, serves=["small", "twin"], licence="CC0")
+    card = read_afd_card(path)
+    assert (card.model, card.serves, card.licence) == ("small", ("small", "twin"), "CC0")
+    assert card.training["seed"] == 5
+    assert card.training["steps_done"] == 4
+    assert card.training["degradations"]["lowest"] == 5
+    loaded = load_afd(path)
+    assert loaded.reparameterized
+    assert not training.average.afd.reparameterized
+    inputs = random_inputs()
+    with torch.no_grad():
+        expected = training.average(*inputs)
+        got = attach(training.backbone.module, loaded)(*inputs)
+    torch.testing.assert_close(got, expected, rtol=1e-2, atol=1e-2)
+
+
+def test_a_time_budget_ends_the_training_and_drives_the_schedule() -> None:
+    training = trainer(replace(QUICK, steps=None, minutes=1e-6))
+    training.run()
+    assert training.state.step == 1
+    assert training.progress >= 1
+    with pytest.raises(ValueError, match="steps or of minutes"):
+        trainer(replace(QUICK, steps=None))
+
+
+def test_reports_and_validation() -> None:
+    backbone = small_backbone()
+    validation = Validation(PHOTOS[:3], backbone.spec, threads=1, qualities=(5, 95), batch_size=2)
+    training = Trainer(backbone, PHOTOS, QUICK, MACHINE, validation)
+    reports: list[TrainingReport] = []
+    training.run(reports.append, report_every=3, validate_every=2)
+    assert [(report.step, len(report.validation)) for report in reports] == [(2, 2), (3, 0), (4, 2)]
+    assert set(reports[0].losses) == {"logits", "features", "stem", "drift", "loss"}
+    assert [row.quality for row in reports[0].validation] == [5, 95]
+    assert all(0 <= row.corrected <= 100 for row in reports[0].validation)
+
+
+def test_validation_counts_agreement_with_the_clean_answer() -> None:
+    backbone = small_backbone()
+    afd = AFDModule.for_backbone(backbone.module, "stem", input_size=CROP)
+    validation = Validation(PHOTOS, backbone.spec, 1, qualities=(100,))
+    (row,) = validation.measure(attach(backbone.module, afd).eval(), torch.device("cpu"))
+    assert row.direct == row.corrected
+    assert row.direct >= 80  # at quality 100 next to nothing changes
+    assert row.divergence < 0.05
