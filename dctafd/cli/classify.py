@@ -22,6 +22,7 @@ from dctafd.cli.output import (
     output_option,
     progress,
     quiet_option,
+    usable_cpus,
 )
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ def _load(options: dict[str, Any]) -> Classifier:
 
 def _run(classifier: Classifier, plan: Plan, options: dict[str, Any], quiet: bool) -> Summary:
     from dctafd.pipeline.classifier import Limits
+    from dctafd.pipeline.device import share_cores
     from dctafd.pipeline.run import RunOptions, StoppedError, run_to_file, run_to_stream
 
     run_options = RunOptions(
@@ -140,6 +142,7 @@ def _run(classifier: Classifier, plan: Plan, options: dict[str, Any], quiet: boo
         stop_on_error=options["on_error"] == "stop",
         output_format=options["output_format"],
     )
+    share_cores(usable_cpus(), options["jobs"])
     output: Path | None = options["output"]
     engine = _engine(options)
     with progress("classify", plan.size or None, quiet, of_bytes=True) as advance:

@@ -121,7 +121,8 @@ class Classifier:
                 directories are `iter_sources`' and the command line's business.
             top_k: predictions in each result.
             batch_size: photos that go through the network together.
-            jobs: threads that read and prepare.
+            jobs: threads that decode and prepare, and batches (up to 4) side by side on a CPU; call
+                `torch.set_num_threads` with what is left for each of them.
 
         Returns:
             One result a source, in order; a source that cannot be read has `error` set.
@@ -165,11 +166,11 @@ class Classifier:
         """Run the network on one batch; inputs that failed keep their results and their places."""
         return self.runner().submit(batch, top_k)()
 
-    def runner(self) -> DeviceRunner:
-        """Return what moves batches to the device and runs them there, one after the other."""
+    def runner(self, parallel: int = 1) -> DeviceRunner:
+        """Return what runs batches on the device, on a CPU so many at a time."""
         from dctafd.pipeline.device import DeviceRunner
 
-        return DeviceRunner(self)
+        return DeviceRunner(self, parallel if self.device.type == "cpu" else 1)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         """Return probabilities (B, classes) and drift (B,), float32, for the tensors of an `InputBatch`."""

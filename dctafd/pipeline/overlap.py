@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from dctafd.pipeline.device import parallel_batches
 from dctafd.pipeline.results import Result
 from dctafd.pipeline.sources import Skipped, SourceItem, Unit
 
@@ -69,14 +70,16 @@ def classify_units(
         units: as `plan_sources` makes them.
         top_k: predictions in each result.
         batch_size: inputs, good or bad, of one batch.
-        jobs: threads that decode and prepare.
+        jobs: threads that decode and prepare; on a CPU so many batches, at most 4, run side by side.
         limits: what a hostile file may cost.
         start: a position that an earlier run of the same units and batch size yielded.
     """
-    runner = classifier.runner()
     window = _Window(_BATCHES_AHEAD * batch_size + jobs, _BYTES_AHEAD)
     under_way: deque[Callable[[], Step]] = deque()
-    with _Feed(window, jobs, lambda item: classifier.prepare(item, limits), units, start) as feed:
+    with (
+        classifier.runner(parallel_batches(jobs)) as runner,
+        _Feed(window, jobs, lambda item: classifier.prepare(item, limits), units, start) as feed,
+    ):
         for batch, position, skipped in feed.batches(batch_size):
             under_way.append(_stepper(runner.submit(batch, top_k), batch, position, skipped))
             if len(under_way) > runner.depth:

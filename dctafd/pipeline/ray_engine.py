@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dctafd.jpeg.errors import MissingExtraError, WeightsError
+from dctafd.pipeline.device import share_cores
 from dctafd.pipeline.overlap import Position, Step, classify_units
 from dctafd.pipeline.run import Engine, RunOptions
 from dctafd.pipeline.sources import Plan, Unit
@@ -76,6 +77,7 @@ class UnitWorker:
 
         with suppress(FileNotFoundError):  # absolute paths do without
             os.chdir(directory)
+        share_cores(options.jobs, options.jobs)
         self._options = options
         self._classifier = load_classifier(**arguments)
         if self._classifier.digest() != digest:
