@@ -1,0 +1,86 @@
+"""Measure what the AFD-Module adds to a classifier's time on the CPU, as a ratio of times in one run.
+
+    python tools/measure_afd_cost.py                        # ResNet-50, both shapes, batch 8
+    python tools/measure_afd_cost.py --model resnet18 --batch-size 1
+
+Weights do not matter for the time, so random ones are used and none need be at hand. Bare and corrected
+network take turns, and each turn's ratio is one sample: a machine that is busy slows both.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import click
+import torch
+from torch import nn
+
+from dctafd.nets.afd import AFDModule
+from dctafd.nets.attach import attach
+from dctafd.nets.registry import build_architecture, get_spec
+from dctafd.research.export import example_inputs
+
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def turn_ratios(
+    bare: Callable[[], object], corrected: Callable[[], object], turns: int, clock: Callable[[], float]
+) -> list[float]:
+    """Return time(corrected) / time(bare) of each turn, after one turn that does not count."""
+    ratios = []
+    for _ in range(turns + 1):
+        start = clock()
+        bare()
+        middle = clock()
+        corrected()
+        ratios.append((clock() - middle) / (middle - start))
+    return ratios[1:]
+
+
+def in_channels_last(module: nn.Module) -> nn.Module:
+    """Return the module with its weights in the layout that convolutions on a CPU prefer."""
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+@click.command()
+@click.option("--model", default="resnet50", show_default=True)
+@click.option("--batch-size", default=8, show_default=True)
+@click.option("--turns", default=15, show_default=True)
+@click.option("--threads", default=2, show_default=True)
+@click.option(
+    "--clock",
+    type=click.Choice(list(CLOCKS)),
+    default="wall",
+    show_default=True,
+    help="wall, or the process's CPU time where others use the machine, too.",
+)
+def main(model: str, batch_size: int, turns: int, threads: int, clock: str) -> None:
+    """Print the added time of both shapes: median and quartiles over the turns."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    spec = get_spec(model)
+    backbone = in_channels_last(build_architecture(spec).eval())
+    pixels, *others = example_inputs(spec.crop, batch_size)
+    pixels = torch.randn_like(pixels).contiguous(memory_format=torch.channels_last)
+    for shape in ("stem", "deep"):
+        afd = AFDModule.for_backbone(backbone, shape, input_size=spec.crop).eval().reparameterize()
+        classifier = in_channels_last(attach(backbone, afd))
+        with torch.inference_mode():
+            ratios = turn_ratios(
+                lambda: backbone(pixels),
+                lambda classifier=classifier: classifier(pixels, *others),  # type: ignore[misc]
+                turns,
+                CLOCKS[clock],
+            )
+        low, median, high = (100 * (ratio - 1) for ratio in statistics.quantiles(ratios, n=4))
+        parameters = sum(parameter.numel() for parameter in afd.parameters())
+        print(
+            f"{model} {shape}: +{median:.1f} % time (quartiles {low:.1f} to {high:.1f}, {clock} clock, "
+            f"batch {batch_size}, {threads} threads, {turns} turns), {parameters:,} parameters"
+        )
+
+
+if __name__ == "__main__":
+    main()
