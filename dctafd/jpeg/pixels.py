@@ -34,7 +34,7 @@ def decode(jpeg: JpegCoefficients, region: Region | None = None) -> NDArray[np.u
     left, top, right, bottom = region = region or (0, 0, jpeg.width, jpeg.height)
     if not (0 <= left < right <= jpeg.width and 0 <= top < bottom <= jpeg.height):
         raise ValueError(f"region {region} is not inside a picture of {jpeg.width}x{jpeg.height} pixels")
-    coefficients = [np.ascontiguousarray(component.coefficients) for component in jpeg.components]
+    coefficients = [np.ascontiguousarray(component.coefficients, np.int16) for component in jpeg.components]
     out = np.empty((bottom - top, right - left, 3), np.uint8)
     rows = max(STRIP_PIXELS // (right - left) // 64, 1) * 64
     for start in range(top, bottom, rows):
@@ -67,7 +67,7 @@ def decode_window(
     factors = tuple((component.h, component.v) for component in header.components)
     for index, grid in enumerate(sample_grids(header.width, header.height, factors, reduction)):
         origin = origins[index] if origins else (0, 0)
-        table = np.ascontiguousarray(header.components[index].quant_table).view(np.int16)
+        table = np.ascontiguousarray(header.components[index].quant_table, np.uint16).view(np.int16)
         planes.append(_component_pixels(grid, coefficients[index], origin, table, region))
     _to_rgb(header, planes, out)
 

@@ -109,8 +109,15 @@ def _axis_filter(axis: Axis, reduction: int) -> AxisFilter:
 def select_coefficients(
     header: JpegHeader, coefficients: Sequence[NDArray[np.int16]], plan: CropPlan
 ) -> CropCoefficients:
-    """Find what `plan` names among all coefficients of a photo, (rows, columns, 8, 8) a component."""
-    windows = [np.ascontiguousarray(array) for array in coefficients]
+    """Find what `plan` names among all coefficients of a photo, (rows, columns, 8, 8) int16 a component.
+
+    Raises:
+        ValueError: an array has another shape than its component.
+    """
+    for component, array in zip(header.components, coefficients, strict=True):
+        if array.shape != (component.block_rows, component.block_columns, 8, 8):
+            raise ValueError(f"component {component.name} has blocks of shape {array.shape}")
+    windows = [np.ascontiguousarray(array, np.int16) for array in coefficients]
     grids = [
         GridBlocks(array, wanted.grid_rows, wanted.grid_columns)
         for array, wanted in zip(windows, plan.components, strict=True)

@@ -56,7 +56,7 @@ def prepare(
         engine, max_pixels, max_scans, strict: as for `dctafd.read`; they matter for a source only.
 
     Raises:
-        ValueError: `resize` or `crop` makes no sense.
+        ValueError: `resize` or `crop` makes no sense, or a component has not the blocks of its size.
         DctafdError, OSError: as `dctafd.read`.
     """
     if crop <= 0 or crop % 8 or (resize is not None and resize <= 0):

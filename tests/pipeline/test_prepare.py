@@ -247,6 +247,13 @@ def test_a_large_photo_costs_little_memory() -> None:
     assert peak < 16e6 + len(data)
 
 
+def test_coefficients_that_do_not_fit_their_component_are_refused() -> None:
+    jpeg = dctafd.read(encode(photo_like(64, 64, 1)))
+    component = replace(jpeg.components[0], coefficients=jpeg.components[0].coefficients[:-1])
+    with pytest.raises(ValueError, match="blocks"):
+        dctafd.prepare(replace(jpeg, components=(component,)), 64, 56)
+
+
 def test_header_is_light_and_complete() -> None:
     data = encode(photo_like(93, 61), 75)
     item = dctafd.prepare(data, 64, 56)
