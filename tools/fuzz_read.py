@@ -15,6 +15,7 @@ import collections
 import multiprocessing
 import resource
 import sys
+import tempfile
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -167,8 +168,11 @@ def run_atheris(arguments: list[str]) -> None:
         sys.exit("atheris is not installed: pip install atheris, or use --mutations, which needs nothing")
     with atheris.instrument_imports(include=["dctafd.jpeg"]):
         import dctafd.jpeg.reader  # noqa: F401
-    atheris.Setup([sys.argv[0], *arguments], lambda data: read_every_way(b"\xff\xd8" + data))
-    atheris.Fuzz()
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, data in enumerate(all_kinds().values()):
+            (Path(corpus) / f"{number}").write_bytes(data[2:])
+        atheris.Setup([sys.argv[0], *arguments, corpus], lambda data: read_every_way(b"\xff\xd8" + data))
+        atheris.Fuzz()
 
 
 def main() -> int:
