@@ -15,6 +15,7 @@ _SPARE_BYTES = 64 * 2**20
 _BYTES_PER_PIXEL = 6
 _SPARE_COEFFICIENTS = 2**22
 _FREE_PASSES = 20
+_FREE_ARITHMETIC_BLOCKS = 2_000_000
 _BLOCKS_PER_BYTE = 64
 
 
@@ -27,7 +28,9 @@ def check_limits(structure: JpegStructure, file_size: int, max_pixels: int) -> N
     """Refuse images whose size or whose number of scans would cost too much memory or time.
 
     Besides `max_pixels`, bounds the coefficients (thin images are padded to whole blocks) and the work: the
-    blocks of all scans together are at most 20 times the image's blocks, plus 64 for each byte of the file.
+    blocks of all scans together are at most 20 times the image's blocks, plus 64 for each byte of the file. For
+    arithmetic coding, where libjpeg decodes every block however little data there is, 2 million take the
+    place of those 20 times.
 
     Raises:
         LimitExceededError: saying which limit and by how much.
@@ -40,5 +43,6 @@ def check_limits(structure: JpegStructure, file_size: int, max_pixels: int) -> N
     if 64 * sum(blocks) > 4 * max_pixels + _SPARE_COEFFICIENTS:
         raise LimitExceededError(f"{64 * sum(blocks)} coefficients, too many for max_pixels {max_pixels}")
     visits = sum(blocks[component.index] for scan in structure.scans for component in scan.components)
-    if visits > _FREE_PASSES * sum(blocks) + _BLOCKS_PER_BYTE * file_size:
+    free = _FREE_ARITHMETIC_BLOCKS if frame.arithmetic else _FREE_PASSES * sum(blocks)
+    if visits > free + _BLOCKS_PER_BYTE * file_size:
         raise LimitExceededError(f"{len(structure.scans)} scans visit {visits} blocks, for {file_size} bytes")

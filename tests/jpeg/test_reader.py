@@ -127,6 +127,13 @@ def test_scans_that_visit_too_many_blocks_for_their_bytes():
     assert dctafd.read(few).warnings
 
 
+def test_large_arithmetic_file_without_data():
+    frame = b"\x08" + (12_000).to_bytes(2, "big") * 2 + b"\1\1\x11\0"
+    parts = [segment(0xDB, b"\0" + bytes([1] * 64)), segment(0xC9, frame), segment(0xDA, b"\1\1\0\0\x3f\0")]
+    with pytest.raises(LimitExceededError, match="visit 2250000 blocks"):
+        dctafd.read(b"\xff\xd8" + b"".join(parts) + b"\x12\x34\xff\xd9")
+
+
 def test_arithmetic_files_go_to_jpeglib_unless_told_otherwise(capfd):
     data = bytearray(DATA)
     data[data.find(b"\xff\xc0") + 1] = 0xC9
