@@ -2,8 +2,8 @@
 
     python tools/check_archives.py --images 2000 ../shared/images/eval ../shared/images/caltech101
 
-One photo in a hundred is cut off after 100 bytes and one in a hundred replaced by a GIF's first bytes; each of
-these has to be in the records with its error. Photos come from the directories that are named.
+One photo in a hundred is cut off after 100 bytes and one in a hundred replaced by a GIF's first bytes; each
+of these has to be in the records with its error. Photos come from the directories that are named.
 """
 
 import json
