@@ -277,7 +277,8 @@ def test_csv_and_figure(folder: Path, small_model: Backbone, tmp_path: Path) -> 
     lines = output.read_text().splitlines()
     assert len(lines) == 4  # names, clean, two numbers of compressions
     assert "times" in lines[0]
-    assert Image.open(figure).size[0] > 100
+    with Image.open(figure) as image:
+        assert image.size[0] > 100
 
 
 def test_failures_end_in_exit_code_1(folder: Path, small_model: Backbone) -> None:
