@@ -107,7 +107,7 @@ def cases(path: Path, classifier: Classifier, workers: int, threads: int) -> lis
     module = classifier.module
 
     def pipeline() -> int:
-        share_cores(usable_cpus(), workers)
+        share_cores(workers)
         steps = classify_units(
             classifier,
             plan_sources([str(path)]).units,

@@ -22,7 +22,6 @@ from dctafd.cli.output import (
     output_option,
     progress,
     quiet_option,
-    usable_cpus,
 )
 
 if TYPE_CHECKING:
@@ -142,7 +141,7 @@ def _run(classifier: Classifier, plan: Plan, options: dict[str, Any], quiet: boo
         stop_on_error=options["on_error"] == "stop",
         output_format=options["output_format"],
     )
-    share_cores(usable_cpus(), options["jobs"])
+    share_cores(options["jobs"])
     output: Path | None = options["output"]
     engine = _engine(options)
     with progress("classify", plan.size or None, quiet, of_bytes=True) as advance:

@@ -96,7 +96,7 @@ def jobs_option(function: _Function) -> _Function:
         "-j",
         type=click.IntRange(min=1),
         default=usable_cpus,
-        help="Files worked on at the same time. [default: the CPUs at hand]",
+        help="CPUs to use. [default: those at hand]",
     )(function)
 
 

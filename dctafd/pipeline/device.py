@@ -28,14 +28,14 @@ def parallel_batches(jobs: int) -> int:
     return min(jobs, MAX_PARALLEL_BATCHES)
 
 
-def share_cores(cores: int, jobs: int) -> None:
-    """Give each of the batches that run side by side its part of the cores; for processes that are ours.
+def share_cores(jobs: int) -> None:
+    """Divide `jobs` cores among the batches that run side by side; for processes that are ours.
 
     Sets PyTorch's number of threads, which is one for the whole process.
     """
     import torch
 
-    torch.set_num_threads(max(1, cores // parallel_batches(jobs)))
+    torch.set_num_threads(jobs // parallel_batches(jobs))
 
 
 class DeviceRunner:

@@ -77,7 +77,7 @@ class UnitWorker:
 
         with suppress(FileNotFoundError):  # absolute paths do without
             os.chdir(directory)
-        share_cores(options.jobs, options.jobs)
+        share_cores(options.jobs)
         self._options = options
         self._classifier = load_classifier(**arguments)
         if self._classifier.digest() != digest:

@@ -6,6 +6,7 @@ import torch
 
 from dctafd.pipeline import classifier as classifier_module
 from dctafd.pipeline.classifier import Classifier, Limits, Preprocessing
+from dctafd.pipeline.device import parallel_batches, share_cores
 from dctafd.pipeline.overlap import Position, classify_units
 from dctafd.pipeline.sources import SourceItem, plan_sources
 
@@ -188,3 +189,19 @@ def test_what_is_under_way_is_bounded(tmp_path, monkeypatch):
     threading.Event().wait(0.3)
     assert len(handed_out) <= 2 + 3 * 2 + 1 + 2
     results.close()
+
+
+@pytest.mark.parametrize(("jobs", "batches", "threads"), [(1, 1, 1), (2, 2, 1), (6, 4, 1), (16, 4, 4)])
+def test_cores_are_divided_among_the_batches_side_by_side(jobs, batches, threads):
+    before = torch.get_num_threads()
+    try:
+        share_cores(jobs)
+        assert (parallel_batches(jobs), torch.get_num_threads()) == (batches, threads)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_batches_side_by_side_give_what_one_after_the_other_gives():
+    sources = [photo(i) for i in range(23)]
+    expected = tiny_classifier().classify(sources, batch_size=2, jobs=1)
+    assert tiny_classifier().classify(sources, batch_size=2, jobs=4) == expected
