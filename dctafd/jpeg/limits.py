@@ -28,9 +28,9 @@ def check_limits(structure: JpegStructure, file_size: int, max_pixels: int) -> N
     """Refuse images whose size or whose number of scans would cost too much memory or time.
 
     Besides `max_pixels`, bounds the coefficients (thin images are padded to whole blocks) and the work: the
-    blocks of all scans together are at most 20 times the image's blocks, plus 64 for each byte of the file. For
-    arithmetic coding, where libjpeg decodes every block however little data there is, 2 million take the
-    place of those 20 times.
+    blocks of all scans together are at most 20 times the image's blocks, plus 64 for each byte of the file.
+    For arithmetic coding, where libjpeg decodes every block however little data there is, 2 million take
+    the place of those 20 times.
 
     Raises:
         LimitExceededError: saying which limit and by how much.

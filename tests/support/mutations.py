@@ -17,7 +17,7 @@ def segment_spans(data: bytes) -> list[tuple[int, int]]:
             break
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         if data[position + 1] == 0xDA:
-            following = end
+            following = min(end, len(data))
             while following + 1 < len(data) and not (
                 data[following] == 0xFF
                 and data[following + 1] >= 0xC0
