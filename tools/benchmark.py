@@ -194,8 +194,9 @@ def summary(
     )  # fmt: skip
 
 
-def measure_dataset_stats(photo: Photo, seconds: float) -> Measurement:
+def measure_dataset_stats(photo: Photo, seconds: float, cpu_time: bool) -> Measurement:
     """Statistics of a folder of equal photos, one process and thread, against jpeglib and NumPy."""
+    clock = time.process_time if cpu_time else time.perf_counter
     with tempfile.TemporaryDirectory() as folder:
         for index in range(DATASET_FILES):
             Path(folder, f"{index}.jpg").write_bytes(photo.data)
@@ -204,7 +205,7 @@ def measure_dataset_stats(photo: Photo, seconds: float) -> Measurement:
         end = time.perf_counter() + 4 * seconds
         sides[0](photo)
         while time.perf_counter() < end or len(times) < 3:
-            ours, theirs = (turn_seconds(side, photo, 1) / DATASET_FILES for side in sides)
+            ours, theirs = (turn_seconds(side, photo, 1, clock=clock) / DATASET_FILES for side in sides)
             times.append((ours, theirs))
     return summary("dataset-stats / jpeglib + NumPy", photo.megapixels, photo.quality, 1, times)
 
@@ -262,8 +263,13 @@ def draw(measurements: list[Measurement], path: Path) -> None:
 
     rows = [m for m in measurements if m.threads == 1]
     names = list(dict.fromkeys(m.contest for m in rows))
-    figure = Figure(figsize=(4.2 * len(names), 3.6), layout="constrained")
-    for name, axes in zip(names, np.atleast_1d(figure.subplots(1, len(names))), strict=True):
+    columns = min(len(names), 3)
+    rows_of_panels = -(-len(names) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.6 * rows_of_panels), layout="constrained")
+    panels = figure.subplots(rows_of_panels, columns, squeeze=False).ravel()
+    for unused in panels[len(names) :]:
+        unused.set_axis_off()
+    for name, axes in zip(names, panels, strict=False):
         for quality in sorted({m.quality for m in rows if m.contest == name and m.quality is not None}):
             line = [m for m in rows if (m.contest, m.quality) == (name, quality)]
             spread = np.array(
@@ -325,7 +331,9 @@ def main() -> None:
         starts = {}
         if arguments.only in "dataset-stats":
             small = [photo for photo in photos if photo.megapixels == 0.2]
-            measurements += [measure_dataset_stats(photo, arguments.seconds) for photo in small]
+            measurements += [
+                measure_dataset_stats(photo, arguments.seconds, arguments.cpu_time) for photo in small
+            ]
         if not arguments.only:
             starts = cold_starts(photos[0])
     show(measurements, starts, console)
