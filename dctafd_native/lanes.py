@@ -4,8 +4,8 @@ Numba widens sums of 8- and 16-bit numbers to 64 bits, which costs most of what 
 Inside an intrinsic, `Lanes` keeps the width that it is told: it wraps an LLVM vector and offers operators, so
 that formulas read like those on NumPy arrays. LLVM turns the vectors into whatever the processor has.
 
-`load` and `store` check no bounds, not even with ``NUMBA_BOUNDSCHECK=1``: a kernel that uses them computes its
-limits from the arrays' shapes. Numba's cache does not notice changes in this file: after one, remove the
+`load` and `store` check no bounds, not even with ``NUMBA_BOUNDSCHECK=1``: a kernel that uses them computes
+its limits from the arrays' shapes. Numba's cache does not notice changes in this file: after one, remove the
 kernels' ``__pycache__``.
 """
 
