@@ -144,9 +144,11 @@ def stages(path: Path, classifier: Classifier, images: int) -> list[Case]:
         return sum(1 for member in iter_members(str(path)) if member.read())
 
     def prepare() -> int:
+        torch.set_num_threads(1)
         return sum(1 for _, item in items if classifier.prepare(item))
 
     def pillow() -> int:
+        torch.set_num_threads(1)
         return sum(
             1
             for _, item in items
@@ -154,6 +156,7 @@ def stages(path: Path, classifier: Classifier, images: int) -> list[Case]:
         )
 
     def network() -> int:
+        torch.set_num_threads(1)
         return sum(len(classifier.predict(batch)) for _ in range(max(1, images // BATCH)))
 
     return [
