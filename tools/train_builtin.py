@@ -44,11 +44,13 @@ def main(threads: int) -> None:
 
 @main.command()
 @click.option("--rounds", default=10, show_default=True, help="Rounds the cache is to hold in the end.")
-def views(rounds: int) -> None:
+@click.option("--labelled-only", is_flag=True, help="Leave the unlabelled photos out of the rounds added.")
+def views(rounds: int, labelled_only: bool) -> None:
     """Fill the cache: each round holds one view of a labelled photo and two of an unlabelled one."""
     photos = [load_photo(path, label, smallest_crop=0.3) for path, label in labelled_photos(CALTECH, "train")]
     unlabelled = sorted((SHARED / "images/train").glob("*.jpg"))
-    photos += 2 * [load_photo(path, UNLABELLED, smallest_crop=0.12) for path in unlabelled]
+    if not labelled_only:
+        photos += 2 * [load_photo(path, UNLABELLED, smallest_crop=0.12) for path in unlabelled]
     teacher = Teacher(SHARED / "weights/mobilenet_v2_coral.npz")
     cache = ViewCache(RUN / "views", capacity=rounds * len(photos))
     while cache.rounds < rounds:

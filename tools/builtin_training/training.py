@@ -27,6 +27,7 @@ class Recipe:
         architecture: argument of `build_builtin`.
         seconds: training time; the schedule follows the share of it that is spent, over all resumed runs.
         batch: views a step.
+        labelled_share: share of a batch that is drawn from the views with a label.
         sizes: (share of the time spent, pixels a side), the first whose share is not yet reached applies.
         muon_lr: peak learning rate of the convolutions.
         adam_lr: peak learning rate of everything else.
@@ -38,7 +39,8 @@ class Recipe:
     architecture: dict[str, Any]
     seconds: float
     batch: int = 64
-    sizes: tuple[tuple[float, int], ...] = ((0.5, 96), (1.01, 112))
+    labelled_share: float = 0.65
+    sizes: tuple[tuple[float, int], ...] = ((0.7, 96), (1.01, 112))
     muon_lr: float = 0.01
     adam_lr: float = 3e-3
     decay: float = 0.05
@@ -74,8 +76,7 @@ class Trainer:
         while self.spent < self.recipe.seconds:
             if self.step % every == 0:
                 self._refresh()
-            rows = generator.choice(self._known_views, self.recipe.batch, replace=False)
-            for name, value in self._train_step(rows).items():
+            for name, value in self._train_step(self._draw(generator)).items():
                 running[name] = running.get(name, value) * 0.98 + value * 0.02
             self.step += 1
             self.spent = time.monotonic() - started
@@ -84,6 +85,14 @@ class Trainer:
                 report(self, running)
         self.save()
         report(self, running)
+
+    def _draw(self, generator: np.random.Generator) -> np.ndarray:
+        """Return the rows of the cache that make the next batch."""
+        labelled = round(self.recipe.labelled_share * self.recipe.batch)
+        numbers = (labelled, self.recipe.batch - labelled)
+        return np.concatenate(
+            [generator.choice(pool, n, replace=False) for pool, n in zip(self._pools, numbers, strict=True)]
+        )
 
     def _train_step(self, rows: np.ndarray) -> dict[str, float]:
         share = min(1.0, self.spent / self.recipe.seconds)
@@ -108,6 +117,7 @@ class Trainer:
         self._known_views = self.cache.count
         labels = torch.from_numpy(self.cache.labels[: self._known_views].astype(np.int64))
         labelled = labels != UNLABELLED
+        self._pools = (labelled.nonzero()[:, 0].numpy(), (~labelled).nonzero()[:, 0].numpy())
         pooled = torch.from_numpy(self.cache.pooled[: self._known_views])[labelled].float()
         classes = self.recipe.architecture["num_classes"]
         self._make_batch = BatchMaker(self.cache, fit_probe(pooled, labels[labelled], classes))
