@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dctafd.jpeg.coefficients import Component, JpegCoefficients, JpegHeader
     from dctafd.jpeg.errors import (
+        ArchiveError,
         CorruptJpegError,
         DctafdError,
         LimitExceededError,
         MissingExtraError,
         NotAJpegError,
+        ResumeError,
         UnsupportedJpegError,
         WeightsError,
     )
     from dctafd.jpeg.history import HistoryEstimate, estimate_history
     from dctafd.jpeg.pixels import decode
     from dctafd.jpeg.quality import QualityEstimate, estimate_quality
-    from dctafd.jpeg.reader import read
+    from dctafd.jpeg.reader import read, read_header
     from dctafd.nets.afd import AFDModule
     from dctafd.nets.attach import attach
     from dctafd.pipeline.classifier import Classifier, load_classifier
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AFDModule": "dctafd.nets.afd",
+    "ArchiveError": "dctafd.jpeg.errors",
     "Classifier": "dctafd.pipeline.classifier",
     "Component": "dctafd.jpeg.coefficients",
     "CorruptJpegError": "dctafd.jpeg.errors",
@@ -48,6 +51,7 @@ _HOME = {
     "NotAJpegError": "dctafd.jpeg.errors",
     "QualityEstimate": "dctafd.jpeg.quality",
     "Result": "dctafd.pipeline.results",
+    "ResumeError": "dctafd.jpeg.errors",
     "UnsupportedJpegError": "dctafd.jpeg.errors",
     "WeightsError": "dctafd.jpeg.errors",
     "attach": "dctafd.nets.attach",
@@ -57,10 +61,39 @@ _HOME = {
     "load_classifier": "dctafd.pipeline.classifier",
     "prepare": "dctafd.pipeline.prepare",
     "read": "dctafd.jpeg.reader",
+    "read_header": "dctafd.jpeg.reader",
 }
+"""The module that each public name lives in."""
 
 __version__ = "0.1.0"
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = [
+    "AFDModule",
+    "ArchiveError",
+    "Classifier",
+    "Component",
+    "CorruptJpegError",
+    "DctafdError",
+    "HistoryEstimate",
+    "JpegCoefficients",
+    "JpegHeader",
+    "LimitExceededError",
+    "MissingExtraError",
+    "ModelInput",
+    "NotAJpegError",
+    "QualityEstimate",
+    "Result",
+    "ResumeError",
+    "UnsupportedJpegError",
+    "WeightsError",
+    "attach",
+    "decode",
+    "estimate_history",
+    "estimate_quality",
+    "load_classifier",
+    "prepare",
+    "read",
+    "read_header",
+]
 
 
 def __getattr__(name: str) -> Any:

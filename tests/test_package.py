@@ -29,3 +29,7 @@ def test_unknown_name_is_an_attribute_error():
 
 def test_package_is_marked_as_typed():
     assert files("dctafd").joinpath("py.typed").is_file()
+
+
+def test_every_public_name_has_a_home():
+    assert sorted(dctafd._HOME) == dctafd.__all__

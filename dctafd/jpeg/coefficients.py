@@ -98,4 +98,4 @@ class JpegHeader:
 class JpegCoefficients(JpegHeader):
     """A JPEG file's header facts and quantised DCT coefficients, as `dctafd.read` returns them."""
 
-    components: tuple[Component, ...]  # type: ignore[assignment]
+    components: tuple[Component, ...]

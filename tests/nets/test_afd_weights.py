@@ -91,9 +91,7 @@ def test_another_stem_is_warned_of(weights: Path) -> None:
         assert select_afd(weights, small_backbone(seed=7)) is not None
 
 
-def test_auto_prefers_the_models_own_file_then_the_nearest_stem(
-    backbone: Backbone, tmp_path: Path
-) -> None:
+def test_auto_prefers_the_models_own_file_then_the_nearest_stem(backbone: Backbone, tmp_path: Path) -> None:
     afd = trained_afd(backbone.module, "stem")
     card = card_of(backbone)
     far = replace(card, model="far", serves=("far",), fingerprint=tuple(10 * v for v in card.fingerprint))
