@@ -39,6 +39,7 @@ class TrainingConfig:
         shape: "stem" or "deep".
         layer: name of the stem layer, None to find it.
         fe_width, stage_widths: widths in place of the defaults (`AFDConfig.for_layers`).
+        rep_conv: train RepConv's branches; else its single 3x3 convolution from the start.
         steps: optimiser steps; None where `minutes` limits the training.
         minutes: time for training and validation, over all resumed runs; the schedule follows it.
         batch_size: pairs a step.
@@ -55,6 +56,7 @@ class TrainingConfig:
     layer: str | None = None
     fe_width: int | None = None
     stage_widths: tuple[int, ...] | None = None
+    rep_conv: bool = True
     steps: int | None = 20_000
     minutes: float | None = None
     batch_size: int = 32
@@ -158,6 +160,8 @@ class Trainer:
         self.source = PairSource(photos, backbone.spec, config.degradations, config.batch_size, config.seed)
         torch.manual_seed(config.seed)
         afd = AFDModule(_module_config(backbone, config))
+        if not config.rep_conv:
+            afd.eval().reparameterize().train()
         self.classifier = self._on_machine(attach(backbone.module, afd).train())
         self.average = self._on_machine(attach(backbone.module, copy.deepcopy(afd)).eval())
         self.optimizer = torch.optim.AdamW(
