@@ -1,6 +1,6 @@
 """Classify JPEG photos from what is really in the file: quantised DCT coefficients and quantisation tables.
 
-Importing this package is light: each public name is loaded on first use, torch only with the names that need it.
+Importing this package is light: each public name is loaded on first use, torch only where it is needed.
 
 >>> import dctafd
 >>> jpeg = dctafd.read("photo.jpg")                     # doctest: +SKIP
