@@ -82,6 +82,11 @@ class _Widths(click.ParamType[tuple[int, ...]]):
 @click.option("--licence", help="Licence of the weights.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
 @click.option("--compile", is_flag=True, help="Use torch.compile.")
+@click.option(
+    "--start-from",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Begin with the weights of another training's checkpoint.",
+)
 @click.option("--restart", is_flag=True, help="Begin anew even where there is a checkpoint.")
 @jobs_option
 @quiet_option
@@ -103,6 +108,8 @@ def command(folders: tuple[Path, ...], output: Path, quiet: bool, **options: Any
     if checkpoint.is_file() and not options["restart"]:
         trainer.resume(checkpoint)
         note(f"going on at step {trainer.state.step} ({checkpoint})", quiet)
+    elif options["start_from"]:
+        trainer.start_from(options["start_from"])
     with log.open("a" if trainer.state.step else "w") as file, _progress(quiet) as show:
 
         def report(entry: TrainingReport) -> None:

@@ -45,15 +45,27 @@ def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     Raises:
         WeightsError: the file is damaged, or belongs to a training with other settings.
     """
-    try:
-        record = torch.load(path, map_location="cpu", weights_only=True)
-        stored = record["settings"]
-    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"{path} is no training checkpoint: {error}") from error
+    record = read_checkpoint(path)
+    stored = record["settings"]
     changed = [name for name in settings if stored.get(name) != settings[name]]
     if changed:
         raise WeightsError(
             f"{path} belongs to a training with another {', '.join(changed)}: "
             "restart it, or choose another output"
         )
+    return record
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `save_checkpoint` wrote, whatever its settings; no code in it is run.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+    """
+    try:
+        record = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise WeightsError(f"{path} is no training checkpoint: {error}") from error
+    if not isinstance(record, dict) or not {"settings", "state", "afd", "average"} <= set(record):
+        raise WeightsError(f"{path} is no training checkpoint")
     return record

@@ -21,7 +21,8 @@ from dctafd.nets.afd_weights import AFDCard, save_afd, stem_fingerprint
 from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.layers import find_layers
 from dctafd.nets.registry import Backbone
-from dctafd.research.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from dctafd.nets.state_dict import load_into
+from dctafd.research.checkpoints import TrainingState, load_checkpoint, read_checkpoint, save_checkpoint
 from dctafd.research.degrade import DegradationRange
 from dctafd.research.losses import LossWeights, afd_losses, weighted_sum
 from dctafd.research.training_data import PairSource, Photo, TrainingBatch, iter_batches
@@ -308,12 +309,28 @@ class Trainer:
         self.average.afd.load_state_dict(record["average"])
         self.optimizer.load_state_dict(record["optimizer"])
 
+    def start_from(self, path: Path) -> None:
+        """Begin with the averaged weights of another training's checkpoint, for instance of a like backbone.
+
+        Raises:
+            WeightsError: the file is damaged, or its module has other shapes.
+        """
+        average = read_checkpoint(path)["average"]
+        for classifier in (self.classifier, self.average):
+            load_into(classifier.afd, average, path)
+
     def _settings(self) -> dict[str, Any]:
         """Return what a checkpoint has to share with this training; its length may be changed."""
         settings = json.loads(json.dumps(asdict(self.config)))
         for name in ("steps", "minutes"):
             del settings[name]
-        return {**settings, "model": self.backbone.spec.name, "photos": len(self.source.photos)}
+        stem = self.classifier.afd.config.layers.stem.name
+        return {
+            **settings,
+            "model": self.backbone.spec.name,
+            "stem": list(stem_fingerprint(self.classifier.backbone, stem)),
+            "photos": len(self.source.photos),
+        }
 
     def save(self, path: Path, serves: Sequence[str] = (), licence: str | None = None) -> None:
         """Write the averaged module, re-parameterised, with its card.

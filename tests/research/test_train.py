@@ -226,6 +226,22 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         trainer().resume(checkpoint)
 
 
+def test_a_training_may_start_from_anothers_average(tmp_path: Path) -> None:
+    first = trainer()
+    first.run()
+    checkpoint = tmp_path / "afd.checkpoint.pt"
+    first.save_checkpoint(checkpoint)
+    other = trainer(replace(QUICK, seed=9), small_backbone(seed=2))
+    other.start_from(checkpoint)
+    assert other.state.step == 0
+    for key, value in first.average.afd.state_dict().items():
+        assert torch.equal(other.classifier.afd.state_dict()[key], value)
+    with pytest.raises(WeightsError, match="another seed, stem"):
+        other.resume(checkpoint)
+    with pytest.raises(WeightsError, match="does not fit AFDModule"):
+        trainer(replace(QUICK, fe_width=8)).start_from(checkpoint)
+
+
 def test_training_lowers_every_loss_and_leaves_the_backbone_alone() -> None:
     backbone = small_backbone()
     before = {key: value.clone() for key, value in backbone.module.state_dict().items()}
