@@ -4,8 +4,8 @@ Kernels take contiguous arrays and scalars, fill arrays that the caller allocate
 release the GIL, so that ordinary threads scale. Compiled code is cached beside the sources, or where
 ``NUMBA_CACHE_DIR`` says. ``NUMBA_BOUNDSCHECK=1`` (read by Numba itself) turns index checks on for a run.
 
-Numba's cache notices changes in a kernel's own file only: a kernel and the helpers it calls belong in
-one module.
+Numba's cache notices changes in a kernel's own file only. After editing a module whose helpers others call
+(`lanes.py`), delete their ``__pycache__``.
 """
 
 from collections.abc import Callable
