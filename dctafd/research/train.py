@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 import time
@@ -324,13 +325,7 @@ class Trainer:
         settings = json.loads(json.dumps(asdict(self.config)))
         for name in ("steps", "minutes"):
             del settings[name]
-        stem = self.classifier.afd.config.layers.stem.name
-        return {
-            **settings,
-            "model": self.backbone.spec.name,
-            "stem": list(stem_fingerprint(self.classifier.backbone, stem)),
-            "photos": len(self.source.photos),
-        }
+        return {**settings, "backbone": _digest(self.backbone.module), "photos": len(self.source.photos)}
 
     def save(self, path: Path, serves: Sequence[str] = (), licence: str | None = None) -> None:
         """Write the averaged module, re-parameterised, with its card.
@@ -365,6 +360,14 @@ class Trainer:
 def _module_config(backbone: Backbone, config: TrainingConfig) -> AFDConfig:
     layers = find_layers(backbone.module, config.layer, backbone.spec.crop)
     return AFDConfig.for_layers(layers, config.shape, config.fe_width, config.stage_widths)
+
+
+def _digest(module: nn.Module) -> str:
+    """Return a SHA-256 over a network's weights."""
+    digest = hashlib.sha256()
+    for key, tensor in module.state_dict().items():
+        digest.update(key.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _parameter_groups(afd: AFDModule, weight_decay: float) -> list[dict[str, Any]]:

@@ -236,7 +236,7 @@ def test_a_training_may_start_from_anothers_average(tmp_path: Path) -> None:
     assert other.state.step == 0
     for key, value in first.average.afd.state_dict().items():
         assert torch.equal(other.classifier.afd.state_dict()[key], value)
-    with pytest.raises(WeightsError, match="another seed, stem"):
+    with pytest.raises(WeightsError, match="another seed, backbone"):
         other.resume(checkpoint)
     with pytest.raises(WeightsError, match="does not fit AFDModule"):
         trainer(replace(QUICK, fe_width=8)).start_from(checkpoint)
