@@ -59,9 +59,8 @@ class _Widths(click.ParamType[tuple[int, ...]]):
 @click.option(
     "-o",
     "--output",
-    required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The weights file, .safetensors; checkpoint and log are written beside it.",
+    help="The weights file, checkpoint and log beside it. [default: MODEL_afd.safetensors]",
 )
 @click.option("--model", default="builtin", show_default=True, help="The classifier; see `dctafd models`.")
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False), help="Its weights, a state dict.")
@@ -90,7 +89,7 @@ class _Widths(click.ParamType[tuple[int, ...]]):
 @click.option("--restart", is_flag=True, help="Begin anew even where there is a checkpoint.")
 @jobs_option
 @quiet_option
-def command(folders: tuple[Path, ...], output: Path, quiet: bool, **options: Any) -> None:
+def command(folders: tuple[Path, ...], output: Path | None, quiet: bool, **options: Any) -> None:
     """Train the AFD-Module for a frozen classifier, on unlabelled photos that are compressed on the fly.
 
     A training that was interrupted goes on where it stopped when the same command is given again.
@@ -102,6 +101,7 @@ def command(folders: tuple[Path, ...], output: Path, quiet: bool, **options: Any
     """
     from dctafd.nets.registry import load_backbone
 
+    output = output or Path(f"{options['model']}_afd.safetensors")
     backbone = load_backbone(options["model"], options["weights"])
     trainer = _trainer(backbone, folders, options, quiet)
     checkpoint, log = output.with_suffix(".checkpoint.pt"), output.with_suffix(".jsonl")

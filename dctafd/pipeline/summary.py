@@ -12,6 +12,7 @@ from dctafd.pipeline.results import Result
 from dctafd.pipeline.sources import Skipped
 
 _QUALITY_BINS = ((1, 10), (11, 20), (21, 40), (41, 60), (61, 75), (76, 85), (86, 95), (96, 100))
+_HISTOGRAM_FROM = 20  # photos; the table itself shows fewer well enough
 _BAR_WIDTH = 40
 
 
@@ -114,7 +115,7 @@ class Summary:
 
     def _quality_lines(self) -> list[str]:
         total = self.qualities.total()
-        if total < 2:
+        if total < _HISTOGRAM_FROM:
             return []
         lines = ["quality of the tables:"]
         for low, high in _QUALITY_BINS:
