@@ -17,15 +17,17 @@ from builtin_training.split import LabelledPhoto
 from dctafd.pipeline.model_input import IMAGENET_MEAN, IMAGENET_STD
 
 GEOMETRIES = ((128, 128), (144, 128), (144, 144), (160, 144), (160, 160), (176, 160))  # (resize, crop)
+TOLERANCE = 1.0  # points of top-1, well within the noise of a few hundred photos
 
 
 def choose_geometry(network: nn.Module, photos: Sequence[LabelledPhoto]) -> tuple[int, int]:
-    """Return the (resize, crop) of `GEOMETRIES` with the best top-1, the smallest crop among equals."""
+    """Return the (resize, crop) with the smallest crop whose top-1 is within `TOLERANCE` of the best."""
     labels = torch.tensor([photo.label for photo in photos])
     scores = {
         geometry: top1(predict(network, centre_crops(photos, *geometry)), labels) for geometry in GEOMETRIES
     }
-    return max(scores, key=lambda geometry: (scores[geometry], -geometry[1]))
+    good = [geometry for geometry, score in scores.items() if score >= max(scores.values()) - TOLERANCE]
+    return min(good, key=lambda geometry: (geometry[1], -scores[geometry]))
 
 
 def calibrate(network: nn.Module, photos: Sequence[LabelledPhoto], resize: int, crop: int) -> float:
