@@ -139,7 +139,7 @@ def select_afd(afd: str | Path, backbone: Backbone) -> AFDModule | None:
 
 def find_shipped_afd(backbone: Backbone, directory: Path = WEIGHTS_DIRECTORY) -> Path | None:
     """Return the shipped file that serves this model, else the one whose stem is nearest, else None."""
-    cards = {path: read_afd_card(path) for path in sorted(directory.glob("afd-*.safetensors"))}
+    cards = {path: read_afd_card(path) for path in sorted(directory.glob("*_afd.safetensors"))}
     for path, card in cards.items():
         if backbone.spec.name in card.serves:
             return path

@@ -43,7 +43,7 @@ def backbone() -> Backbone:
 
 @pytest.fixture
 def weights(backbone: Backbone, tmp_path: Path) -> Path:
-    path = tmp_path / "afd-small.safetensors"
+    path = tmp_path / "small_afd.safetensors"
     save_afd(path, trained_afd(backbone.module, "deep"), card_of(backbone, training={"seed": 3}))
     return path
 
@@ -95,17 +95,17 @@ def test_auto_prefers_the_models_own_file_then_the_nearest_stem(backbone: Backbo
     afd = trained_afd(backbone.module, "stem")
     card = card_of(backbone)
     far = replace(card, model="far", serves=("far",), fingerprint=tuple(10 * v for v in card.fingerprint))
-    save_afd(tmp_path / "afd-a.safetensors", afd, far)
-    save_afd(tmp_path / "afd-b.safetensors", afd, replace(card, model="near", serves=("near",)))
-    save_afd(tmp_path / "afd-c.safetensors", afd, replace(card, architecture="other", serves=("other",)))
+    save_afd(tmp_path / "a_afd.safetensors", afd, far)
+    save_afd(tmp_path / "b_afd.safetensors", afd, replace(card, model="near", serves=("near",)))
+    save_afd(tmp_path / "c_afd.safetensors", afd, replace(card, architecture="other", serves=("other",)))
 
     def found(name: str, architecture: str = "slim_resnet") -> str | None:
         spec = replace(backbone.spec, name=name, architecture=architecture)
         path = find_shipped_afd(replace(backbone, spec=spec), tmp_path)
         return path and path.name
 
-    assert found("far") == "afd-a.safetensors"
-    assert found("own weights") == "afd-b.safetensors"
+    assert found("far") == "a_afd.safetensors"
+    assert found("own weights") == "b_afd.safetensors"
     assert found("own weights", "unheard of") is None
 
 
