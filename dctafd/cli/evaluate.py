@@ -104,6 +104,7 @@ def command(
     Example:
       dctafd evaluate --images eval/ --labels eval/labels.csv --model resnet50 --format json
     """
+    from dctafd.nets.device import choose_device
     from dctafd.nets.registry import load_backbone
     from dctafd.research.evaluate import evaluate, read_labels
     from dctafd.research.protocols import protocol_conditions
@@ -124,7 +125,7 @@ def command(
             conditions,
             batch_size=options["batch_size"],
             threads=options["jobs"],
-            device=_device(options["device"]),
+            device=choose_device(options["device"]),
             seed=options["seed"],
             advance=advance,
         )
@@ -150,12 +151,6 @@ def load_corrected(backbone: Backbone, afd: str, quiet: bool) -> CorrectedClassi
     for warning in caught:
         note(f"warning: {warning.message}", quiet)
     return None if module is None else attach(backbone.module, module.reparameterize())
-
-
-def _device(name: str) -> str:
-    import torch
-
-    return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _write(evaluation: Evaluation, output_format: str, output: Path | None) -> None:

@@ -20,6 +20,7 @@ from dctafd.jpeg.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule, Shape
 from dctafd.nets.afd_weights import AFDCard, save_afd, stem_fingerprint
 from dctafd.nets.attach import CorrectedClassifier, attach
+from dctafd.nets.device import choose_device
 from dctafd.nets.layers import find_layers
 from dctafd.nets.registry import Backbone
 from dctafd.nets.state_dict import load_into
@@ -90,9 +91,7 @@ class Machine:
     @classmethod
     def choose(cls, device: str = "auto", threads: int = 2, compile: bool = False) -> Machine:
         """Choose the GPU if there is one ("auto"), and bfloat16 where it helps."""
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        chosen = torch.device(device)
+        chosen = choose_device(device)
         return cls(chosen, threads, bf16_helps(chosen), compile)
 
     def autocast(self) -> torch.autocast:

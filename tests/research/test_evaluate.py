@@ -23,7 +23,7 @@ from dctafd.research.evaluate import (
     gain_interval,
     read_labels,
 )
-from dctafd.research.protocols import Condition, compressed_input, protocol_conditions
+from dctafd.research.protocols import PROTOCOLS, Condition, compressed_input, protocol_conditions
 
 from ..nets.small_nets import CLASSES, CROP, small_backbone, small_spec, trained_afd
 
@@ -293,6 +293,10 @@ def test_failures_end_in_exit_code_1(folder: Path, small_model: Backbone) -> Non
 )
 def test_usage_errors(folder: Path, small_model: Backbone, options: tuple[str, str]) -> None:
     assert run(folder, *options).exit_code == 2
+
+
+def test_the_command_offers_every_protocol() -> None:
+    assert evaluate_command.PROTOCOLS == PROTOCOLS
 
 
 def test_condition_is_a_plain_value() -> None:
