@@ -5,6 +5,7 @@ resume where they stopped:
 
     python tools/train_builtin.py views       # augmented views with the teacher's features, cached in runs/
     python tools/train_builtin.py train       # the student, on what the cache holds so far
+    python tools/train_builtin.py teacher     # what the teacher itself reaches on the validation slice
     python tools/train_builtin.py ship        # calibrate the averaged weights and write the shipped file
     python tools/train_builtin.py list-photos runs/builtin/photos.txt  # the training part, for `dctafd train`
 """
@@ -22,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from builtin_training.evaluation import centre_crops, predict, top1
 from builtin_training.shipping import calibrate, choose_geometry, write_weights
 from builtin_training.split import class_names, labelled_photos
-from builtin_training.teacher import Teacher
+from builtin_training.teacher import Teacher, fit_probe
 from builtin_training.training import Recipe, Trainer
-from builtin_training.views import UNLABELLED, ViewCache, add_round, load_photo
+from builtin_training.views import TEACHER_SIZE, UNLABELLED, ViewCache, add_round, load_photo
 
 from dctafd.nets.builtin import build_builtin
 from dctafd.nets.registry import BUILTIN_WEIGHTS
@@ -80,6 +81,20 @@ def train(minutes: float, every: int) -> None:
 
     recipe = Recipe(architecture, seconds=60 * minutes)
     Trainer(recipe, ViewCache(RUN / "views"), RUN / "checkpoint.pt").run(every, report)
+
+
+@main.command()
+def teacher() -> None:
+    """Print the teacher's top-1 on the validation slice, its probe fitted on every labelled view."""
+    cache = ViewCache(RUN / "views")
+    photos = labelled_photos(CALTECH, "validation")
+    labels = torch.tensor([photo.label for photo in photos])
+    pixels = centre_crops(photos, TEACHER_SIZE, TEACHER_SIZE, normalised=False)
+    network = Teacher(SHARED / "weights/mobilenet_v2_coral.npz")
+    with torch.inference_mode():
+        pooled = torch.cat([network(part).pooled for part in pixels.split(48)])
+    probe = fit_probe(*cache.labelled_features(), len(class_names(CALTECH)))
+    click.echo(f"teacher: validation {top1(probe.logits(pooled), labels):.1f} % of {len(photos)}")
 
 
 @main.command()

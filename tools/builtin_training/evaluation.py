@@ -14,9 +14,12 @@ from builtin_training.split import LabelledPhoto
 from builtin_training.student import normalise
 
 
-def centre_crops(photos: Sequence[LabelledPhoto], resize: int, crop: int) -> torch.Tensor:
-    """Return normalised centre crops (N, 3, crop, crop), shorter side resized to `resize`."""
-    return normalise(torch.stack([_centre_crop(photo, resize, crop) for photo in photos]))
+def centre_crops(
+    photos: Sequence[LabelledPhoto], resize: int, crop: int, normalised: bool = True
+) -> torch.Tensor:
+    """Return centre crops (N, 3, crop, crop), shorter side resized to `resize`, normalised or in [0, 1]."""
+    pixels = torch.stack([_centre_crop(photo, resize, crop) for photo in photos])
+    return normalise(pixels) if normalised else pixels
 
 
 def _centre_crop(photo: LabelledPhoto, resize: int, crop: int) -> torch.Tensor:

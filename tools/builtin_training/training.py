@@ -118,9 +118,8 @@ class Trainer:
         labels = torch.from_numpy(self.cache.labels[: self._known_views].astype(np.int64))
         labelled = labels != UNLABELLED
         self._pools = (labelled.nonzero()[:, 0].numpy(), (~labelled).nonzero()[:, 0].numpy())
-        pooled = torch.from_numpy(self.cache.pooled[: self._known_views])[labelled].float()
-        classes = self.recipe.architecture["num_classes"]
-        self._make_batch = BatchMaker(self.cache, fit_probe(pooled, labels[labelled], classes))
+        probe = fit_probe(*self.cache.labelled_features(), self.recipe.architecture["num_classes"])
+        self._make_batch = BatchMaker(self.cache, probe)
 
     @torch.no_grad()
     def _update_average(self) -> None:

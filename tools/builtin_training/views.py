@@ -75,6 +75,12 @@ class ViewCache:
     pooled: NDArray[np.float16]
     labels: NDArray[np.int16]
 
+    def labelled_features(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the pooled features (N, 1280) float32 and labels (N,) of the views that have a label."""
+        labels = torch.from_numpy(self.labels[: self.count].astype(np.int64))
+        labelled = labels != UNLABELLED
+        return torch.from_numpy(self.pooled[: self.count][labelled.numpy()]).float(), labels[labelled]
+
     @property
     def _count_file(self) -> Path:
         return self.folder / "count.json"
