@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dctafd.cli.main import EXIT_INTERRUPTED, EXIT_SOME_FAILED
+from dctafd.cli.model_options import afd_option, device_option, model_options
 from dctafd.cli.output import (
     format_option,
     jobs_option,
@@ -35,16 +36,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
 @click.option("--files-from", type=click.File("r"), help="Read more sources from this file, one a line.")
-@click.option("--model", default="builtin", show_default=True, help="The classifier; see `dctafd models`.")
-@click.option("--weights", type=click.Path(exists=True, dir_okay=False), help="Its weights, a state dict.")
-@click.option(
-    "--afd", default="auto", show_default=True, help="The correction: auto, off, or a weights file."
-)
+@model_options
+@afd_option
 @click.option(
     "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Predictions a photo."
 )
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
+@device_option
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16", "float16"]),

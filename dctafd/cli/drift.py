@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dctafd.cli.main import EXIT_SOME_FAILED
+from dctafd.cli.model_options import afd_option, device_option, model_options
 from dctafd.cli.output import (
     format_option,
     jobs_option,
@@ -44,12 +45,11 @@ def _blocks_file(ctx: click.Context, parameter: click.Parameter, value: Path | N
 )
 @click.option("--qualities", default="7,10,15,18,25", show_default=True, callback=_qualities)
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many photos, spread over the folder.")
-@click.option("--model", default="builtin", show_default=True, help="The classifier; see `dctafd models`.")
-@click.option("--weights", type=click.Path(exists=True, dir_okay=False), help="Its weights, a state dict.")
-@click.option("--afd", default="auto", show_default=True, help="auto, off, or a weights file.")
+@model_options
+@afd_option
 @click.option("--layer", help="Name of the stem layer, where the architecture is not known.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
+@device_option
 @click.option("--curve", is_flag=True, help="Give the points of the curve FA over DA, not a row a quality.")
 @click.option(
     "--blocks",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dctafd.cli.main import EXIT_SOME_FAILED
+from dctafd.cli.model_options import afd_option, device_option, model_options
 from dctafd.cli.output import (
     format_option,
     jobs_option,
@@ -74,11 +75,10 @@ def _times(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[
     help="Compressions of protocol repeated: a number, or a range with a row for each.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many photos.")
-@click.option("--model", default="builtin", show_default=True, help="The classifier; see `dctafd models`.")
-@click.option("--weights", type=click.Path(exists=True, dir_okay=False), help="Its weights, a state dict.")
-@click.option("--afd", default="auto", show_default=True, help="auto, off, or a weights file.")
+@model_options
+@afd_option
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
+@device_option
 @click.option("--seed", default=0, show_default=True, help="Of the qualities that protocol repeated draws.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Also draw a figure.")
 @format_option("table", "json", "csv")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from dctafd.cli.model_options import afd_option, model_options
 from dctafd.cli.output import note, quiet_option
 
 
@@ -17,9 +18,8 @@ from dctafd.cli.output import note, quiet_option
     type=click.Path(dir_okay=False, path_type=Path),
     help="The file: .onnx, or .pt2 for a torch.export program.",
 )
-@click.option("--model", default="builtin", show_default=True, help="The classifier; see `dctafd models`.")
-@click.option("--weights", type=click.Path(exists=True, dir_okay=False), help="Its weights, a state dict.")
-@click.option("--afd", default="auto", show_default=True, help="auto, off, or a weights file.")
+@model_options
+@afd_option
 @quiet_option
 def command(output: Path, model: str, weights: str | None, afd: str, quiet: bool) -> None:
     """Write the corrected classifier, re-parameterised, for ONNX Runtime or torch.export.

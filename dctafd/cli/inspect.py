@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dctafd.cli.main import EXIT_SOME_FAILED
+from dctafd.cli.model_options import afd_option, device_option, weights_option
 from dctafd.cli.output import format_option, max_pixels_option, note, output_option, quiet_option
 from dctafd.jpeg.errors import DctafdError
 
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 @click.option(
     "--model", help="A classifier: show where it sees drift and what it predicts; see `dctafd models`."
 )
-@click.option("--weights", type=click.Path(exists=True, dir_okay=False), help="The classifier's weights.")
-@click.option("--afd", default="auto", show_default=True, help="Its correction: auto, or a weights file.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
+@weights_option
+@afd_option
+@device_option
 @format_option("table", "json", "jsonl")
 @output_option
 @max_pixels_option

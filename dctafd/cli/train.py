@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dctafd.cli.model_options import device_option, model_options
 from dctafd.cli.output import jobs_option, note, quiet_option
 
 if TYPE_CHECKING:
@@ -62,8 +63,7 @@ class _Widths(click.ParamType[tuple[int, ...]]):
     type=click.Path(dir_okay=False, path_type=Path),
     help="The weights file, checkpoint and log beside it. [default: MODEL_afd.safetensors]",
 )
-@click.option("--model", default="builtin", show_default=True, help="The classifier; see `dctafd models`.")
-@click.option("--weights", type=click.Path(exists=True, dir_okay=False), help="Its weights, a state dict.")
+@model_options
 @click.option("--layer", help="Name of the stem layer, for networks whose stem is not known.")
 @click.option("--shape", type=click.Choice(["stem", "deep"]), default="deep", show_default=True)
 @click.option("--fe-width", type=click.IntRange(min=1), help="Channels of FE-Net.")
@@ -79,7 +79,7 @@ class _Widths(click.ParamType[tuple[int, ...]]):
 @click.option("--validate-every", default=1000, show_default=True, help="Steps between validations.")
 @click.option("--serves", multiple=True, help="Model that --afd auto uses the weights for; may be repeated.")
 @click.option("--licence", help="Licence of the weights.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
+@device_option
 @click.option("--compile", is_flag=True, help="Use torch.compile.")
 @click.option(
     "--start-from",
