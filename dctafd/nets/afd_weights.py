@@ -64,6 +64,7 @@ def save_afd(path: str | Path, afd: AFDModule, card: AFDCard, dtype: torch.dtype
     record = {**asdict(card), "config": card.config.to_json(), "reparameterized": afd.reparameterized}
     partial = path.with_name(f".{path.name}.partial")
     save_file(state, partial, {"format": "dctafd-afd", **{key: json.dumps(v) for key, v in record.items()}})
+    partial.chmod(0o644)  # safetensors writes files that only their owner may read
     os.replace(partial, path)
 
 
