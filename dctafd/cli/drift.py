@@ -85,6 +85,7 @@ def command(
       dctafd drift --images photos/ --model resnet50 --plot drift.png --blocks drift.parquet
     """
     from dctafd.cli.evaluate import load_corrected
+    from dctafd.nets.device import choose_device
     from dctafd.nets.registry import load_backbone
     from dctafd.research.drift import measure_drift
     from dctafd.research.drift_summary import curve_records, summary_records, table_records
@@ -100,7 +101,7 @@ def command(
             layer=options["layer"],
             batch_size=options["batch_size"],
             threads=options["jobs"],
-            device=_device(options["device"]),
+            device=str(choose_device(options["device"])),
             advance=advance,
         )
     summary = table_records if output_format == "table" else summary_records
@@ -125,9 +126,3 @@ def _photos(images: Path, limit: int | None) -> list[Path]:
     if not photos:
         raise click.UsageError(f"there are no JPEG files in {images}")
     return photos if limit is None else photos[:: max(1, len(photos) // limit)][:limit]
-
-
-def _device(name: str) -> str:
-    import torch
-
-    return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"

@@ -98,15 +98,15 @@ class Classifier:
     ) -> None:
         import torch
 
+        from dctafd.nets.device import choose_device
+
         if dtype not in DTYPES:
             raise ValueError(f"dtype {dtype!r}; it is one of {', '.join(DTYPES)}")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         self.name = name
         self.labels = tuple(labels)
         self.preprocessing = preprocessing
         self.temperature = temperature
-        self.device = torch.device(device)
+        self.device = choose_device(device)
         self.dtype = dtype
         self.description = description
         self.module = module.eval().to(self.device).to(memory_format=torch.channels_last)
