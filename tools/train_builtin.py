@@ -62,12 +62,17 @@ def views(rounds: int, labelled_only: bool) -> None:
 @main.command()
 @click.option("--minutes", default=75.0, show_default=True, help="Training time over all resumed runs.")
 @click.option("--every", default=200, show_default=True, help="Steps between checkpoints.")
-def train(minutes: float, every: int) -> None:
+@click.option(
+    "--start-from",
+    type=click.Path(exists=True, path_type=Path),
+    help="Begin a new run with a finished run's weights; move that checkpoint away from runs/ first.",
+)
+def train(minutes: float, every: int, start_from: Path | None) -> None:
     """Train the student, or go on with it; prints top-1 of the averaged weights on the validation slice."""
     architecture = {
         "name": "slim_resnet",
         "widths": [32, 64, 128, 256],
-        "blocks": [2, 2, 2, 2],
+        "blocks": [2, 2, 4, 2],
         "num_classes": len(class_names(CALTECH)),
     }
     photos = labelled_photos(CALTECH, "validation")
@@ -80,7 +85,7 @@ def train(minutes: float, every: int) -> None:
         click.echo(f"step {trainer.step} {trainer.spent:.0f} s validation {accuracy:.1f} % {terms}")
 
     recipe = Recipe(architecture, seconds=60 * minutes)
-    Trainer(recipe, ViewCache(RUN / "views"), RUN / "checkpoint.pt").run(every, report)
+    Trainer(recipe, ViewCache(RUN / "views"), RUN / "checkpoint.pt", start_from).run(every, report)
 
 
 @main.command()
@@ -114,7 +119,8 @@ def ship(output: Path) -> None:
         "data": "Caltech-101 without Faces_easy (CC BY 4.0), 75 % of the photos, and unlabelled photos",
         "teacher": "MobileNetV2 of google-coral test_data (Apache-2.0) with a linear probe",
         "folded_temperature": f"{temperature:.4f}",
-        "training": {"steps": checkpoint["step"], "seconds": round(checkpoint["spent"]), "seed": 0},
+        "training": {"steps": checkpoint["step"], "seconds": round(checkpoint["spent"]), "seed": 0}
+        | {"earlier": checkpoint.get("earlier", [])},
         "command": "python tools/train_builtin.py train",
     }
     write_weights(output, network, geometry, facts, class_names(CALTECH))

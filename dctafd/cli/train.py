@@ -71,6 +71,7 @@ class _Widths(click.ParamType[tuple[int, ...]]):
 @click.option("--steps", type=click.IntRange(min=1), help="Steps to train. [default: 20000, or --minutes]")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time to train.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option("--crop", type=click.IntRange(min=32), help="Side of the views, if not the classifier's.")
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True)
 @click.option("--ema-decay", type=click.FloatRange(0, 1), default=0.999, show_default=True)
 @click.option("--loss-weights", type=_Numbers(), default={}, help="logits, features, stem, drift.")
@@ -137,7 +138,7 @@ def _trainer(backbone: Backbone, folders: tuple[Path, ...], options: dict[str, A
             losses=LossWeights(**options["loss_weights"]),
             **{
                 name: options[name]
-                for name in ("shape", "layer", "fe_width", "stage_widths", "minutes", "batch_size")
+                for name in ("shape", "layer", "fe_width", "stage_widths", "minutes", "batch_size", "crop")
             },
             **{name: options[name] for name in ("learning_rate", "ema_decay", "seed")},
         )

@@ -13,6 +13,7 @@ from dctafd.jpeg.errors import DctafdError, ResumeError
 from dctafd.pipeline.files import atomic_output
 from dctafd.pipeline.formats import input_name, text_format
 from dctafd.pipeline.manifest import Identity, Manifest, load_manifest, manifest_path
+from dctafd.pipeline.output_lock import only_writer
 from dctafd.pipeline.overlap import Position, Step, classify_units
 from dctafd.pipeline.partial_output import PartialOutput, PartialParquet, PartialText, partial_path, publish
 from dctafd.pipeline.results import Result
@@ -125,18 +126,20 @@ def run_to_file(
 
     Raises:
         StoppedError: an input failed, with `stop_on_error`; the run can be resumed.
-        ResumeError: there is an interrupted run and `resume` was not asked for, or it is another run's.
+        ResumeError: there is an interrupted run and `resume` was not asked for, or it is another run's, or
+            another process is writing the same file.
         OSError: the file cannot be written; the run can be resumed.
     """
     if options.output_format not in RESUMABLE_FORMATS:
         with atomic_output(output) as file:
             return run_to_stream(classifier, plan, options, file, on_step, engine)
     identity = _identity(classifier, plan, options)
-    earlier = _earlier_run(output, identity, resume)
-    if earlier is not None and earlier.complete:
-        publish(output)
-        return Summary.from_json(earlier.summary)
-    return _ResumableRun(options, output, identity, earlier, plan).work(classifier, plan, on_step, engine)
+    with only_writer(output):
+        earlier = _earlier_run(output, identity, resume)
+        if earlier is not None and earlier.complete:
+            publish(output)
+            return Summary.from_json(earlier.summary)
+        return _ResumableRun(options, output, identity, earlier, plan).work(classifier, plan, on_step, engine)
 
 
 def _identity(classifier: Classifier, plan: Plan, options: RunOptions) -> Identity:

@@ -46,6 +46,8 @@ class TrainingConfig:
         steps: optimiser steps; None where `minutes` limits the training.
         minutes: time for training and validation, over all resumed runs; the schedule follows it.
         batch_size: pairs a step.
+        crop: side of the views in pixels, a multiple of 8; None for the classifier's own. Blocks and features
+            are local, so smaller views, which cost less, teach much the same.
         learning_rate: its highest value; it warms up, then falls along a cosine to a hundredth.
         weight_decay: of AdamW.
         warm_up: steps until the highest learning rate.
@@ -63,6 +65,7 @@ class TrainingConfig:
     steps: int | None = 20_000
     minutes: float | None = None
     batch_size: int = 32
+    crop: int | None = None
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     warm_up: int = 100
@@ -70,6 +73,10 @@ class TrainingConfig:
     seed: int = 0
     losses: LossWeights = field(default_factory=LossWeights)
     degradations: DegradationRange = field(default_factory=DegradationRange)
+
+    def __post_init__(self) -> None:
+        if self.crop is not None and (self.crop < 8 or self.crop % 8):
+            raise ValueError(f"the crop has to be a multiple of 8 pixels, not {self.crop}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +165,9 @@ class Trainer:
         if config.steps is None and config.minutes is None:
             raise ValueError("a training needs a number of steps or of minutes")
         self.backbone, self.config, self.machine, self.validation = backbone, config, machine, validation
-        self.source = PairSource(photos, backbone.spec, config.degradations, config.batch_size, config.seed)
+        self.source = PairSource(
+            photos, backbone.spec, config.degradations, config.batch_size, config.seed, config.crop
+        )
         torch.manual_seed(config.seed)
         afd = AFDModule(_module_config(backbone, config))
         if not config.rep_conv:

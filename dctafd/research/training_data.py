@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -100,10 +100,18 @@ def load_photos(paths: Sequence[Path], shorter_side: int, threads: int) -> list[
         return list(pool.map(load, paths))
 
 
-def random_view(photo: Photo, size: tuple[int, int], rng: np.random.Generator) -> Photo:
-    """Cut out a random box, resize it to `size` (height, width), mirror every other one."""
+def random_view(photo: Photo, size: tuple[int, int], rng: np.random.Generator, part: float = 1.0) -> Photo:
+    """Cut out a random box, resize it to `size` (height, width), mirror every other one.
+
+    Args:
+        photo: (height, width, 3).
+        size: of the view.
+        rng: draws the box.
+        part: how much of the classifier's side the view is to show, 0..1: the smaller, the smaller the box,
+            so that the view is no finer than one of full size.
+    """
     height, width = size
-    largest = min(photo.shape[0] / height, photo.shape[1] / width)
+    largest = part * min(photo.shape[0] / height, photo.shape[1] / width)
     zoom = largest * rng.uniform(0.65, 1.0)  # photo pixels per pixel of the view
     top = rng.uniform(0, photo.shape[0] - zoom * height)
     left = rng.uniform(0, photo.shape[1] - zoom * width)
@@ -151,6 +159,7 @@ class PairSource:
         drawn_from: the degradations.
         batch_size: pairs a batch.
         seed: of everything random here.
+        crop: side of the views in pixels, None for the classifier's own.
     """
 
     def __init__(
@@ -160,8 +169,11 @@ class PairSource:
         drawn_from: DegradationRange,
         batch_size: int,
         seed: int,
+        crop: int | None = None,
     ) -> None:
-        self.photos, self.spec, self.drawn_from = photos, spec, drawn_from
+        self.photos, self.drawn_from = photos, drawn_from
+        self.spec = replace(spec, crop=crop or spec.crop)
+        self._part = self.spec.crop / spec.crop
         self.batch_size, self.seed = batch_size, seed
         self._epoch_order: tuple[int, NDArray[np.int64]] | None = None
 
@@ -179,7 +191,7 @@ class PairSource:
         photo = self.photos[self._order(epoch)[position]]
         rng = np.random.default_rng([self.seed, step, index])
         degradation = sample_degradation(rng, self.drawn_from)
-        view = random_view(photo, view_size(degradation, self.spec.crop), rng)
+        view = random_view(photo, view_size(degradation, self.spec.crop), rng, self._part)
         return make_pair(view, degradation, self.spec)
 
 

@@ -226,6 +226,30 @@ def test_partial_file_that_lost_bytes_is_refused(plan, tmp_path):
         run_to_file(tiny_classifier(), plan, options("jsonl"), tmp_path / "o.jsonl", resume=True)
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_second_run_of_the_same_output_is_refused_while_the_first_is_alive(plan, tmp_path, resume):
+    expected = whole_run(plan, tmp_path / "whole.jsonl", "jsonl")
+    path = tmp_path / "o.jsonl"
+    refusals = []
+
+    def start_another(step):
+        with pytest.raises(ResumeError, match="another run is writing") as refusal:
+            run_to_file(tiny_classifier(), plan, options("jsonl"), path, resume=resume)
+        refusals.append(refusal)
+
+    run_to_file(tiny_classifier(), plan, options("jsonl"), path, on_step=start_another)
+    assert refusals
+    assert path.read_bytes() == expected
+
+
+def test_lock_that_a_killed_run_left_is_no_hindrance(plan, tmp_path):
+    path = tmp_path / "o.jsonl"
+    interrupted(plan, path)
+    (tmp_path / "o.jsonl.lock").touch()
+    run_to_file(tiny_classifier(), plan, options("jsonl"), path, resume=True)
+    assert sorted(file.name for file in tmp_path.glob("o.jsonl*")) == ["o.jsonl", "o.jsonl.run.json"]
+
+
 def test_stop_on_error_names_the_input_and_can_go_on(plan, tmp_path):
     expected = whole_run(plan, tmp_path / "whole.jsonl", "jsonl")
     path = tmp_path / "o.jsonl"

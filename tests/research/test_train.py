@@ -109,6 +109,19 @@ def test_each_photo_comes_once_an_epoch() -> None:
         assert sorted(levels) == [0, 10, 20, 30, 40]
 
 
+def test_smaller_views_are_cut_not_shrunk() -> None:
+    ramp = np.broadcast_to(np.arange(96, dtype=np.uint8)[None, :, None], (96, 96, 3))
+    spec = ModelSpec("plain", "none", crop=64, mean=(0, 0, 0), std=(1, 1, 1))
+    source = PairSource([ramp], spec, DegradationRange(resized=0), batch_size=8, seed=0, crop=32)
+    pairs = [source.pair(0, index) for index in range(8)]
+    assert {pair.clean.shape for pair in pairs} == {(3, 32, 32)}
+    assert {pair.compressed.coefficients.shape[-2:] for pair in pairs} == {(4, 4)}
+    across = [abs(float(255 * np.ptp(pair.clean[0].mean(0)))) for pair in pairs]
+    assert max(across) <= 31 * 96 / 64 + 1  # as many photo pixels per pixel as in a view of 64
+    with pytest.raises(ValueError, match="multiple of 8 pixels, not 100"):
+        TrainingConfig(crop=100)
+
+
 def test_photos_are_found_loaded_and_shrunk(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("b.png", "sub/a.jpg"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from builtin_training.mixing import paste_neighbours
 from builtin_training.muon import Muon
 from builtin_training.student import BatchMaker, Student, distillation_loss
 from builtin_training.teacher import fit_probe
@@ -29,6 +31,7 @@ class Recipe:
         batch: views a step.
         labelled_share: share of a batch that is drawn from the views with a label.
         sizes: (share of the time spent, pixels a side), the first whose share is not yet reached applies.
+        mixed_share: share of the batches that CutMix is applied to, after any mixing the cache has already.
         muon_lr: peak learning rate of the convolutions.
         adam_lr: peak learning rate of everything else.
         decay: weight decay.
@@ -40,7 +43,8 @@ class Recipe:
     seconds: float
     batch: int = 64
     labelled_share: float = 0.65
-    sizes: tuple[tuple[float, int], ...] = ((0.7, 96), (1.01, 112))
+    sizes: tuple[tuple[float, int], ...] = ((0.6, 112), (1.01, 128))
+    mixed_share: float = 0.4
     muon_lr: float = 0.01
     adam_lr: float = 3e-3
     decay: float = 0.05
@@ -55,12 +59,19 @@ class Trainer:
         recipe: how to train.
         cache: views to train on; more may be appended meanwhile.
         checkpoint: file to resume from and to write.
+        start_from: checkpoint of a finished run whose weights a new run begins with; its network may have
+            fewer blocks, the further ones then begin as the identity.
     """
 
-    def __init__(self, recipe: Recipe, cache: ViewCache, checkpoint: Path) -> None:
+    def __init__(
+        self, recipe: Recipe, cache: ViewCache, checkpoint: Path, start_from: Path | None = None
+    ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.cache, self.checkpoint = recipe, cache, checkpoint
         self.student = Student(recipe.architecture).to(memory_format=torch.channels_last)
+        self.earlier: list[dict[str, float]] = []  # steps and seconds of the runs this one began with
+        if start_from is not None and not checkpoint.exists():
+            self._begin_with(torch.load(start_from, weights_only=True))
         self.average = copy.deepcopy(self.student.network).requires_grad_(False)
         self.optimizers = _optimizers(self.student, recipe)
         self.spent, self.step = 0.0, 0
@@ -101,6 +112,8 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * schedule(share)
         pixels, targets = self._make_batch(rows, size)
+        if random.random() < self.recipe.mixed_share:
+            pixels, targets = paste_neighbours(pixels, targets)
         self.student.train()
         terms = distillation_loss(self.student(pixels), targets)
         torch.stack(list(terms.values())).sum().backward()
@@ -140,6 +153,7 @@ class Trainer:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "spent": self.spent,
             "step": self.step,
+            "earlier": self.earlier,
             "architecture": self.recipe.architecture,
         }
         temporary = self.checkpoint.with_suffix(".tmp")
@@ -156,6 +170,16 @@ class Trainer:
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["peak_lr"] = peak
         self.spent, self.step = state["spent"], state["step"]
+        self.earlier = state.get("earlier", [])
+
+    def _begin_with(self, state: dict[str, Any]) -> None:
+        weights = self.student.state_dict()
+        added = weights.keys() - state["student"].keys()
+        for name in added:
+            if name.endswith("bn2.weight"):  # an added block's last scale: at 0 it is the identity
+                weights[name].zero_()
+        self.student.load_state_dict({**weights, **state["student"]})
+        self.earlier = [*state.get("earlier", []), {"steps": state["step"], "seconds": round(state["spent"])}]
 
 
 def schedule(share: float, warm_up: float = 0.02) -> float:
