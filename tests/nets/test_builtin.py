@@ -18,9 +18,12 @@ from dctafd.nets.state_dict import read_metadata
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tools"))
 
+from builtin_training.mixing import paste_neighbours  # noqa: E402
 from builtin_training.muon import orthogonalise  # noqa: E402
 from builtin_training.split import part_of  # noqa: E402
-from builtin_training.training import schedule  # noqa: E402
+from builtin_training.student import Targets  # noqa: E402
+from builtin_training.training import Recipe, Trainer, schedule  # noqa: E402
+from builtin_training.views import ViewCache  # noqa: E402
 
 SMALL = {"name": "slim_resnet", "widths": [8, 8, 16, 16], "blocks": [1, 1, 1, 1], "num_classes": 5}
 
@@ -93,3 +96,27 @@ def test_muon_steps_have_singular_values_near_one(shape):
 def test_learning_rate_warms_up_and_ends_at_zero():
     assert schedule(0.0) < 0.1 < schedule(0.02)
     assert schedule(1.0) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_run_may_begin_with_the_weights_of_a_shallower_network(tmp_path):
+    views = ViewCache(tmp_path / "views", capacity=1)
+    shallow = Trainer(Recipe(SMALL, seconds=1), views, tmp_path / "shallow.pt")
+    shallow.save()
+    deeper = Recipe({**SMALL, "blocks": [1, 1, 3, 1]}, seconds=1, seed=1)
+    grown = Trainer(deeper, views, tmp_path / "grown.pt", start_from=tmp_path / "shallow.pt")
+    pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    wanted, got = (trainer.student.network.eval()(pixels) for trainer in (shallow, grown))
+    torch.testing.assert_close(got, wanted)
+    assert grown.earlier == [{"steps": 0, "seconds": 0}]
+
+
+def test_pasted_boxes_take_their_share_of_every_target():
+    views = torch.arange(4.0)
+    flat = {size: views[:, None, None, None].expand(4, 1, size, size) for size in (96, 12, 6)}
+    targets = Targets(views[:, None], torch.arange(4), views[:, None], flat[6], flat[12])
+    pixels, mixed = paste_neighbours(flat[96], targets)
+    assert set(mixed.labels.tolist()) == {-1}
+    for maps in (pixels, mixed.deep, mixed.middle):
+        torch.testing.assert_close(maps.mean((1, 2, 3)), mixed.soft[:, 0])
+    torch.testing.assert_close(mixed.pooled, mixed.soft)
+    assert 0.05 < float((pixels[1] == 0).float().mean()) < 0.7
