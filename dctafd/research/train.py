@@ -46,8 +46,8 @@ class TrainingConfig:
         steps: optimiser steps; None where `minutes` limits the training.
         minutes: time for training and validation, over all resumed runs; the schedule follows it.
         batch_size: pairs a step.
-        crop: side of the views in pixels, a multiple of 8; None for the classifier's own. Blocks and features
-            are local, so smaller views, which cost less, teach much the same.
+        crop: side of the views in pixels, a multiple of 8; None for the classifier's own. Smaller views cost
+            less.
         learning_rate: its highest value; it warms up, then falls along a cosine to a hundredth.
         weight_decay: of AdamW.
         warm_up: steps until the highest learning rate.
