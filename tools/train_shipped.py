@@ -36,6 +36,12 @@ PAPER = {7: (31.65, 49.02), 10: (47.50, 57.24), 15: (59.28, 62.91), 18: (62.47, 
 PAPER_CLEAN = 76.13  # torchvision's IMAGENET1K_V1; Table V has no row for clean photos
 
 
+IMAGENET_ARGUMENTS = tuple(
+    "--crop 128 --boxes 8 --batch-size 16 --learning-rate 1.5e-3 --ema-decay 0.997 --stage-widths 24,64,96,128 "
+    "--held-out 48 --validate-every 100000".split()
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Module:
     """One shipped file.
@@ -47,6 +53,8 @@ class Module:
         checkpoint: the classifier's file in ../shared/weights, None for the built-in one.
         photos: arguments of `--images`.
         arguments: of `dctafd train` besides.
+        transferred_from: another one of `MODULES`, for the same architecture, from whose checkpoint it
+            starts (`transfer_afd.py`).
     """
 
     model: str
@@ -54,7 +62,8 @@ class Module:
     licence: str
     checkpoint: str | None
     photos: tuple[Path, ...] = (SHARED / "images/train",)
-    arguments: tuple[str, ...] = ("--crop", "160", "--batch-size", "32", "--validate-every", "500")
+    arguments: tuple[str, ...] = IMAGENET_ARGUMENTS
+    transferred_from: str | None = None
 
 
 MODULES = {
@@ -67,7 +76,13 @@ MODULES = {
         ("--batch-size", "32", "--validate-every", "500"),
     ),
     "resnet18": Module("resnet18_ktb", ("resnet18", "resnet18_ktb"), "CC BY-NC 4.0", "resnet18_ktb"),
-    "resnet50": Module("resnet50_ktb", ("resnet50", "resnet50_ktb"), "CC BY-NC 4.0", "resnet50_ktb"),
+    "resnet50": Module(
+        "resnet50_ktb",
+        ("resnet50", "resnet50_ktb"),
+        "CC BY-NC 4.0",
+        "resnet50_ktb",
+        transferred_from="resnet50_pqf",
+    ),
     "resnet50_pqf": Module("resnet50_pqf", ("resnet50_pqf",), "Uber non-commercial", "resnet50_pqf"),
     "squeezenet1_1": Module(
         "squeezenet1_1_onnxzoo",
@@ -98,7 +113,8 @@ def train(names: Sequence[str], minutes: float, start_from: str | None) -> None:
         output = RUN / f"{name}_afd.safetensors"
         photos = [part for folder in module.photos for part in ("--images", str(folder))]
         serves = [part for model in module.serves for part in ("--serves", model)]
-        beginning = ["--start-from", start_from] if start_from else []
+        first = start_from or (_transferred(module) if module.transferred_from else None)
+        beginning = ["--start-from", first] if first else []
         what = [*photos, *_model_arguments(module), "-o", str(output), "--licence", module.licence, *serves]
         _dctafd(["train", *what, "--minutes", str(minutes), *module.arguments, *beginning])
         (WEIGHTS_DIRECTORY / output.name).write_bytes(output.read_bytes())
@@ -185,6 +201,26 @@ def _model_arguments(module: Module) -> list[str]:
     return ["--model", module.model, "--weights", str(_state_dict_file(module.checkpoint))]
 
 
+def _transferred(module: Module) -> str:
+    """Carry the other module over, once, and return the checkpoint to start from."""
+    assert module.checkpoint is not None
+    assert module.transferred_from is not None
+    output = RUN / f"{module.checkpoint}.transferred.pt"
+    if not output.is_file():
+        other = MODULES[module.transferred_from]
+        assert other.checkpoint is not None
+        models = [
+            part
+            for option, one in (("--from", other), ("--to", module))
+            for part in (option, one.model, str(_state_dict_file(str(one.checkpoint))))
+        ]
+        images = [part for folder in module.photos for part in ("--images", str(folder))]
+        checkpoint = RUN / f"{module.transferred_from}_afd.checkpoint.pt"
+        script = Path(__file__).with_name("transfer_afd.py")
+        _run([str(script), str(checkpoint), *models, *images, "-o", str(output)])
+    return str(output)
+
+
 def _state_dict_file(name: str) -> Path:
     """Return the checkpoint as a state dict in runs/, converted from ../shared/weights/NAME.npz."""
     path = RUN / f"{name}.pth"
@@ -208,8 +244,12 @@ def _read_shared(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _dctafd(arguments: Sequence[str]) -> None:
-    click.echo("$ dctafd " + shlex.join(arguments), err=True)
-    subprocess.run([sys.executable, "-m", "dctafd", *arguments], check=True)
+    _run(["-m", "dctafd", *arguments])
+
+
+def _run(arguments: Sequence[str]) -> None:
+    click.echo("$ python " + shlex.join(arguments), err=True)
+    subprocess.run([sys.executable, *arguments], check=True)
 
 
 if __name__ == "__main__":

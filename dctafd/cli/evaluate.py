@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,7 @@ def command(
       dctafd evaluate --images eval/ --labels eval/labels.csv --model resnet50 --format json
     """
     from dctafd.nets.device import choose_device
+    from dctafd.nets.fold import fold_batch_norms
     from dctafd.nets.registry import load_backbone
     from dctafd.research.evaluate import evaluate, read_labels
     from dctafd.research.protocols import protocol_conditions
@@ -114,6 +116,7 @@ def command(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     backbone = load_backbone(options["model"], options["weights"])
+    backbone = replace(backbone, module=fold_batch_norms(backbone.module))
     classifier = load_corrected(backbone, options["afd"], quiet)
     conditions = protocol_conditions(options["protocol"], options["qualities"], options["times"])
     with progress("photos", len(photos), quiet) as advance:

@@ -72,6 +72,7 @@ class _Widths(click.ParamType[tuple[int, ...]]):
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time to train.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--crop", type=click.IntRange(min=32), help="Side of the views, if not the classifier's.")
+@click.option("--boxes", type=click.IntRange(min=1), help="Fixed views of each photo; else ever new ones.")
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True)
 @click.option("--ema-decay", type=click.FloatRange(0, 1), default=0.999, show_default=True)
 @click.option("--loss-weights", type=_Numbers(), default={}, help="logits, features, stem, drift.")
@@ -136,11 +137,9 @@ def _trainer(backbone: Backbone, folders: tuple[Path, ...], options: dict[str, A
         config = TrainingConfig(
             steps=steps,
             losses=LossWeights(**options["loss_weights"]),
-            **{
-                name: options[name]
-                for name in ("shape", "layer", "fe_width", "stage_widths", "minutes", "batch_size", "crop")
-            },
-            **{name: options[name] for name in ("learning_rate", "ema_decay", "seed")},
+            **{name: options[name] for name in ("shape", "layer", "fe_width", "stage_widths", "minutes")},
+            **{name: options[name] for name in ("batch_size", "crop", "boxes", "learning_rate")},
+            **{name: options[name] for name in ("ema_decay", "seed")},
         )
         training, held_out = split_photos(find_photos(folders), options["held_out"])
     except TypeError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,6 +39,7 @@ class _ForwardPass:
 
     fdm: Tensor | None
     record: bool
+    stem_only: bool = False
     stem_before: Tensor | None = None
     layers: list[Tensor] = field(default_factory=list)
 
@@ -110,12 +111,24 @@ class CorrectedClassifier(nn.Module):
         """Return the uncorrected backbone's logits and features for pixels (B, 3, S, S)."""
         return self._recorded(pixels, None)
 
+    def direct_stem(self, pixels: Tensor) -> Tensor:
+        """Return the uncorrected stem's features (B, C, H, W); the forward pass ends there."""
+        state = _ForwardPass(None, record=True, stem_only=True)
+        with _passing(state), suppress(_StemReachedError):
+            self.backbone(pixels)
+        assert state.stem_before is not None
+        return state.stem_before
+
     def _recorded(self, pixels: Tensor, fdm: Tensor | None) -> Features:
         state = _ForwardPass(fdm, record=True)
         with _passing(state):
             logits = self.backbone(pixels)
         assert state.stem_before is not None
         return Features(logits, fdm, state.stem_before, state.layers)
+
+
+class _StemReachedError(Exception):
+    """Ends a forward pass of which only the stem is wanted."""
 
 
 def attach(backbone: nn.Module, afd: AFDModule, layer: str | None = None) -> CorrectedClassifier:
@@ -162,6 +175,8 @@ def _correct_stem(module: nn.Module, inputs: Any, stem: Tensor, *, afd: AFDModul
     if state.record:
         state.stem_before = stem
         state.layers.append(corrected)
+    if state.stem_only:
+        raise _StemReachedError
     return corrected
 
 

@@ -36,18 +36,19 @@ def afd_losses(
 
     Args:
         student: the corrected network on the compressed photos.
-        teacher: the uncorrected network on the clean photos, without gradients.
+        teacher: the uncorrected network on the clean photos, without gradients; may know only the last of
+            the stages.
         afd: the module that is trained.
         temperature: divides both networks' logits.
     """
     assert student.fdm is not None
-    grid = student.fdm.shape[-1]
+    grid, stages = student.fdm.shape[-1], teacher.layers[1:]
     with torch.no_grad():
         measured = afd.measured_drift(student.stem_before.float(), teacher.stem_before.float(), grid)
     stem_error = (student.layers[0].float() - teacher.layers[0].float()).abs().mean() / afd.stem_rms
     return {
         "logits": logits_loss(student.logits / temperature, teacher.logits / temperature),
-        "features": features_loss(student.layers[1:], teacher.layers[1:]),
+        "features": features_loss(student.layers[1:][-len(stages) :], stages),
         "stem": stem_error,
         "drift": functional.l1_loss(student.fdm[:, 0].float(), measured),
     }

@@ -21,12 +21,14 @@ from dctafd.nets.afd import AFDConfig, AFDModule, Shape
 from dctafd.nets.afd_weights import AFDCard, save_afd, stem_fingerprint
 from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.device import choose_device
+from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.layers import find_layers
 from dctafd.nets.registry import Backbone
 from dctafd.nets.state_dict import load_into
 from dctafd.research.checkpoints import TrainingState, load_checkpoint, read_checkpoint, save_checkpoint
 from dctafd.research.degrade import DegradationRange
 from dctafd.research.losses import LossWeights, afd_losses, weighted_sum
+from dctafd.research.teacher import Teacher
 from dctafd.research.training_data import PairSource, Photo, TrainingBatch, iter_batches
 from dctafd.research.validation import Validation, ValidationRow
 
@@ -48,6 +50,8 @@ class TrainingConfig:
         batch_size: pairs a step.
         crop: side of the views in pixels, a multiple of 8; None for the classifier's own. Smaller views cost
             less.
+        boxes: see each photo through so many fixed boxes, and run the teacher once for each (`Teacher`); None
+            draws a new box every time.
         learning_rate: its highest value; it warms up, then falls along a cosine to a hundredth.
         weight_decay: of AdamW.
         warm_up: steps until the highest learning rate.
@@ -66,6 +70,7 @@ class TrainingConfig:
     minutes: float | None = None
     batch_size: int = 32
     crop: int | None = None
+    boxes: int | None = None
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     warm_up: int = 100
@@ -77,6 +82,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.crop is not None and (self.crop < 8 or self.crop % 8):
             raise ValueError(f"the crop has to be a multiple of 8 pixels, not {self.crop}")
+        if self.boxes is not None and self.boxes < 1:
+            raise ValueError(f"a photo needs at least one box, not {self.boxes}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +173,22 @@ class Trainer:
             raise ValueError("a training needs a number of steps or of minutes")
         self.backbone, self.config, self.machine, self.validation = backbone, config, machine, validation
         self.source = PairSource(
-            photos, backbone.spec, config.degradations, config.batch_size, config.seed, config.crop
+            photos,
+            backbone.spec,
+            config.degradations,
+            config.batch_size,
+            config.seed,
+            config.crop,
+            config.boxes,
         )
         torch.manual_seed(config.seed)
         afd = AFDModule(_module_config(backbone, config))
         if not config.rep_conv:
             afd.eval().reparameterize().train()
-        self.classifier = self._on_machine(attach(backbone.module, afd).train())
-        self.average = self._on_machine(attach(backbone.module, copy.deepcopy(afd)).eval())
+        frozen = fold_batch_norms(backbone.module)
+        self.classifier = self._on_machine(attach(frozen, afd).train())
+        self.average = self._on_machine(attach(frozen, copy.deepcopy(afd)).eval())
+        self.teacher = Teacher(self.classifier)
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.classifier.afd, config.weight_decay), lr=config.learning_rate
         )
@@ -252,8 +267,7 @@ class Trainer:
 
     def _forward(self, batch: TrainingBatch) -> dict[str, Tensor]:
         with self.machine.autocast():
-            with torch.no_grad():
-                teacher = self.classifier.direct_features(batch.clean)
+            teacher = self.teacher(batch)
             student = self.classifier.forward_features(*batch.compressed.tensors())
         return afd_losses(student, teacher, self.classifier.afd, self.backbone.spec.temperature)
 
@@ -270,7 +284,7 @@ class Trainer:
         batches = iter_batches(self.source, 0, self.machine.threads, ahead=1)
         with closing(batches):
             first = [next(batches).to(self.machine.device) for _ in range(UNIT_BATCHES)]
-        stems = [self.classifier.direct_features(batch.clean).stem_before for batch in first]
+        stems = [self.classifier.direct_stem(batch.clean) for batch in first]
         rms = torch.stack([stem.square().mean() for stem in stems]).mean().sqrt()
         for classifier in (self.classifier, self.average):
             classifier.afd.stem_rms.copy_(rms)

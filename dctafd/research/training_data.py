@@ -21,6 +21,23 @@ from dctafd.research.degrade import Degradation, DegradationRange, degrade, samp
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 Photo = NDArray[np.uint8]
 
+_ZOOMS = (0.65, 1.0)  # of the largest box that a view can show
+_MARGINS = (14, 7)  # view pixels that grid shifts may take before and after a box, 7 for each compression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenBox:
+    """What a `FixedBox` shows whenever it is seen.
+
+    Attributes:
+        number: tells it from all other boxes of the photos.
+        pristine: (3, S, S) float32, straight from the photo, normalised. `TrainingPair.clean` went through
+            the degradation's sizes and differs a little.
+    """
+
+    number: int
+    pristine: NDArray[np.float32]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingPair:
@@ -30,11 +47,13 @@ class TrainingPair:
         compressed: what the corrected classifier reads.
         clean: (3, S, S) float32, the uncompressed view, normalised.
         degradation: what happened in between.
+        box: the fixed box that the view shows, None where boxes are drawn anew each time.
     """
 
     compressed: ModelInput
     clean: NDArray[np.float32]
     degradation: Degradation
+    box: SeenBox | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,23 +63,34 @@ class TrainingBatch:
     Attributes:
         compressed: what the corrected classifier reads.
         clean: (B, 3, S, S) float32.
+        boxes: number of each pair's `SeenBox`; empty where boxes are not fixed.
+        pristine: (B, 3, S, S) float32, what those boxes show; None where boxes are not fixed.
     """
 
     compressed: InputBatch
     clean: torch.Tensor
+    boxes: tuple[int, ...] = ()
+    pristine: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> TrainingBatch:
         """Return the batch on `device`, images in channels_last."""
+
+        def images_to(images: torch.Tensor) -> torch.Tensor:
+            moved = images.to(device, non_blocking=True)
+            return moved.contiguous(memory_format=torch.channels_last)
+
         compressed = self.compressed.to(device)
-        images = (compressed.pixels, self.clean.to(device, non_blocking=True))
-        pixels, clean = (image.contiguous(memory_format=torch.channels_last) for image in images)
-        return TrainingBatch(InputBatch(pixels, *compressed.tensors()[1:]), clean)
+        moved = InputBatch(images_to(compressed.pixels), *compressed.tensors()[1:])
+        pristine = None if self.pristine is None else images_to(self.pristine)
+        return TrainingBatch(moved, images_to(self.clean), self.boxes, pristine)
 
     def pin_memory(self) -> TrainingBatch:
         """Return the batch in page-locked memory, from which copies to a GPU need not wait."""
         return TrainingBatch(
             InputBatch(*(tensor.pin_memory() for tensor in self.compressed.tensors())),
             self.clean.pin_memory(),
+            self.boxes,
+            None if self.pristine is None else self.pristine.pin_memory(),
         )
 
 
@@ -112,14 +142,64 @@ def random_view(photo: Photo, size: tuple[int, int], rng: np.random.Generator, p
     """
     height, width = size
     largest = part * min(photo.shape[0] / height, photo.shape[1] / width)
-    zoom = largest * rng.uniform(0.65, 1.0)  # photo pixels per pixel of the view
+    zoom = largest * rng.uniform(*_ZOOMS)  # photo pixels per pixel of the view
     top = rng.uniform(0, photo.shape[0] - zoom * height)
     left = rng.uniform(0, photo.shape[1] - zoom * width)
-    box = (left, top, min(left + zoom * width, photo.shape[1]), min(top + zoom * height, photo.shape[0]))
-    view = Image.fromarray(photo).resize((width, height), Image.Resampling.BICUBIC, box=box)
-    if rng.random() < 0.5:
-        view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return np.asarray(view)
+    view = _cut(photo, (top, left), zoom, size)
+    return np.ascontiguousarray(view[:, ::-1]) if rng.random() < 0.5 else view
+
+
+def _cut(photo: Photo, corner: tuple[float, float], zoom: float, size: tuple[int, int]) -> Photo:
+    """Cut the box at `corner` (top, left), `zoom` photo pixels per pixel, and resize it to `size`."""
+    (top, left), (height, width) = corner, size
+    bottom, right = min(top + zoom * height, photo.shape[0]), min(left + zoom * width, photo.shape[1])
+    image = Image.fromarray(photo)
+    box = (max(left, 0.0), max(top, 0.0), right, bottom)
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box=box))
+
+
+@dataclass(frozen=True, slots=True)
+class FixedBox:
+    """A box of a photo that a training sees again and again, each time compressed in another way.
+
+    There is room around it for every block grid that `sample_degradation` draws.
+
+    Attributes:
+        top, left: of the box in the photo (mirrored, if it is), in photo pixels.
+        zoom: photo pixels per classifier pixel.
+        mirrored: whether the photo is mirrored first.
+    """
+
+    top: float
+    left: float
+    zoom: float
+    mirrored: bool
+
+    @classmethod
+    def draw(cls, photo: Photo, crop: int, rng: np.random.Generator, part: float = 1.0) -> FixedBox:
+        """Draw a box for a view of `crop` pixels a side; `part` as in `random_view`."""
+        shorter = min(photo.shape[:2])
+        largest = min(part * shorter / crop, shorter / (crop + sum(_MARGINS)))
+        zoom = largest * rng.uniform(*_ZOOMS)
+        before, after = (zoom * margin for margin in _MARGINS)
+        top = rng.uniform(before, photo.shape[0] - zoom * crop - after)
+        left = rng.uniform(before, photo.shape[1] - zoom * crop - after)
+        return cls(top, left, zoom, bool(rng.random() < 0.5))
+
+    def cut(self, photo: Photo, crop: int, degradation: Degradation | None = None) -> Photo:
+        """Return the view of `view_size` from which `degrade` makes the box; without one, the box itself."""
+        if self.mirrored:
+            photo = np.ascontiguousarray(photo[:, ::-1])
+        if degradation is None:
+            return _cut(photo, (self.top, self.left), self.zoom, (crop, crop))
+        size = view_size(degradation, crop)
+        zoom, margins = self.zoom, np.array(degradation.second_shift, float)
+        if degradation.scale == 1.0:
+            margins += degradation.shift
+        else:
+            zoom *= crop / (size[0] - degradation.second_shift[0])
+        top, left = np.array([self.top, self.left]) - zoom * margins
+        return _cut(photo, (float(top), float(left)), zoom, size)
 
 
 def make_pair(view: Photo, degradation: Degradation, spec: ModelSpec) -> TrainingPair:
@@ -160,6 +240,7 @@ class PairSource:
         batch_size: pairs a batch.
         seed: of everything random here.
         crop: side of the views in pixels, None for the classifier's own.
+        boxes: how many fixed boxes each photo is seen through; None draws a new one each time.
     """
 
     def __init__(
@@ -170,8 +251,9 @@ class PairSource:
         batch_size: int,
         seed: int,
         crop: int | None = None,
+        boxes: int | None = None,
     ) -> None:
-        self.photos, self.drawn_from = photos, drawn_from
+        self.photos, self.drawn_from, self.boxes = photos, drawn_from, boxes
         self.spec = replace(spec, crop=crop or spec.crop)
         self._part = self.spec.crop / spec.crop
         self.batch_size, self.seed = batch_size, seed
@@ -188,17 +270,30 @@ class PairSource:
     def pair(self, step: int, index: int) -> TrainingPair:
         """Return pair `index` of the batch of a step."""
         epoch, position = divmod(step * self.batch_size + index, len(self.photos))
-        photo = self.photos[self._order(epoch)[position]]
+        number = int(self._order(epoch)[position])
+        photo = self.photos[number]
         rng = np.random.default_rng([self.seed, step, index])
         degradation = sample_degradation(rng, self.drawn_from)
-        view = random_view(photo, view_size(degradation, self.spec.crop), rng, self._part)
-        return make_pair(view, degradation, self.spec)
+        if self.boxes is None:
+            view = random_view(photo, view_size(degradation, self.spec.crop), rng, self._part)
+            return make_pair(view, degradation, self.spec)
+        box_number = number * self.boxes + epoch % self.boxes
+        box_rng = np.random.default_rng([self.seed, box_number])
+        box = FixedBox.draw(photo, self.spec.crop, box_rng, self._part)
+        pair = make_pair(box.cut(photo, self.spec.crop, degradation), degradation, self.spec)
+        pristine = _normalized_centre(box.cut(photo, self.spec.crop), self.spec)
+        return replace(pair, box=SeenBox(box_number, pristine))
 
 
 def collate_pairs(pairs: Sequence[TrainingPair]) -> TrainingBatch:
     """Stack pairs into a batch."""
     clean = torch.from_numpy(np.stack([pair.clean for pair in pairs]))
-    return TrainingBatch(collate([pair.compressed for pair in pairs]), clean)
+    compressed = collate([pair.compressed for pair in pairs])
+    boxes = [pair.box for pair in pairs if pair.box is not None]
+    if not boxes:
+        return TrainingBatch(compressed, clean)
+    pristine = torch.from_numpy(np.stack([box.pristine for box in boxes]))
+    return TrainingBatch(compressed, clean, tuple(box.number for box in boxes), pristine)
 
 
 def iter_batches(

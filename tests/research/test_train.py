@@ -16,8 +16,10 @@ from dctafd.nets.attach import attach
 from dctafd.nets.registry import Backbone, ModelSpec
 from dctafd.research.degrade import Degradation, DegradationRange, view_size
 from dctafd.research.losses import LossWeights, afd_losses, features_loss, logits_loss
+from dctafd.research.teacher import Teacher
 from dctafd.research.train import Machine, Trainer, TrainingConfig, TrainingReport, learning_rate_factor
 from dctafd.research.training_data import (
+    FixedBox,
     PairSource,
     collate_pairs,
     find_photos,
@@ -122,6 +124,50 @@ def test_smaller_views_are_cut_not_shrunk() -> None:
         TrainingConfig(crop=100)
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize(
+    "degradation",
+    [
+        Degradation(100, "4:4:4"),
+        Degradation(100, "4:4:4", shift=(7, 3)),
+        Degradation(100, "4:4:4", scale=1.5),
+        Degradation(100, "4:4:4", shift=(7, 7), second_quality=100, second_shift=(7, 7)),
+        Degradation(100, "4:4:4", scale=0.8, second_quality=100, second_shift=(5, 2)),
+    ],
+)
+def test_a_fixed_box_shows_the_same_whatever_is_done_to_it(degradation: Degradation, mirrored: bool) -> None:
+    spec = ModelSpec("plain", "none", crop=CROP, mean=(0, 0, 0), std=(1, 1, 1))
+    gray = np.repeat(photo(1, (96, 96))[:, :, :1], 3, axis=2)
+    box = FixedBox(top=20.0, left=24.0, zoom=1.2, mirrored=mirrored)
+    pair = make_pair(box.cut(gray, CROP, degradation), degradation, spec)
+    pristine = box.cut(gray, CROP).transpose(2, 0, 1).astype(np.float32)
+    difference = np.abs(255 * pair.clean - pristine)
+    assert difference.mean() < 1.5
+    moved = np.abs(255 * pair.clean[:, 1:] - pristine[:, :-1])
+    assert difference.mean() < moved.mean() / 2
+
+
+@pytest.mark.parametrize("size", [(40, 90), (64, 64), (300, 200)])
+def test_fixed_boxes_leave_room_for_every_shift(size: tuple[int, int]) -> None:
+    picture = np.zeros((*size, 3), np.uint8)
+    for seed in range(50):
+        box = FixedBox.draw(picture, CROP, np.random.default_rng(seed))
+        for corner, side in ((box.top, size[0]), (box.left, size[1])):
+            assert corner - 14 * box.zoom >= -1e-6
+            assert corner + (CROP + 7) * box.zoom <= side + 1e-6
+
+
+def test_boxes_come_again_compressed_in_another_way() -> None:
+    source = PairSource(PHOTOS[:2], SPEC, DegradationRange(), batch_size=2, seed=0, boxes=2)
+    batches = [collate_pairs([source.pair(step, index) for index in range(2)]) for step in range(4)]
+    numbers = [sorted(batch.boxes) for batch in batches]
+    assert numbers == [[0, 2], [1, 3], [0, 2], [1, 3]]
+    first, again = (dict(zip(batch.boxes, batch.pristine, strict=True)) for batch in (batches[0], batches[2]))
+    assert all(torch.equal(first[number], again[number]) for number in (0, 2))
+    steps = [batch.compressed.steps for batch in (batches[0], batches[2])]
+    assert not torch.equal(*steps)
+
+
 def test_photos_are_found_loaded_and_shrunk(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("b.png", "sub/a.jpg"):
@@ -149,6 +195,38 @@ def test_held_out_photos_do_not_depend_on_their_folder_or_order() -> None:
     assert {path.name for path in split_photos(moved, 5)[1]} == {path.name for path in held_out}
     with pytest.raises(ValueError, match="leave none"):
         split_photos(paths, 20)
+
+
+# Teacher ----------------------------------------------------------------------------------------------
+
+
+def test_the_teacher_remembers_boxes_and_runs_the_network_once_for_each() -> None:
+    source = PairSource(PHOTOS, SPEC, DegradationRange(), batch_size=5, seed=0, boxes=1)
+    batches = [collate_pairs([source.pair(step, index) for index in range(5)]) for step in range(2)]
+    backbone = small_backbone()
+    classifier = attach(backbone.module, trained_afd(backbone.module, "deep"))
+    runs = []
+    classifier.backbone.fc.register_forward_hook(lambda module, inputs, output: runs.append(len(output)))
+    teacher = Teacher(classifier)
+    for batch in batches:
+        assert batch.pristine is not None
+        expected = classifier.direct_features(batch.pristine)
+        runs.clear()
+        got = teacher(batch)
+        assert runs == ([5] if batch is batches[0] else [])
+        torch.testing.assert_close(got.logits, expected.logits, rtol=2e-3, atol=2e-3)
+        torch.testing.assert_close(got.layers[-1], expected.layers[-1], rtol=2e-3, atol=2e-3)
+        stem = classifier.direct_features(batch.clean).stem_before
+        assert torch.equal(got.layers[0], stem)
+        assert torch.equal(got.stem_before, stem)
+
+
+def test_training_with_fixed_boxes_learns_the_last_stage() -> None:
+    training = trainer(replace(QUICK, boxes=2, batch_size=5))
+    training.run()
+    assert training.state.step == 4
+    with pytest.raises(ValueError, match="at least one box"):
+        TrainingConfig(boxes=0)
 
 
 # Losses and schedule ----------------------------------------------------------------------------------
