@@ -22,7 +22,8 @@ from dctafd.nets.attach import CorrectedClassifier, Features
 from dctafd.nets.fde_net import FDENet
 from dctafd.nets.registry import load_backbone
 from dctafd.research.losses import LossWeights
-from dctafd.research.train import Machine, Trainer, TrainingConfig
+from dctafd.research.train import Trainer
+from dctafd.research.training_config import Machine, TrainingConfig
 from dctafd.research.training_data import find_photos, load_photos
 from dctafd.research.validation import Validation, ValidationRow, split_photos
 

@@ -36,9 +36,9 @@ PAPER = {7: (31.65, 49.02), 10: (47.50, 57.24), 15: (59.28, 62.91), 18: (62.47, 
 PAPER_CLEAN = 76.13  # torchvision's IMAGENET1K_V1; Table V has no row for clean photos
 
 
-IMAGENET_ARGUMENTS = tuple(
-    "--crop 128 --boxes 8 --batch-size 16 --learning-rate 1.5e-3 --ema-decay 0.997 --stage-widths 24,64,96,128 "
-    "--held-out 48 --validate-every 100000".split()
+IMAGENET_ARGUMENTS = (
+    *("--crop", "128", "--boxes", "8", "--batch-size", "16", "--stage-widths", "24,64,96,128"),
+    *("--learning-rate", "1.5e-3", "--ema-decay", "0.997", "--held-out", "48", "--validate-every", "100000"),
 )
 
 

@@ -126,7 +126,8 @@ def command(folders: tuple[Path, ...], output: Path | None, quiet: bool, **optio
 
 def _trainer(backbone: Backbone, folders: tuple[Path, ...], options: dict[str, Any], quiet: bool) -> Trainer:
     from dctafd.research.losses import LossWeights
-    from dctafd.research.train import Machine, Trainer, TrainingConfig
+    from dctafd.research.train import Trainer
+    from dctafd.research.training_config import Machine, TrainingConfig
     from dctafd.research.training_data import find_photos, load_photos
     from dctafd.research.validation import Validation, split_photos
 

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,110 +17,22 @@ import torch
 from torch import Tensor, nn
 
 from dctafd.jpeg.errors import WeightsError
-from dctafd.nets.afd import AFDConfig, AFDModule, Shape
+from dctafd.nets.afd import AFDConfig, AFDModule
 from dctafd.nets.afd_weights import AFDCard, save_afd, stem_fingerprint
 from dctafd.nets.attach import CorrectedClassifier, attach
-from dctafd.nets.device import choose_device
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.layers import find_layers
 from dctafd.nets.registry import Backbone
 from dctafd.nets.state_dict import load_into
 from dctafd.research.checkpoints import TrainingState, load_checkpoint, read_checkpoint, save_checkpoint
-from dctafd.research.degrade import DegradationRange
-from dctafd.research.losses import LossWeights, afd_losses, weighted_sum
+from dctafd.research.losses import afd_losses, weighted_sum
 from dctafd.research.teacher import Teacher
+from dctafd.research.training_config import Machine, TrainingConfig
 from dctafd.research.training_data import PairSource, Photo, TrainingBatch, iter_batches
 from dctafd.research.validation import Validation, ValidationRow
 
 GRADIENT_CLIP = 1.0
 UNIT_BATCHES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingConfig:
-    """Everything that decides what a training makes, apart from photos and classifier.
-
-    Attributes:
-        shape: "stem" or "deep".
-        layer: name of the stem layer, None to find it.
-        fe_width, stage_widths: widths in place of the defaults (`AFDConfig.for_layers`).
-        rep_conv: train RepConv's branches; else its single 3x3 convolution from the start.
-        steps: optimiser steps; None where `minutes` limits the training.
-        minutes: time for training and validation, over all resumed runs; the schedule follows it.
-        batch_size: pairs a step.
-        crop: side of the views in pixels, a multiple of 8; None for the classifier's own. Smaller views cost
-            less.
-        boxes: see each photo through so many fixed boxes, and run the teacher once for each (`Teacher`); None
-            draws a new box every time.
-        learning_rate: its highest value; it warms up, then falls along a cosine to a hundredth.
-        weight_decay: of AdamW.
-        warm_up: steps until the highest learning rate.
-        ema_decay: of the running average of the weights, which is what is saved.
-        seed: of weights, photos and degradations.
-        losses: weights of the loss's terms.
-        degradations: what the photos go through.
-    """
-
-    shape: Shape = "deep"
-    layer: str | None = None
-    fe_width: int | None = None
-    stage_widths: tuple[int, ...] | None = None
-    rep_conv: bool = True
-    steps: int | None = 20_000
-    minutes: float | None = None
-    batch_size: int = 32
-    crop: int | None = None
-    boxes: int | None = None
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    warm_up: int = 100
-    ema_decay: float = 0.999
-    seed: int = 0
-    losses: LossWeights = field(default_factory=LossWeights)
-    degradations: DegradationRange = field(default_factory=DegradationRange)
-
-    def __post_init__(self) -> None:
-        if self.crop is not None and (self.crop < 8 or self.crop % 8):
-            raise ValueError(f"the crop has to be a multiple of 8 pixels, not {self.crop}")
-        if self.boxes is not None and self.boxes < 1:
-            raise ValueError(f"a photo needs at least one box, not {self.boxes}")
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """How a training uses the machine; changes nothing of its result but rounding.
-
-    Attributes:
-        device: "cpu", "cuda" and so on.
-        threads: that make training pairs.
-        bf16: whether the networks run in bfloat16 (see `bf16_helps`).
-        compile: whether to use torch.compile.
-    """
-
-    device: torch.device
-    threads: int = 2
-    bf16: bool = False
-    compile: bool = False
-
-    @classmethod
-    def choose(cls, device: str = "auto", threads: int = 2, compile: bool = False) -> Machine:
-        """Choose the GPU if there is one ("auto"), and bfloat16 where it helps."""
-        chosen = choose_device(device)
-        return cls(chosen, threads, bf16_helps(chosen), compile)
-
-    def autocast(self) -> torch.autocast:
-        """Return the context in which the networks run."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
-
-
-def bf16_helps(device: torch.device) -> bool:
-    """Whether the device has bfloat16 arithmetic; CPUs without it are several times slower with it."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from dctafd.nets.registry import Backbone, ModelSpec
 from dctafd.research.degrade import Degradation, DegradationRange, view_size
 from dctafd.research.losses import LossWeights, afd_losses, features_loss, logits_loss
 from dctafd.research.teacher import Teacher
-from dctafd.research.train import Machine, Trainer, TrainingConfig, TrainingReport, learning_rate_factor
+from dctafd.research.train import Trainer, TrainingReport, learning_rate_factor
+from dctafd.research.training_config import Machine, TrainingConfig
 from dctafd.research.training_data import (
     FixedBox,
     PairSource,
