@@ -1,8 +1,8 @@
-"""Make, measure and tabulate the AFD-Modules that ship with dctafd, from ../shared alone.
+"""Make and measure the AFD-Modules that ship with dctafd, from ../shared alone.
 
     python tools/train_shipped.py train resnet18 --minutes 120
     python tools/train_shipped.py measure resnet18            # every protocol of `dctafd evaluate`
-    python tools/train_shipped.py tables > docs/results.md    # all that was measured
+    python tools/report_shipped.py                            # docs/results.md and the model cards
 
 `train` writes dctafd/nets/weights/NAME_afd.safetensors, `measure` JSON in runs/shipped. Each runs commands of
 dctafd's own and prints them; a training that was cut off goes on where it stopped. The built-in classifier's
@@ -11,94 +11,25 @@ module needs `tools/train_builtin.py` first.
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
+from shipped_modules import MODULES, PROTOCOLS, QUALITIES, RUN, SHARED, Module
 
 from dctafd.nets.registry import WEIGHTS_DIRECTORY
-
-REPOSITORY = Path(__file__).resolve().parents[1]
-SHARED = REPOSITORY.parent / "shared"
-RUN = REPOSITORY / "runs" / "shipped"
-PROTOCOLS = ("single", "imagenet-c", "native", "repeated")
-QUALITIES = (7, 10, 15, 18, 25, 90)
-
-# What the paper's Table V says of ResNet-50 on ImageNet-C's validation set: quality -> (direct, corrected).
-PAPER = {7: (31.65, 49.02), 10: (47.50, 57.24), 15: (59.28, 62.91), 18: (62.47, 64.79), 25: (66.16, 67.10)}
-PAPER_CLEAN = 76.13  # torchvision's IMAGENET1K_V1; Table V has no row for clean photos
-
-
-IMAGENET_ARGUMENTS = (
-    *("--crop", "128", "--boxes", "8", "--batch-size", "16", "--stage-widths", "24,64,96,128"),
-    *("--learning-rate", "1.5e-3", "--ema-decay", "0.997", "--held-out", "48", "--validate-every", "100000"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Module:
-    """One shipped file.
-
-    Attributes:
-        model: the frozen classifier it is trained against, as `--model` names it.
-        serves: models that `--afd auto` uses it for.
-        licence: of the weights, after that of the classifier.
-        checkpoint: the classifier's file in ../shared/weights, None for the built-in one.
-        photos: arguments of `--images`.
-        arguments: of `dctafd train` besides.
-        transferred_from: another one of `MODULES`, for the same architecture, from whose checkpoint it
-            starts (`transfer_afd.py`).
-    """
-
-    model: str
-    serves: tuple[str, ...]
-    licence: str
-    checkpoint: str | None
-    photos: tuple[Path, ...] = (SHARED / "images/train",)
-    arguments: tuple[str, ...] = IMAGENET_ARGUMENTS
-    transferred_from: str | None = None
-
-
-MODULES = {
-    "builtin": Module(
-        "builtin",
-        ("builtin",),
-        "Apache-2.0",
-        None,
-        (SHARED / "images/train", REPOSITORY / "runs/builtin/photos.txt"),
-        ("--batch-size", "32", "--validate-every", "500"),
-    ),
-    "resnet18": Module("resnet18_ktb", ("resnet18", "resnet18_ktb"), "CC BY-NC 4.0", "resnet18_ktb"),
-    "resnet50": Module(
-        "resnet50_ktb",
-        ("resnet50", "resnet50_ktb"),
-        "CC BY-NC 4.0",
-        "resnet50_ktb",
-        transferred_from="resnet50_pqf",
-    ),
-    "resnet50_pqf": Module("resnet50_pqf", ("resnet50_pqf",), "Uber non-commercial", "resnet50_pqf"),
-    "squeezenet1_1": Module(
-        "squeezenet1_1_onnxzoo",
-        ("squeezenet1_1", "squeezenet1_1_onnxzoo"),
-        "Apache-2.0",
-        "squeezenet1_1_onnxzoo",
-    ),
-    "mobilenet_v2": Module("mobilenet_v2_coral", ("mobilenet_v2_coral",), "Apache-2.0", "mobilenet_v2_coral"),
-}
 
 names_argument = click.argument("names", nargs=-1, required=True, type=click.Choice(sorted(MODULES)))
 
 
 @click.group()
 def main() -> None:
-    """Make, measure and tabulate the AFD-Modules that ship with dctafd."""
+    """Make and measure the AFD-Modules that ship with dctafd."""
 
 
 @main.command()
@@ -141,58 +72,6 @@ def measure(names: Sequence[str], limit: int | None, protocols: Sequence[str]) -
                 + (["--limit", str(limit)] if limit else [])
                 + ["-o", str(RUN / f"{name}.{protocol}.json")]
             )
-
-
-@main.command()
-def tables() -> None:
-    """Print every measured table as Markdown."""
-    click.echo(
-        "# Results\n\nTop-1 on photos of `../shared/images/eval` (ImageNet's validation set, 227 x 227\n"
-        "pixels, about quality 95), which no module was trained on. `gain` is in points, with its\n"
-        "95 % interval (paired bootstrap over photos), `regained` the share of what JPEG took.\n"
-        "Written by `python tools/train_shipped.py tables`, after its `train` and `measure`.\n"
-    )
-    for name in MODULES:
-        for protocol in PROTOCOLS:
-            path = RUN / f"{name}.{protocol}.json"
-            if path.is_file():
-                click.echo("\n".join(_table(json.loads(path.read_text()))))
-    click.echo("\n".join(_paper_table()))
-
-
-def _table(record: dict) -> list[str]:
-    clean = record["clean"]
-    harm = clean["afd_top1"] - clean["top1"]
-    first = "times" if record["protocol"] == "repeated" else "quality"
-    lines = [
-        f"## {record['model']}, {record['protocol']}\n",
-        f"{record['images']} photos.\n",
-        f"| {first} | without the module | with it | gain | regained (%) |",
-        "|---|---|---|---|---|",
-        f"| clean | {clean['top1']:.1f} | {clean['afd_top1']:.1f} | {harm:+.1f} | |",
-    ]
-    for row in record["rows"]:
-        gain = f"{row['top1_gain']:+.1f} ({row['top1_gain_low']:+.1f}..{row['top1_gain_high']:+.1f})"
-        regained = "" if row["regained"] is None else f"{row['regained']:.0f}"
-        lines.append(
-            f"| {row[first]} | {row['direct_top1']:.1f} | {row['afd_top1']:.1f} | {gain} | {regained} |"
-        )
-    return [*lines, ""]
-
-
-def _paper_table() -> list[str]:
-    lines = [
-        "## The paper's ResNet-50\n",
-        "Table V of the FDE-Net paper: torchvision's IMAGENET1K_V1 on all 50,000 validation photos, resized\n"
-        "and cropped before JPEG (as protocol `single`, or `imagenet-c`). What JPEG took is counted from\n"
-        f"{PAPER_CLEAN} % clean.\n",
-        "| quality | without the module | with it | regained (%) |",
-        "|---|---|---|---|",
-    ]
-    for quality, (direct, corrected) in PAPER.items():
-        regained = 100 * (corrected - direct) / (PAPER_CLEAN - direct)
-        lines.append(f"| {quality} | {direct:.1f} | {corrected:.1f} | {regained:.0f} |")
-    return lines
 
 
 def _model_arguments(module: Module) -> list[str]:

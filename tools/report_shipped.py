@@ -1,0 +1,169 @@
+"""Write docs/results.md and the model cards of the shipped AFD-Modules from what was measured.
+
+    python tools/report_shipped.py
+
+Reads the JSON files that `train_shipped.py measure` left in runs/shipped and the cards inside the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+from shipped_modules import MODULES, PROTOCOLS, REPOSITORY, RUN, Module
+
+from dctafd.nets.afd_weights import AFDCard, read_afd_card
+from dctafd.nets.registry import WEIGHTS_DIRECTORY
+
+# What the paper's Table V says of ResNet-50 on ImageNet-C's validation set: quality -> (direct, corrected).
+PAPER = {7: (31.65, 49.02), 10: (47.50, 57.24), 15: (59.28, 62.91), 18: (62.47, 64.79), 25: (66.16, 67.10)}
+PAPER_CLEAN = 76.13  # torchvision's IMAGENET1K_V1; Table V has no row for clean photos
+SEEDS = {"stem": (28, 23, 23, 21, 31), "deep": (45, 48, 49, 43, 48)}  # the issue's two trials, 39,000 images
+
+
+RESULTS = """# Results
+
+Top-1 (%) on photos of `../shared/images/eval`: ImageNet's validation set at 227 x 227 pixels and about
+quality 95, which no module was trained on. `gain` is in points, with its 95 % interval (paired bootstrap
+over photos); `regained` is the share of what JPEG took from the clean photos' top-1. Written by `python
+tools/report_shipped.py` after `train_shipped.py train` and `measure`.
+"""
+
+PAPER_NOTE = """## The paper's ResNet-50
+
+Table V of the FDE-Net paper: torchvision's IMAGENET1K_V1 on all 50,000 validation photos. It differs from
+`single` here: larger originals, a checkpoint with another clean accuracy, and a correction of the stem
+only. What JPEG took is counted from {clean} % clean.
+"""
+
+CARD = """# {name}: AFD-Module for {card.architecture}
+
+| | |
+|---|---|
+| file | `{name}_afd.safetensors`, {size:,} bytes, fp16, re-parameterised |
+| shape | `{config.shape}`: {config.fe_width} channels in FE-Net, bottlenecks of {widths} after the stages |
+| serves | {serves} |
+| licence of the weights | {card.licence}, that of the classifier that it was trained against |
+
+## Training
+
+Against `{module.checkpoint}` of `../shared/weights`, which stayed frozen, and {training[photos]:,} natural
+photos (`../shared/images/train`) without labels; none of them is part of this project.
+{training[steps_done]:,} steps of {training[batch_size]} views of {training[crop]} pixels,
+{training[images_seen]:,} views in all, {minutes:.0f} minutes on 2 CPU cores. {begun}Made by `python
+tools/train_shipped.py train {name}`, seed {training[seed]}; all settings are in the file's metadata.
+
+## Figures
+
+From `python tools/train_shipped.py measure {name}` on ImageNet validation photos (`../shared/images/eval`):
+top-1 (%), the gain in points with its 95 % interval (paired bootstrap), and the share regained of what JPEG
+took.
+
+"""
+
+
+@click.command()
+def main() -> None:
+    """Write docs/results.md and dctafd/nets/weights/NAME_afd.md."""
+    measured = {name: _measured(name) for name in MODULES if name != "builtin"}
+    measured = {name: records for name, records in measured.items() if records}
+    (REPOSITORY / "docs/results.md").write_text(results(measured))
+    for name, records in measured.items():
+        card = read_afd_card(WEIGHTS_DIRECTORY / f"{name}_afd.safetensors")
+        path = WEIGHTS_DIRECTORY / f"{name}_afd.md"
+        path.write_text(model_card(name, MODULES[name], card, records))
+        click.echo(path)
+
+
+def _measured(name: str) -> list[dict[str, Any]]:
+    paths = (RUN / f"{name}.{protocol}.json" for protocol in PROTOCOLS)
+    return [json.loads(path.read_text()) for path in paths if path.is_file()]
+
+
+def results(measured: dict[str, list[dict[str, Any]]]) -> str:
+    """Return docs/results.md."""
+    lines = [RESULTS, *_summary(measured), *_paper_table()]
+    for name, records in measured.items():
+        lines += [f"## {name}", "", *(line for record in records for line in _table(record))]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _summary(measured: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Return the table of the percentages regained (protocol `single`) beside the paper's."""
+    lines = [
+        "## Regained of what JPEG took (%), protocol `single`",
+        "",
+        "| module | photos | q7 | q10 | q15 | q18 | q25 | points at q90 | points on clean photos |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, records in measured.items():
+        record = next(record for record in records if record["protocol"] == "single")
+        cells = [f"{row['regained']:.0f}" for row in record["rows"] if row["quality"] <= 25]
+        high = next(row for row in record["rows"] if row["quality"] == 90)
+        clean = record["clean"]["afd_top1"] - record["clean"]["top1"]
+        cells += [f"{high['top1_gain']:+.1f}", f"{clean:+.1f}"]
+        lines.append(f"| {name} | {record['images']} | {' | '.join(cells)} |")
+    paper = [100 * (fixed - direct) / (PAPER_CLEAN - direct) for direct, fixed in PAPER.values()]
+    lines.append(f"| the paper's ResNet-50 | 50,000 | {' | '.join(f'{share:.0f}' for share in paper)} | | |")
+    for shape, shares in SEEDS.items():
+        lines.append(f"| trial of the issue, `{shape}` | 440 | {' | '.join(map(str, shares))} | | |")
+    return [*lines, ""]
+
+
+def _paper_table() -> list[str]:
+    lines = [
+        PAPER_NOTE.format(clean=PAPER_CLEAN),
+        "| quality | without the module | with it | regained (%) |",
+        "|---|---|---|---|",
+    ]
+    for quality, (direct, corrected) in PAPER.items():
+        regained = 100 * (corrected - direct) / (PAPER_CLEAN - direct)
+        lines.append(f"| {quality} | {direct:.1f} | {corrected:.1f} | {regained:.0f} |")
+    return [*lines, ""]
+
+
+def _table(record: dict[str, Any]) -> list[str]:
+    """Return one evaluation as a Markdown section."""
+    clean = record["clean"]
+    harm = clean["afd_top1"] - clean["top1"]
+    first = "times" if record["protocol"] == "repeated" else "quality"
+    lines = [
+        f"### {record['model']}, {record['protocol']}, {record['images']} photos",
+        "",
+        f"| {first} | without the module | with it | gain | regained (%) |",
+        "|---|---|---|---|---|",
+        f"| clean | {clean['top1']:.1f} | {clean['afd_top1']:.1f} | {harm:+.1f} | |",
+    ]
+    for row in record["rows"]:
+        gain = f"{row['top1_gain']:+.1f} ({row['top1_gain_low']:+.1f}..{row['top1_gain_high']:+.1f})"
+        regained = "" if row["regained"] is None else f"{row['regained']:.0f}"
+        lines.append(
+            f"| {row[first]} | {row['direct_top1']:.1f} | {row['afd_top1']:.1f} | {gain} | {regained} |"
+        )
+    return [*lines, ""]
+
+
+def model_card(name: str, module: Module, card: AFDCard, records: list[dict[str, Any]]) -> str:
+    """Return a module's card: what it is, its licence, how it was made, its figures."""
+    training, config = card.training, card.config
+    begun = (
+        f"It began with the module of `{module.transferred_from}`, carried over by `tools/transfer_afd.py`. "
+    )
+    text = CARD.format(
+        name=name,
+        card=card,
+        config=config,
+        widths=", ".join(map(str, config.stage_widths)) or "none",
+        size=(WEIGHTS_DIRECTORY / f"{name}_afd.safetensors").stat().st_size,
+        serves=", ".join(f"`{model}`" for model in card.serves),
+        module=module,
+        training=training,
+        minutes=training["seconds"] / 60,
+        begun=begun if module.transferred_from else "",
+    )
+    return text + "\n".join(line for record in records for line in _table(record)).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Which AFD-Modules ship with dctafd, and what each is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = REPOSITORY.parent / "shared"
+RUN = REPOSITORY / "runs" / "shipped"
+PROTOCOLS = ("single", "imagenet-c", "native", "repeated")
+QUALITIES = (7, 10, 15, 18, 25, 90)
+
+IMAGENET_ARGUMENTS = (
+    *("--crop", "128", "--boxes", "8", "--batch-size", "16", "--stage-widths", "24,64,96,128"),
+    *("--learning-rate", "1.5e-3", "--ema-decay", "0.997", "--held-out", "48", "--validate-every", "100000"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One shipped file.
+
+    Attributes:
+        model: the frozen classifier it is trained against, as `--model` names it.
+        serves: models that `--afd auto` uses it for.
+        licence: of the weights, after that of the classifier.
+        checkpoint: the classifier's file in ../shared/weights, None for the built-in one.
+        photos: arguments of `--images`.
+        arguments: of `dctafd train` besides.
+        transferred_from: another one of `MODULES`, for the same architecture, from whose checkpoint it
+            starts (`transfer_afd.py`).
+    """
+
+    model: str
+    serves: tuple[str, ...]
+    licence: str
+    checkpoint: str | None
+    photos: tuple[Path, ...] = (SHARED / "images/train",)
+    arguments: tuple[str, ...] = IMAGENET_ARGUMENTS
+    transferred_from: str | None = None
+
+
+MODULES = {
+    "builtin": Module(
+        "builtin",
+        ("builtin",),
+        "Apache-2.0",
+        None,
+        (SHARED / "images/train", REPOSITORY / "runs/builtin/photos.txt"),
+        ("--batch-size", "32", "--validate-every", "500"),
+    ),
+    "resnet18": Module("resnet18_ktb", ("resnet18", "resnet18_ktb"), "CC BY-NC 4.0", "resnet18_ktb"),
+    "resnet50": Module(
+        "resnet50_ktb",
+        ("resnet50", "resnet50_ktb"),
+        "CC BY-NC 4.0",
+        "resnet50_ktb",
+        transferred_from="resnet50_pqf",
+    ),
+    "resnet50_pqf": Module("resnet50_pqf", ("resnet50_pqf",), "Uber non-commercial", "resnet50_pqf"),
+    "squeezenet1_1": Module(
+        "squeezenet1_1_onnxzoo",
+        ("squeezenet1_1", "squeezenet1_1_onnxzoo"),
+        "Apache-2.0",
+        "squeezenet1_1_onnxzoo",
+    ),
+    "mobilenet_v2": Module("mobilenet_v2_coral", ("mobilenet_v2_coral",), "Apache-2.0", "mobilenet_v2_coral"),
+}
