@@ -1,6 +1,6 @@
 """Measure what the AFD-Module adds to a classifier's time on the CPU, as a ratio of times in one run.
 
-    python tools/measure_afd_cost.py                        # ResNet-50, both shapes, batch 8
+    python tools/measure_afd_cost.py                        # ResNet-50, both shapes and as shipped, batch 8
     python tools/measure_afd_cost.py --model resnet18 --batch-size 1
 
 Weights do not matter for the time, so random ones are used and none need be at hand. Bare and corrected
@@ -12,14 +12,16 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from typing import get_args
 
 import click
 import torch
 from torch import nn
 
-from dctafd.nets.afd import AFDModule
+from dctafd.nets.afd import AFDModule, Shape
+from dctafd.nets.afd_weights import load_afd
 from dctafd.nets.attach import attach
-from dctafd.nets.registry import build_architecture, get_spec
+from dctafd.nets.registry import WEIGHTS_DIRECTORY, build_architecture, get_spec
 from dctafd.research.export import example_inputs
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -44,6 +46,15 @@ def in_channels_last(module: nn.Module) -> nn.Module:
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def modules(model: str, backbone: nn.Module, crop: int) -> dict[str, AFDModule]:
+    """Return both shapes in their default widths and, if one ships for this model, its module; folded."""
+    found = {shape: AFDModule.for_backbone(backbone, shape, input_size=crop) for shape in get_args(Shape)}
+    shipped = WEIGHTS_DIRECTORY / f"{model}_afd.safetensors"
+    if shipped.is_file():
+        found["shipped"] = load_afd(shipped)
+    return {name: afd.eval().reparameterize() for name, afd in found.items()}
+
+
 @click.command()
 @click.option("--model", default="resnet50", show_default=True)
 @click.option("--batch-size", default=8, show_default=True)
@@ -57,15 +68,14 @@ def in_channels_last(module: nn.Module) -> nn.Module:
     help="wall, or the process's CPU time where others use the machine, too.",
 )
 def main(model: str, batch_size: int, turns: int, threads: int, clock: str) -> None:
-    """Print the added time of both shapes: median and quartiles over the turns."""
+    """Print the added time of both shapes and of the shipped module: median and quartiles over the turns."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     spec = get_spec(model)
     backbone = in_channels_last(build_architecture(spec).eval())
     pixels, *others = example_inputs(spec.crop, batch_size)
     pixels = torch.randn_like(pixels).contiguous(memory_format=torch.channels_last)
-    for shape in ("stem", "deep"):
-        afd = AFDModule.for_backbone(backbone, shape, input_size=spec.crop).eval().reparameterize()
+    for shape, afd in modules(model, backbone, spec.crop).items():
         classifier = in_channels_last(attach(backbone, afd))
         with torch.inference_mode():
             ratios = turn_ratios(
