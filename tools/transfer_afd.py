@@ -53,7 +53,10 @@ def match_channels(wanted: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tenso
         index[row] = column
         free[row], free[:, column] = -2.0, -2.0
     paired = known[:, index]
-    factor = (wanted * paired).sum(0) / paired.square().sum(0).clamp(min=1e-9)
+    size = paired.square().sum(0)
+    factor = torch.where(
+        size > 0, (wanted * paired).sum(0) / size.clamp(min=1e-9), 1.0
+    )  # 1 for dead channels
     return index, factor.clamp(0.05, 20.0).float(), correlation.gather(1, index[:, None])[:, 0]
 
 
