@@ -53,7 +53,7 @@ def match_channels(wanted: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tenso
         index[row] = column
         free[row], free[:, column] = -2.0, -2.0
     paired = known[:, index]
-    size = paired.square().sum(0)
+    size = paired.square().sum(0)  # 0 for dead channels, whose factor is 1
     factor = torch.where(
         size > 0, (wanted * paired).sum(0) / size.clamp(min=1e-9), 1.0
     )  # 1 for dead channels
