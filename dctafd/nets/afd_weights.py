@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from dctafd.jpeg.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule
 from dctafd.nets.registry import WEIGHTS_DIRECTORY, Backbone
 from dctafd.nets.state_dict import load_into, read_metadata, read_state_dict
+from dctafd.nets.stem import features_at
 
 #: Relative difference of two stems' responses up to which they count as the same stem.
 FINGERPRINT_TOLERANCE = 0.02
@@ -155,35 +156,17 @@ def find_shipped_afd(backbone: Backbone, directory: Path = WEIGHTS_DIRECTORY) ->
     return min(same, key=distance)
 
 
-class _StemReachedError(Exception):
-    """Ends a forward pass at the stem."""
-
-    def __init__(self, stem: Tensor) -> None:
-        super().__init__()
-        self.stem = stem
-
-
 def stem_fingerprint(backbone: nn.Module, layer: str) -> tuple[float, ...]:
     """Return the mean response of each of the stem's channels to a fixed pattern, 5 significant digits.
 
     Equal stems have equal fingerprints however their BatchNorm is stored.
     """
-
-    def stop(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        raise _StemReachedError(output)
-
     parameter = next(backbone.parameters())
     cells = torch.arange(3 * _PROBE_SIZE**2, dtype=torch.float32).reshape(1, 3, _PROBE_SIZE, _PROBE_SIZE)
     pattern = (2 * torch.sin(0.37 * cells + 1e-4 * cells.square())).to(parameter.device, parameter.dtype)
-    handle = backbone.get_submodule(layer).register_forward_hook(stop)
-    try:
-        with torch.no_grad():
-            backbone(pattern)
-    except _StemReachedError as reached:
-        return tuple(float(f"{value:.5g}") for value in reached.stem.float().mean((0, 2, 3)).tolist())
-    finally:
-        handle.remove()
-    raise WeightsError(f"{type(backbone).__name__} never runs its layer {layer!r}")
+    with torch.no_grad():
+        stem = features_at(backbone, layer, pattern)
+    return tuple(float(f"{value:.5g}") for value in stem.float().mean((0, 2, 3)).tolist())
 
 
 def fingerprint_distance(first: Sequence[float], second: Sequence[float]) -> float:

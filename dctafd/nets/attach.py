@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dctafd.jpeg.errors import WeightsError
 from dctafd.nets.afd import AFDModule
+from dctafd.nets.stem import features_at
 
 
 @dataclass(slots=True)
@@ -39,7 +40,6 @@ class _ForwardPass:
 
     fdm: Tensor | None
     record: bool
-    stem_only: bool = False
     stem_before: Tensor | None = None
     layers: list[Tensor] = field(default_factory=list)
 
@@ -64,7 +64,8 @@ class CorrectedClassifier(nn.Module):
         self.backbone = _frozen_copy(backbone)
         self.afd = afd
         layers = afd.config.layers
-        self._hook(layer or layers.stem.name, partial(_correct_stem, afd=afd))
+        self._stem = layer or layers.stem.name
+        self._hook(self._stem, partial(_correct_stem, afd=afd))
         for index, stage in enumerate(layers.stages):
             self._hook(stage.name, partial(_correct_stage, afd=afd, index=index))
         self.train(afd.training)
@@ -113,11 +114,8 @@ class CorrectedClassifier(nn.Module):
 
     def direct_stem(self, pixels: Tensor) -> Tensor:
         """Return the uncorrected stem's features (B, C, H, W); the forward pass ends there."""
-        state = _ForwardPass(None, record=True, stem_only=True)
-        with _passing(state), suppress(_StemReachedError):
-            self.backbone(pixels)
-        assert state.stem_before is not None
-        return state.stem_before
+        with _passing(None):
+            return features_at(self.backbone, self._stem, pixels)
 
     def _recorded(self, pixels: Tensor, fdm: Tensor | None) -> Features:
         state = _ForwardPass(fdm, record=True)
@@ -125,10 +123,6 @@ class CorrectedClassifier(nn.Module):
             logits = self.backbone(pixels)
         assert state.stem_before is not None
         return Features(logits, fdm, state.stem_before, state.layers)
-
-
-class _StemReachedError(Exception):
-    """Ends a forward pass of which only the stem is wanted."""
 
 
 def attach(backbone: nn.Module, afd: AFDModule, layer: str | None = None) -> CorrectedClassifier:
@@ -175,8 +169,6 @@ def _correct_stem(module: nn.Module, inputs: Any, stem: Tensor, *, afd: AFDModul
     if state.record:
         state.stem_before = stem
         state.layers.append(corrected)
-    if state.stem_only:
-        raise _StemReachedError
     return corrected
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,6 +10,7 @@ from torch.nn import functional
 
 from dctafd.jpeg.errors import WeightsError
 from dctafd.nets.layers import find_stem
+from dctafd.nets.stem import features_at
 
 
 class StemFeatures:
@@ -29,23 +28,14 @@ class StemFeatures:
     def __init__(self, backbone: nn.Module, layer: str | None = None, device: str = "cpu") -> None:
         self._backbone = backbone.eval().to(device)
         self._device = device
-        name = layer or find_stem(backbone)
-        try:
-            self._layer = self._backbone.get_submodule(name)
-        except AttributeError as error:
-            raise WeightsError(f"{type(backbone).__name__} has no layer {name!r}") from error
+        self._layer = layer or find_stem(backbone)
+        if self._layer not in dict(self._backbone.named_modules()):
+            raise WeightsError(f"{type(backbone).__name__} has no layer {self._layer!r}")
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
         """Return the features; the forward pass ends at the stem."""
-        handle = self._layer.register_forward_hook(_stop)
-        try:
-            self._backbone(pixels.to(self._device))
-        except _ReachedError as reached:
-            return reached.features
-        finally:
-            handle.remove()
-        raise WeightsError("the stem layer took no part in the forward pass")
+        return features_at(self._backbone, self._layer, pixels.to(self._device))
 
     @staticmethod
     def block_angles(clean: Tensor, compressed: Tensor, grid: int) -> NDArray[np.float32]:
@@ -72,15 +62,3 @@ class StemFeatures:
         """Return the mean square of all features in each block, (B, grid, grid)."""
         squares = features.square().mean(1, keepdim=True)
         return np.asarray(functional.adaptive_avg_pool2d(squares, grid)[:, 0].cpu().numpy())
-
-
-class _ReachedError(Exception):
-    """Carries the stem's features out of the forward pass."""
-
-    def __init__(self, features: Tensor) -> None:
-        super().__init__()
-        self.features = features
-
-
-def _stop(module: nn.Module, inputs: Any, output: Tensor) -> None:
-    raise _ReachedError(output.clone())
