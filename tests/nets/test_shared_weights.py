@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from dctafd.nets.registry import load_backbone
+from dctafd.nets.afd_weights import find_shipped_afd, load_afd, read_afd_card
+from dctafd.nets.attach import attach
+from dctafd.nets.registry import Backbone, load_backbone
 from dctafd.pipeline.prepare import prepare
+from dctafd.research.evaluate import evaluate, read_labels
+from dctafd.research.protocols import protocol_conditions
 
 SHARED = Path(__file__).parents[3] / "shared"
 PHOTOS = 16
@@ -21,12 +25,16 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("model", ["mobilenet_v2_coral", "squeezenet1_1_onnxzoo", "resnet18_ktb"])
-def test_named_variants_recognise_photos(model: str, tmp_path: Path) -> None:
+def shared_backbone(model: str, tmp_path: Path) -> Backbone:
     load_state_dict = runpy.run_path(str(SHARED / "weights" / "load.py"))["load_state_dict"]
     weights = tmp_path / f"{model}.pth"
     torch.save(load_state_dict(SHARED / "weights" / f"{model}.npz"), weights)
-    backbone = load_backbone(model, weights)
+    return load_backbone(model, weights)
+
+
+@pytest.mark.parametrize("model", ["mobilenet_v2_coral", "squeezenet1_1_onnxzoo", "resnet18_ktb"])
+def test_named_variants_recognise_photos(model: str, tmp_path: Path) -> None:
+    backbone = shared_backbone(model, tmp_path)
     spec = backbone.spec
     folder = SHARED / "images" / "eval"
     with (folder / "labels.csv").open(newline="") as file:
@@ -39,3 +47,19 @@ def test_named_variants_recognise_photos(model: str, tmp_path: Path) -> None:
         answers = backbone.module(pixels).argmax(1).tolist()
     right = sum(answer == int(row["label"]) for answer, row in zip(answers, rows, strict=True))
     assert right >= 0.6 * PHOTOS  # all three reach 69 to 83 % on 100 photos; chance is 0.1 %
+
+
+@pytest.mark.parametrize("model", ["resnet18_ktb", "squeezenet1_1_onnxzoo"])
+def test_the_shipped_module_helps_at_quality_7(model: str, tmp_path: Path) -> None:
+    backbone = shared_backbone(model, tmp_path)
+    path = find_shipped_afd(backbone)
+    assert path is not None
+    assert model in read_afd_card(path).serves
+    classifier = attach(backbone.module, load_afd(path))
+    photos = read_labels(SHARED / "images/eval/labels.csv", SHARED / "images/eval")[:64]
+    evaluation = evaluate(backbone, classifier, photos, "single", protocol_conditions("single", (7,)))
+    (row,) = evaluation.rows
+    assert row.afd_top1 is not None
+    assert row.afd_top1 >= row.direct_top1 + 5  # points; 10 and more on 300 photos
+    assert evaluation.clean.afd_top1 is not None
+    assert evaluation.clean.afd_top1 >= evaluation.clean.direct_top1 - 4
