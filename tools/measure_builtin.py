@@ -119,9 +119,15 @@ def measure_views(photos: Sequence[LabelledPhoto], views: int) -> list[dict[str,
     for quality, (plain, fixed) in right.items():
         row = {"quality": quality, "direct_top1": 100 * plain.mean(), "afd_top1": 100 * fixed.mean()}
         if quality is not None:
-            low, high = _regained_interval(clean, plain, fixed)
-            regained = 100 * float((fixed - plain).sum() / (clean - plain).sum())
-            row |= {"regained": regained, "regained_low": low, "regained_high": high}
+            low, high = _gain_interval(plain, fixed)
+            lost = 100 * float((clean - plain).mean())
+            row |= {
+                "lost": lost,
+                "gain": row["afd_top1"] - row["direct_top1"],
+                "gain_low": low,
+                "gain_high": high,
+            }
+            row["regained"] = 100 * row["gain"] / lost if lost > 0 else None
         rows.append({**row, "views": len(pixels)})
     return rows
 
@@ -132,25 +138,25 @@ def _views(photo: np.ndarray, count: int) -> list[np.ndarray]:
     return [view for part in whole for view in (part, np.ascontiguousarray(part[:, ::-1]))][:count]
 
 
-def _regained_interval(
-    clean: np.ndarray, direct: np.ndarray, corrected: np.ndarray, samples: int = 5000
-) -> tuple[float, float]:
-    """Return the 95 % interval of the percentage regained, from each photo's share of right views."""
-    rng = np.random.default_rng(0)
-    drawn = rng.multinomial(len(clean), np.full(len(clean), 1 / len(clean)), samples)  # (samples, photos)
-    shares = 100 * (drawn @ (corrected - direct)) / np.maximum(drawn @ (clean - direct), 1e-9)
-    low, high = np.percentile(shares, [2.5, 97.5])
+def _gain_interval(direct: np.ndarray, corrected: np.ndarray, samples: int = 5000) -> tuple[float, float]:
+    """Return the 95 % interval of the gain in points, from each photo's share of right views."""
+    count = len(direct)
+    drawn = np.random.default_rng(0).multinomial(
+        count, np.full(count, 1 / count), samples
+    )  # (samples, photos)
+    low, high = np.percentile(100 * (drawn @ (corrected - direct)) / count, [2.5, 97.5])
     return float(low), float(high)
 
 
 def views_as_text(rows: Sequence[dict[str, Any]]) -> str:
     """Return what `measure_views` measured as lines for people."""
-    lines = [f"{rows[0]['views']} views", "quality  direct  module  regained of what JPEG took (%)"]
+    lines = [f"{rows[0]['views']} views", "quality  direct  module  gain in points (95 %)  regained (%)"]
     for row in rows:
         quality = "clean" if row["quality"] is None else row["quality"]
         line = f"{quality:>7}  {row['direct_top1']:6.1f}  {row['afd_top1']:6.1f}"
         if row["quality"] is not None:
-            line += f"  {row['regained']:.1f} ({row['regained_low']:.1f}..{row['regained_high']:.1f})"
+            gain = f"{row['gain']:+.1f} ({row['gain_low']:+.1f}..{row['gain_high']:+.1f})"
+            line += f"  {gain:21}  {'-' if row['regained'] is None else round(row['regained'])}"
         lines.append(line)
     return "\n".join(lines)
 
