@@ -8,6 +8,7 @@ Reads the JSON files that `train_shipped.py measure` left in runs/shipped and th
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import Any
 
 import click
@@ -52,7 +53,7 @@ Against `{module.checkpoint}` of `../shared/weights`, which stayed frozen, and {
 photos (`../shared/images/train`) without labels; none of them is part of this project.
 {training[steps_done]:,} steps of {training[batch_size]} views of {training[crop]} pixels,
 {training[images_seen]:,} views in all, {minutes:.0f} minutes on 2 CPU cores. {begun}Made by `python
-tools/train_shipped.py train {name}`, seed {training[seed]}; all settings are in the file's metadata.
+tools/train_shipped.py train {name}`, seed {training[seed]}; all settings are in the file's metadata.{module.note}
 
 ## Figures
 
@@ -162,7 +163,16 @@ def model_card(name: str, module: Module, card: AFDCard, records: list[dict[str,
         minutes=training["seconds"] / 60,
         begun=begun if module.transferred_from else "",
     )
-    return text + "\n".join(line for record in records for line in _table(record)).rstrip() + "\n"
+    return _wrapped(text) + "\n".join(line for record in records for line in _table(record)).rstrip() + "\n"
+
+
+def _wrapped(text: str) -> str:
+    """Fill paragraphs to 110 columns; tables and headings stay as they are."""
+    paragraphs = (
+        part if part.startswith(("|", "#")) else textwrap.fill(part, 110, break_on_hyphens=False)
+        for part in text.split("\n\n")
+    )
+    return "\n\n".join(paragraphs)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ class Module:
         arguments: of `dctafd train` besides.
         transferred_from: another one of `MODULES`, for the same architecture, from whose checkpoint it
             starts (`transfer_afd.py`).
+        note: for the model card.
     """
 
     model: str
@@ -39,7 +40,13 @@ class Module:
     photos: tuple[Path, ...] = (SHARED / "images/train",)
     arguments: tuple[str, ...] = IMAGENET_ARGUMENTS
     transferred_from: str | None = None
+    note: str = ""
 
+
+KILL_THE_BITS = (
+    " The checkpoint's first convolution is that of torchvision's IMAGENET1K_V1, its batch norms and later layers"
+    " are not; with IMAGENET1K_V1 itself, which could not be reached, the module was not measured."
+)
 
 MODULES = {
     "builtin": Module(
@@ -50,13 +57,16 @@ MODULES = {
         (SHARED / "images/train", REPOSITORY / "runs/builtin/photos.txt"),
         ("--batch-size", "32", "--validate-every", "500"),
     ),
-    "resnet18": Module("resnet18_ktb", ("resnet18", "resnet18_ktb"), "CC BY-NC 4.0", "resnet18_ktb"),
+    "resnet18": Module(
+        "resnet18_ktb", ("resnet18", "resnet18_ktb"), "CC BY-NC 4.0", "resnet18_ktb", note=KILL_THE_BITS
+    ),
     "resnet50": Module(
         "resnet50_ktb",
         ("resnet50", "resnet50_ktb"),
         "CC BY-NC 4.0",
         "resnet50_ktb",
         transferred_from="resnet50_pqf",
+        note=KILL_THE_BITS,
     ),
     "resnet50_pqf": Module("resnet50_pqf", ("resnet50_pqf",), "Uber non-commercial", "resnet50_pqf"),
     "squeezenet1_1": Module(
@@ -65,5 +75,12 @@ MODULES = {
         "Apache-2.0",
         "squeezenet1_1_onnxzoo",
     ),
-    "mobilenet_v2": Module("mobilenet_v2_coral", ("mobilenet_v2_coral",), "Apache-2.0", "mobilenet_v2_coral"),
+    "mobilenet_v2": Module(
+        "mobilenet_v2_coral",
+        ("mobilenet_v2_coral",),
+        "Apache-2.0",
+        "mobilenet_v2_coral",
+        note=" The checkpoint comes from TensorFlow: SAME padding on its stride-2 convolutions and inputs in"
+        " [-1, 1], both of which `--model mobilenet_v2_coral` sets.",
+    ),
 }
