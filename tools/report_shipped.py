@@ -53,7 +53,8 @@ Against `{module.checkpoint}` of `../shared/weights`, which stayed frozen, and {
 photos (`../shared/images/train`) without labels; none of them is part of this project.
 {training[steps_done]:,} steps of {training[batch_size]} views of {training[crop]} pixels,
 {training[images_seen]:,} views in all, {minutes:.0f} minutes on 2 CPU cores. {begun}Made by `python
-tools/train_shipped.py train {name}`, seed {training[seed]}; all settings are in the file's metadata.{module.note}
+tools/train_shipped.py train {name}`, seed {training[seed]}; all settings are in the file's
+metadata.{module.note}
 
 ## Figures
 

@@ -44,8 +44,8 @@ class Module:
 
 
 KILL_THE_BITS = (
-    " The checkpoint's first convolution is that of torchvision's IMAGENET1K_V1, its batch norms and later layers"
-    " are not; with IMAGENET1K_V1 itself, which could not be reached, the module was not measured."
+    " The checkpoint's first convolution is that of torchvision's IMAGENET1K_V1; with that checkpoint"
+    " itself, which could not be reached, the module was not measured."
 )
 
 MODULES = {
