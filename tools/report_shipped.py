@@ -69,7 +69,7 @@ took.
 def main() -> None:
     """Write docs/results.md and dctafd/nets/weights/NAME_afd.md."""
     measured = {name: _measured(name) for name in MODULES if name != "builtin"}
-    measured = {name: records for name, records in measured.items() if records}
+    measured = {name: records for name, records in measured.items() if _single(records)}
     (REPOSITORY / "docs/results.md").write_text(results(measured))
     for name, records in measured.items():
         card = read_afd_card(WEIGHTS_DIRECTORY / f"{name}_afd.safetensors")
@@ -81,6 +81,11 @@ def main() -> None:
 def _measured(name: str) -> list[dict[str, Any]]:
     paths = (RUN / f"{name}.{protocol}.json" for protocol in PROTOCOLS)
     return [json.loads(path.read_text()) for path in paths if path.is_file()]
+
+
+def _single(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the record of protocol `single`, without which there is no summary, alone in a list if any."""
+    return [record for record in records if record["protocol"] == "single"]
 
 
 def results(measured: dict[str, list[dict[str, Any]]]) -> str:
@@ -100,7 +105,7 @@ def _summary(measured: dict[str, list[dict[str, Any]]]) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, records in measured.items():
-        record = next(record for record in records if record["protocol"] == "single")
+        (record,) = _single(records)
         cells = [f"{row['regained']:.0f}" for row in record["rows"] if row["quality"] <= 25]
         high = next(row for row in record["rows"] if row["quality"] == 90)
         clean = record["clean"]["afd_top1"] - record["clean"]["top1"]

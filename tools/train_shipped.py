@@ -11,6 +11,7 @@ module needs `tools/train_builtin.py` first.
 
 from __future__ import annotations
 
+import runpy
 import shlex
 import subprocess
 import sys
@@ -18,7 +19,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import numpy as np
 import torch
 from shipped_modules import MODULES, PROTOCOLS, QUALITIES, RUN, SHARED, Module
 
@@ -104,22 +104,9 @@ def _state_dict_file(name: str) -> Path:
     """Return the checkpoint as a state dict in runs/, converted from ../shared/weights/NAME.npz."""
     path = RUN / f"{name}.pth"
     if not path.is_file():
-        torch.save(_read_shared(SHARED / "weights" / f"{name}.npz"), path)
+        load_state_dict = runpy.run_path(str(SHARED / "weights/load.py"))["load_state_dict"]
+        torch.save(load_state_dict(SHARED / "weights" / f"{name}.npz"), path)
     return path
-
-
-def _read_shared(path: Path) -> dict[str, torch.Tensor]:
-    """Read a checkpoint of ../shared; product-quantised tensors are put together from their codebooks."""
-    state = {}
-    with np.load(path) as stored:
-        for key in stored.files:
-            name, _, part = key.partition("::")
-            if part == "codes":
-                rows = stored[f"{name}::codebook"].astype(np.float32)[stored[key]]
-                state[name] = torch.from_numpy(rows.reshape(stored[f"{name}::shape"]))
-            elif not part:
-                state[name] = torch.from_numpy(stored[key])
-    return state
 
 
 def _dctafd(arguments: Sequence[str]) -> None:

@@ -14,8 +14,8 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     """Return a copy in eval mode whose convolutions do the work of the batch norms that follow them.
 
     The result equals the network's up to rounding. Each folded batch norm becomes an `nn.Identity`, all other
-    layers keep their names. A network that torch.fx
-    cannot trace, because its forward pass depends on the data, is copied as it is.
+    layers keep their names. A network that torch.fx cannot trace, because its forward pass depends on the
+    data, is copied as it is.
 
     Args:
         network: a classifier; left as it is.
