@@ -92,6 +92,7 @@ class Trainer:
             config.seed,
             config.crop,
             config.boxes,
+            config.mixed,
         )
         torch.manual_seed(config.seed)
         afd = AFDModule(_module_config(backbone, config))
