@@ -16,6 +16,11 @@ IMAGENET_ARGUMENTS = (
     *("--learning-rate", "1.5e-3", "--ema-decay", "0.997", "--held-out", "48", "--validate-every", "100000"),
 )
 
+REFINEMENT_ARGUMENTS = (  # at the classifier's own crop: what is learnt on small views serves it only partly
+    *("--boxes", "2", "--batch-size", "8", "--stage-widths", "24,64,96,128", "--learning-rate", "1e-3"),
+    *("--ema-decay", "0.997", "--held-out", "48", "--validate-every", "100000"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Module:
@@ -28,6 +33,7 @@ class Module:
         checkpoint: the classifier's file in ../shared/weights, None for the built-in one.
         photos: arguments of `--images`.
         arguments: of `dctafd train` besides.
+        refinement: the same for the second training, at the classifier's own crop; none if empty.
         transferred_from: another one of `MODULES`, for the same architecture, from whose checkpoint it
             starts (`transfer_afd.py`).
         note: for the model card.
@@ -39,6 +45,7 @@ class Module:
     checkpoint: str | None
     photos: tuple[Path, ...] = (SHARED / "images/train",)
     arguments: tuple[str, ...] = IMAGENET_ARGUMENTS
+    refinement: tuple[str, ...] = REFINEMENT_ARGUMENTS
     transferred_from: str | None = None
     note: str = ""
 
@@ -56,6 +63,7 @@ MODULES = {
         None,
         (SHARED / "images/train", REPOSITORY / "runs/builtin/photos.txt"),
         ("--batch-size", "32", "--validate-every", "500"),
+        (),
     ),
     "resnet18": Module(
         "resnet18_ktb", ("resnet18", "resnet18_ktb"), "CC BY-NC 4.0", "resnet18_ktb", note=KILL_THE_BITS

@@ -28,6 +28,21 @@ class TrainingState:
     units: dict[str, float] = field(default_factory=dict)
 
 
+def amount_of(state: TrainingState, batch_size: int) -> dict[str, Any]:
+    """Return how much was trained, for a weights file's metadata."""
+    return {
+        "steps_done": state.step,
+        "images_seen": state.step * batch_size,
+        "seconds": round(state.seconds, 1),
+    }
+
+
+def summary_of(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's settings and how much was trained, for the metadata of what begins with it."""
+    amount = amount_of(TrainingState(**record["state"]), record["settings"]["batch_size"])
+    return {**record["settings"], **amount}
+
+
 def save_checkpoint(path: Path, record: dict[str, Any]) -> None:
     """Write a checkpoint, whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")

@@ -24,7 +24,14 @@ from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.layers import find_layers
 from dctafd.nets.registry import Backbone
 from dctafd.nets.state_dict import load_into
-from dctafd.research.checkpoints import TrainingState, load_checkpoint, read_checkpoint, save_checkpoint
+from dctafd.research.checkpoints import (
+    TrainingState,
+    amount_of,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+    summary_of,
+)
 from dctafd.research.losses import afd_losses, weighted_sum
 from dctafd.research.teacher import Teacher
 from dctafd.research.training_config import Machine, TrainingConfig
@@ -106,6 +113,7 @@ class Trainer:
             _parameter_groups(self.classifier.afd, config.weight_decay), lr=config.learning_rate
         )
         self.state = TrainingState()
+        self.earlier: list[dict[str, Any]] = []
         self._losses: Callable[[TrainingBatch], dict[str, Tensor]] = self._forward
         if machine.compile:
             self._losses = torch.compile(self._forward)
@@ -227,6 +235,7 @@ class Trainer:
         record = {
             "settings": self._settings(),
             "state": asdict(self.state),
+            "earlier": self.earlier,
             "afd": self.classifier.afd.state_dict(),
             "average": self.average.afd.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -241,6 +250,7 @@ class Trainer:
         """
         record = load_checkpoint(path, self._settings())
         self.state = TrainingState(**record["state"])
+        self.earlier = record.get("earlier", [])
         self.classifier.afd.load_state_dict(record["afd"])
         self.average.afd.load_state_dict(record["average"])
         self.optimizer.load_state_dict(record["optimizer"])
@@ -251,9 +261,10 @@ class Trainer:
         Raises:
             WeightsError: the file is damaged, or its module has other shapes.
         """
-        average = read_checkpoint(path)["average"]
+        record = read_checkpoint(path)
         for classifier in (self.classifier, self.average):
-            load_into(classifier.afd, average, path)
+            load_into(classifier.afd, record["average"], path)
+        self.earlier = [*record.get("earlier", []), summary_of(record)]
 
     def _settings(self) -> dict[str, Any]:
         """Return what a checkpoint has to share with this training; its length may be changed."""
@@ -281,11 +292,10 @@ class Trainer:
             licence=licence or "Apache-2.0",
             training={
                 **json.loads(json.dumps(asdict(self.config))),
+                **amount_of(self.state, self.config.batch_size),
                 "weights": self.backbone.weights.name,
                 "photos": len(self.source.photos),
-                "steps_done": self.state.step,
-                "images_seen": self.state.step * self.config.batch_size,
-                "seconds": round(self.state.seconds, 1),
+                "earlier": self.earlier,
                 "torch": torch.__version__,
             },
         )

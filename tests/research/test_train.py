@@ -353,6 +353,14 @@ def test_a_training_may_start_from_anothers_average(tmp_path: Path) -> None:
     other = trainer(replace(QUICK, seed=9), small_backbone(seed=2))
     other.start_from(checkpoint)
     assert other.state.step == 0
+    (earlier,) = other.earlier
+    assert (earlier["steps_done"], earlier["images_seen"], earlier["seed"]) == (QUICK.steps, 8, QUICK.seed)
+    other.save_checkpoint(tmp_path / "other.checkpoint.pt")
+    third = trainer()
+    third.start_from(tmp_path / "other.checkpoint.pt")
+    assert [training["seed"] for training in third.earlier] == [QUICK.seed, 9]
+    third.save(tmp_path / "afd.safetensors")
+    assert read_afd_card(tmp_path / "afd.safetensors").training["earlier"] == third.earlier
     for key, value in first.average.afd.state_dict().items():
         assert torch.equal(other.classifier.afd.state_dict()[key], value)
     with pytest.raises(WeightsError, match="another seed, backbone"):
