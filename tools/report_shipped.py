@@ -15,7 +15,7 @@ import click
 from shipped_modules import MODULES, PROTOCOLS, REPOSITORY, RUN, Module
 
 from dctafd.nets.afd_weights import AFDCard, read_afd_card
-from dctafd.nets.registry import WEIGHTS_DIRECTORY
+from dctafd.nets.registry import WEIGHTS_DIRECTORY, get_spec
 
 # What the paper's Table V says of ResNet-50 on ImageNet-C's validation set: quality -> (direct, corrected).
 PAPER = {7: (31.65, 49.02), 10: (47.50, 57.24), 15: (59.28, 62.91), 18: (62.47, 64.79), 25: (66.16, 67.10)}
@@ -28,7 +28,7 @@ RESULTS = """# Results
 Top-1 (%) on photos of `../shared/images/eval`: ImageNet's validation set at 227 x 227 pixels and about
 quality 95, which no module was trained on. `gain` is in points, with its 95 % interval (paired bootstrap
 over photos); `regained` is the share of what JPEG took from the clean photos' top-1. Written by `python
-tools/report_shipped.py` after `train_shipped.py train` and `measure`.
+tools/report_shipped.py` after `train_shipped.py train`, `refine` and `measure`.
 """
 
 PAPER_NOTE = """## The paper's ResNet-50
@@ -50,11 +50,8 @@ CARD = """# {name}: AFD-Module for {card.architecture}
 ## Training
 
 Against `{module.checkpoint}` of `../shared/weights`, which stayed frozen, and {training[photos]:,} natural
-photos (`../shared/images/train`) without labels; none of them is part of this project.
-{training[steps_done]:,} steps of {training[batch_size]} views of {training[crop]} pixels,
-{training[images_seen]:,} views in all, {minutes:.0f} minutes on 2 CPU cores. {begun}Made by `python
-tools/train_shipped.py train {name}`, seed {training[seed]}; all settings are in the file's
-metadata.{module.note}
+photos (`../shared/images/train`) without labels; none of them is part of this project. {runs} Made by `python
+tools/train_shipped.py` on 2 CPU cores; all settings are in the file's metadata.{module.note}
 
 ## Figures
 
@@ -153,23 +150,39 @@ def _table(record: dict[str, Any]) -> list[str]:
 
 def model_card(name: str, module: Module, card: AFDCard, records: list[dict[str, Any]]) -> str:
     """Return a module's card: what it is, its licence, how it was made, its figures."""
-    training, config = card.training, card.config
-    begun = (
-        f"It began with the module of `{module.transferred_from}`, carried over by `tools/transfer_afd.py`. "
-    )
     text = CARD.format(
         name=name,
         card=card,
-        config=config,
-        widths=", ".join(map(str, config.stage_widths)) or "none",
+        config=card.config,
+        widths=", ".join(map(str, card.config.stage_widths)) or "none",
         size=(WEIGHTS_DIRECTORY / f"{name}_afd.safetensors").stat().st_size,
         serves=", ".join(f"`{model}`" for model in card.serves),
         module=module,
-        training=training,
-        minutes=training["seconds"] / 60,
-        begun=begun if module.transferred_from else "",
+        training=card.training,
+        runs=training_runs(module, card.training),
     )
     return _wrapped(text) + "\n".join(line for record in records for line in _table(record)).rstrip() + "\n"
+
+
+def training_runs(module: Module, training: dict[str, Any]) -> str:
+    """Return the trainings that led to a module, from its metadata, in a sentence or three."""
+    runs = [*training.get("earlier", ()), training]
+    crop = get_spec(module.model).crop
+    told = [
+        f"{run['steps_done']:,} steps of {run['batch_size']} views of {run['crop'] or crop} pixels "
+        f"({run['seconds'] / 60:.0f} minutes)"
+        for run in runs
+    ]
+    views = f"{sum(run['images_seen'] for run in runs):,} views in all."
+    if len(told) == 1:
+        return f"{told[0]}, {views}"
+    text = f"Runs, each from the averaged weights of the one before: {'; '.join(told)}; {views}"
+    if module.transferred_from:
+        text += (
+            f" All but the last were those of `{module.transferred_from}`, whose module was carried over by"
+            " `tools/transfer_afd.py`."
+        )
+    return text
 
 
 def _wrapped(text: str) -> str:
