@@ -73,11 +73,6 @@ class _Widths(click.ParamType[tuple[int, ...]]):
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--crop", type=click.IntRange(min=32), help="Side of the views, if not the classifier's.")
 @click.option("--boxes", type=click.IntRange(min=1), help="Fixed views of each photo; else ever new ones.")
-@click.option(
-    "--mixed",
-    type=click.FloatRange(0, 1),
-    help="Share of views with a part of another photo pasted in; not with --boxes.",
-)
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True)
 @click.option("--ema-decay", type=click.FloatRange(0, 1), default=0.999, show_default=True)
 @click.option("--loss-weights", type=_Numbers(), default={}, help="logits, features, stem, drift.")
@@ -144,7 +139,7 @@ def _trainer(backbone: Backbone, folders: tuple[Path, ...], options: dict[str, A
             steps=steps,
             losses=LossWeights(**options["loss_weights"]),
             **{name: options[name] for name in ("shape", "layer", "fe_width", "stage_widths", "minutes")},
-            **{name: options[name] for name in ("batch_size", "crop", "boxes", "mixed", "learning_rate")},
+            **{name: options[name] for name in ("batch_size", "crop", "boxes", "learning_rate")},
             **{name: options[name] for name in ("ema_decay", "seed")},
         )
         training, held_out = split_photos(find_photos(folders), options["held_out"])

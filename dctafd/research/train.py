@@ -99,7 +99,6 @@ class Trainer:
             config.seed,
             config.crop,
             config.boxes,
-            config.mixed,
         )
         torch.manual_seed(config.seed)
         afd = AFDModule(_module_config(backbone, config))

@@ -28,8 +28,6 @@ class TrainingConfig:
             less.
         boxes: see each photo through so many fixed boxes, and run the teacher once for each (`Teacher`); None
             draws a new box every time.
-        mixed: share of views into which a part of another photo is pasted, so that the teacher is less sure
-            of photos that it was trained on; not with `boxes`.
         learning_rate: its highest value; it warms up, then falls along a cosine to a hundredth.
         weight_decay: of AdamW.
         warm_up: steps until the highest learning rate.
@@ -49,7 +47,6 @@ class TrainingConfig:
     batch_size: int = 32
     crop: int | None = None
     boxes: int | None = None
-    mixed: float | None = None
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     warm_up: int = 100
@@ -63,8 +60,6 @@ class TrainingConfig:
             raise ValueError(f"the crop has to be a multiple of 8 pixels, not {self.crop}")
         if self.boxes is not None and self.boxes < 1:
             raise ValueError(f"a photo needs at least one box, not {self.boxes}")
-        if self.mixed is not None and self.boxes is not None:
-            raise ValueError("views of fixed boxes cannot be mixed: choose one of them")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +22,6 @@ PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 Photo = NDArray[np.uint8]
 
 _ZOOMS = (0.65, 1.0)  # of the largest box that a view can show
-_MIXED_PARTS = (0.2, 0.5)  # of a view's area that another photo covers
 _MARGINS = (14, 7)  # view pixels that grid shifts may take before and after a box, 7 for each compression
 
 
@@ -151,22 +149,6 @@ def random_view(photo: Photo, size: tuple[int, int], rng: np.random.Generator, p
     return np.ascontiguousarray(view[:, ::-1]) if rng.random() < 0.5 else view
 
 
-def cut_mix(view: Photo, other: Photo, rng: np.random.Generator) -> Photo:
-    """Return a view with a rectangle of another view at the same place (CutMix, Yun et al. 2019).
-
-    Args:
-        view, other: (height, width, 3), of one size.
-        rng: draws a rectangle of a fifth to a half of the view.
-    """
-    height, width = view.shape[:2]
-    side = math.sqrt(rng.uniform(*_MIXED_PARTS))
-    rows, columns = round(side * height), round(side * width)
-    top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - columns + 1)
-    mixed = view.copy()
-    mixed[top : top + rows, left : left + columns] = other[top : top + rows, left : left + columns]
-    return mixed
-
-
 def _cut(photo: Photo, corner: tuple[float, float], zoom: float, size: tuple[int, int]) -> Photo:
     """Cut the box at `corner` (top, left), `zoom` photo pixels per pixel, and resize it to `size`."""
     (top, left), (height, width) = corner, size
@@ -259,7 +241,6 @@ class PairSource:
         seed: of everything random here.
         crop: side of the views in pixels, None for the classifier's own.
         boxes: how many fixed boxes each photo is seen through; None draws a new one each time.
-        mixed: share of views into which a part of another photo is pasted (`cut_mix`); not with `boxes`.
     """
 
     def __init__(
@@ -271,9 +252,8 @@ class PairSource:
         seed: int,
         crop: int | None = None,
         boxes: int | None = None,
-        mixed: float | None = None,
     ) -> None:
-        self.photos, self.drawn_from, self.boxes, self.mixed = photos, drawn_from, boxes, mixed or 0.0
+        self.photos, self.drawn_from, self.boxes = photos, drawn_from, boxes
         self.spec = replace(spec, crop=crop or spec.crop)
         self._part = self.spec.crop / spec.crop
         self.batch_size, self.seed = batch_size, seed
@@ -295,22 +275,14 @@ class PairSource:
         rng = np.random.default_rng([self.seed, step, index])
         degradation = sample_degradation(rng, self.drawn_from)
         if self.boxes is None:
-            return make_pair(self._new_view(photo, degradation, rng), degradation, self.spec)
+            view = random_view(photo, view_size(degradation, self.spec.crop), rng, self._part)
+            return make_pair(view, degradation, self.spec)
         box_number = number * self.boxes + epoch % self.boxes
         box_rng = np.random.default_rng([self.seed, box_number])
         box = FixedBox.draw(photo, self.spec.crop, box_rng, self._part)
         pair = make_pair(box.cut(photo, self.spec.crop, degradation), degradation, self.spec)
         pristine = _normalized_centre(box.cut(photo, self.spec.crop), self.spec)
         return replace(pair, box=SeenBox(box_number, pristine))
-
-    def _new_view(self, photo: Photo, degradation: Degradation, rng: np.random.Generator) -> Photo:
-        """Cut a random view, and mix every so many with one of another photo."""
-        size = view_size(degradation, self.spec.crop)
-        view = random_view(photo, size, rng, self._part)
-        if not self.mixed or rng.random() >= self.mixed:
-            return view
-        other = self.photos[int(rng.integers(len(self.photos)))]
-        return cut_mix(view, random_view(other, size, rng, self._part), rng)
 
 
 def collate_pairs(pairs: Sequence[TrainingPair]) -> TrainingBatch:

@@ -23,7 +23,6 @@ from dctafd.research.training_data import (
     FixedBox,
     PairSource,
     collate_pairs,
-    cut_mix,
     find_photos,
     iter_batches,
     load_photos,
@@ -111,32 +110,6 @@ def test_each_photo_comes_once_an_epoch() -> None:
     for step in range(2):
         levels = [round(255 * float(source.pair(step, index).clean.mean())) for index in range(5)]
         assert sorted(levels) == [0, 10, 20, 30, 40]
-
-
-def test_mixed_views_show_a_rectangle_of_another_photo() -> None:
-    rng = np.random.default_rng(0)
-    black, white = np.zeros((40, 32, 3), np.uint8), np.full((40, 32, 3), 255, np.uint8)
-    for _ in range(20):
-        pasted = cut_mix(black, white, rng)[..., 0] == 255
-        rows, columns = np.flatnonzero(pasted.any(1)), np.flatnonzero(pasted.any(0))
-        assert pasted[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()  # whole, and no other
-        assert pasted.sum() == len(rows) * len(columns)
-        assert 0.15 < pasted.mean() < 0.55
-    assert not black.any()
-
-
-def test_the_share_of_mixed_views_is_as_asked() -> None:
-    flat = [np.full((40, 40, 3), level, np.uint8) for level in (0, 255)]
-    spec = ModelSpec("plain", "none", crop=CROP, mean=(0, 0, 0), std=(1, 1, 1))
-
-    def mixed_views(share: float | None) -> int:
-        source = PairSource(flat, spec, DegradationRange(), batch_size=40, seed=0, mixed=share)
-        return sum(float(np.ptp(source.pair(0, index).clean)) > 0.5 for index in range(40))
-
-    assert mixed_views(None) == 0
-    assert 8 <= mixed_views(0.8) <= 24  # every other one is mixed with its own photo, which does not show
-    with pytest.raises(ValueError, match="cannot be mixed"):
-        TrainingConfig(boxes=1, mixed=0.5)
 
 
 def test_smaller_views_are_cut_not_shrunk() -> None:
