@@ -11,14 +11,17 @@ RUN = REPOSITORY / "runs" / "shipped"
 PROTOCOLS = ("single", "imagenet-c", "native", "repeated")
 QUALITIES = (7, 10, 15, 18, 25, 90)
 
-IMAGENET_ARGUMENTS = (
-    *("--crop", "128", "--boxes", "8", "--batch-size", "16", "--stage-widths", "24,64,96,128"),
-    *("--learning-rate", "1.5e-3", "--ema-decay", "0.997", "--held-out", "48", "--validate-every", "100000"),
+_BOTH_TRAININGS = (
+    *("--stage-widths", "24,64,96,128", "--ema-decay", "0.997", "--held-out", "48"),
+    *("--validate-every", "100000"),
 )
-
+IMAGENET_ARGUMENTS = (
+    *("--crop", "128", "--boxes", "8", "--batch-size", "16", "--learning-rate", "1.5e-3"),
+    *_BOTH_TRAININGS,
+)
 REFINEMENT_ARGUMENTS = (  # at the classifier's own crop: what is learnt on small views serves it only partly
-    *("--boxes", "2", "--batch-size", "8", "--stage-widths", "24,64,96,128", "--learning-rate", "1e-3"),
-    *("--ema-decay", "0.997", "--held-out", "48", "--validate-every", "100000"),
+    *("--boxes", "2", "--batch-size", "8", "--learning-rate", "1e-3"),
+    *_BOTH_TRAININGS,
 )
 
 
@@ -34,8 +37,8 @@ class Module:
         photos: arguments of `--images`.
         arguments: of `dctafd train` besides.
         refinement: the same for the second training, at the classifier's own crop; none if empty.
-        transferred_from: another one of `MODULES`, for the same architecture, from whose checkpoint it
-            starts (`transfer_afd.py`).
+        transferred_from: another one of `MODULES`, for the same architecture, with whose refined module the
+            refinement begins (`transfer_afd.py`), in place of a first training.
         note: for the model card.
     """
 
