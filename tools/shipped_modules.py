@@ -20,7 +20,7 @@ IMAGENET_ARGUMENTS = (
     *_BOTH_TRAININGS,
 )
 REFINEMENT_ARGUMENTS = (  # at the classifier's own crop: what is learnt on small views serves it only partly
-    *("--boxes", "2", "--batch-size", "8", "--learning-rate", "1e-3"),
+    *("--boxes", "2", "--batch-size", "8", "--learning-rate", "5e-4"),
     *_BOTH_TRAININGS,
 )
 
@@ -65,7 +65,7 @@ MODULES = {
         "Apache-2.0",
         None,
         (SHARED / "images/train", REPOSITORY / "runs/builtin/photos.txt"),
-        ("--batch-size", "32", "--validate-every", "500"),
+        ("--batch-size", "32", "--learning-rate", "1e-3", "--ema-decay", "0.997", "--validate-every", "500"),
         (),
     ),
     "resnet18": Module(

@@ -180,6 +180,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[TrainingReport], None]]:
                 note(f"step {entry.step} {entry.progress:.1%} {losses} {rate}", quiet)
             for row in entry.validation:
                 agreement = f"agrees {row.direct:.1f} -> {row.corrected:.1f} %"
-                note(f"  q{row.quality}: {agreement}, KL {row.divergence:.3f}", quiet)
+                change = f"stem changed by {row.stem_change:.3f}"
+                note(f"  q{row.quality}: {agreement}, KL {row.divergence:.3f}, {change}", quiet)
 
         yield show

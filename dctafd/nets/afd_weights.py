@@ -6,14 +6,14 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from dctafd.jpeg.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule
@@ -100,8 +100,18 @@ def load_afd(path: str | Path) -> AFDModule:
     afd = AFDModule(card.config).eval()
     if card.reparameterized:
         afd.reparameterize()
-    load_into(afd, read_state_dict(path), path)
+    load_afd_state(afd, read_state_dict(path), path)
     return afd
+
+
+def load_afd_state(afd: AFDModule, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load a module's state dict, also one from before activations had a slope below 0 (plain ReLUs).
+
+    Raises:
+        WeightsError: a key is missing or unexpected, or a shape differs.
+    """
+    slopes = {key: torch.zeros(1) for key in afd.state_dict() if key.endswith(".activate.weight")}
+    load_into(afd, {**slopes, **state}, path)
 
 
 def select_afd(afd: str | Path, backbone: Backbone) -> AFDModule | None:

@@ -10,6 +10,10 @@ from torch.nn import functional
 
 from dctafd.nets.rep_conv import RepConv
 
+# Of the activations at first; learnt, one for each part, as in the authors' code. With plain ReLUs, whose
+# gradient is 0 below 0, a whole layer of FE-Net could go dead in training, and did.
+_NEGATIVE_SLOPE = 0.1
+
 
 def resize_to(x: Tensor, other: Tensor) -> Tensor:
     """Resize (B, C, H, W) to `other`'s H and W: block averages to shrink by a whole factor, else bilinear."""
@@ -51,10 +55,16 @@ class FENet(nn.Module):
     """
 
     def __init__(
-        self, channels: int, fdm_channels: int, width: int, patch: int = 2, non_negative: bool = True
+        self,
+        channels: int,
+        fdm_channels: int,
+        width: int,
+        patch: int = 2,
+        non_negative: bool = True,
     ) -> None:
         super().__init__()
         self.patch, self.non_negative = patch, non_negative
+        self.activate = nn.PReLU(init=_NEGATIVE_SLOPE)
         self.encode = nn.Conv2d(channels, width, patch, stride=patch)
         self.above = RepConv(width, width)
         self.below_in = RepConv(width + fdm_channels, 2 * width)
@@ -69,12 +79,14 @@ class FENet(nn.Module):
         """Return the corrected stem (B, C, H, W) for a stem (B, C, H, W) and an FDM (B, F, G, G)."""
         height, width = stem.shape[-2:]
         patches = _pad_to_multiple(stem, self.patch)
-        above = torch.relu(self.above(torch.relu(self.encode(patches))))  # (B, width, H/patch, W/patch)
+        above = self.activate(self.above(self.activate(self.encode(patches))))  # (B, width, H/patch, W/patch)
         below = functional.max_pool2d(above, 2, ceil_mode=True)  # (B, width, H/2/patch, W/2/patch)
         below = torch.cat([below, resize_to(fdm, below)], 1)
-        below = torch.relu(self.below(torch.relu(self.below_in(below))))  # (B, 2 width, H/2/patch, W/2/patch)
+        below = self.activate(
+            self.below(self.activate(self.below_in(below)))
+        )  # (B, 2 width, H/2/patch, W/2/patch)
         below = functional.interpolate(self.reduce(below), above.shape[-2:], mode="nearest")
-        merged = torch.relu(self.merge(above + below))  # (B, width, H/patch, W/patch)
+        merged = self.activate(self.merge(above + below))  # (B, width, H/patch, W/patch)
         # The gate is constant over a patch and the last layer has no bias, so gating before it is the same.
         merged = merged * resize_to(self.gate(fdm), merged)
         correction = self.decode(merged)  # (B, C, H, W), or a little more where the stem was padded
@@ -95,9 +107,16 @@ class StageCorrection(nn.Module):
         non_negative: whether the stage ends in a ReLU, so that the output does, too.
     """
 
-    def __init__(self, channels: int, fdm_channels: int, width: int, non_negative: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        fdm_channels: int,
+        width: int,
+        non_negative: bool = True,
+    ) -> None:
         super().__init__()
         self.non_negative = non_negative
+        self.activate = nn.PReLU(init=_NEGATIVE_SLOPE)
         self.reduce = nn.Conv2d(channels, width, 1)
         self.conv = RepConv(width + fdm_channels, width)
         self.gate = DriftGate()
@@ -107,8 +126,8 @@ class StageCorrection(nn.Module):
     def forward(self, features: Tensor, fdm: Tensor) -> Tensor:
         """Return corrected features (B, C, H, W) for features (B, C, H, W) and an FDM (B, F, G, G)."""
         fdm = resize_to(fdm, features)  # (B, F, H, W)
-        x = torch.relu(self.reduce(features))  # (B, width, H, W)
-        x = torch.relu(self.conv(torch.cat([x, fdm], 1)))  # (B, width, H, W)
+        x = self.activate(self.reduce(features))  # (B, width, H, W)
+        x = self.activate(self.conv(torch.cat([x, fdm], 1)))  # (B, width, H, W)
         return _add(features, self.expand(x * self.gate(fdm)), self.non_negative)
 
 

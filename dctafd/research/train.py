@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from dctafd.jpeg.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule
-from dctafd.nets.afd_weights import AFDCard, save_afd, stem_fingerprint
+from dctafd.nets.afd_weights import AFDCard, load_afd_state, save_afd, stem_fingerprint
 from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.layers import find_layers
 from dctafd.nets.registry import Backbone
-from dctafd.nets.state_dict import load_into
+from dctafd.nets.rep_conv import RepConv
 from dctafd.research.checkpoints import (
     TrainingState,
     amount_of,
@@ -109,7 +109,8 @@ class Trainer:
         self.average = self._on_machine(attach(frozen, copy.deepcopy(afd)).eval())
         self.teacher = Teacher(self.classifier)
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.classifier.afd, config.weight_decay), lr=config.learning_rate
+            _parameter_groups(self.classifier.afd, config.weight_decay, config.rep_conv_rate),
+            lr=config.learning_rate,
         )
         self.state = TrainingState()
         self.earlier: list[dict[str, Any]] = []
@@ -174,7 +175,7 @@ class Trainer:
     def _step(self, batch: TrainingBatch) -> dict[str, Tensor]:
         factor = learning_rate_factor(self.state.step, self.progress, self.config.warm_up)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * factor
+            group["lr"] = self.config.learning_rate * group["rate"] * factor
         losses = self._losses(batch)
         losses["loss"] = weighted_sum(losses, self.config.losses, self.state.units)
         self.optimizer.zero_grad(set_to_none=True)
@@ -262,7 +263,7 @@ class Trainer:
         """
         record = read_checkpoint(path)
         for classifier in (self.classifier, self.average):
-            load_into(classifier.afd, record["average"], path)
+            load_afd_state(classifier.afd, record["average"], path)
         self.earlier = [*record.get("earlier", []), summary_of(record)]
 
     def _settings(self) -> dict[str, Any]:
@@ -314,11 +315,19 @@ def _digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _parameter_groups(afd: AFDModule, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay is for weights of convolutions and linear layers, not for biases and gates."""
-    weights = [parameter for parameter in afd.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in afd.parameters() if parameter.ndim <= 1]
-    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+def _parameter_groups(afd: AFDModule, weight_decay: float, rep_conv_rate: float) -> list[dict[str, Any]]:
+    """Split the parameters: RepConv's branches learn at another rate, biases and gates do not decay.
+
+    Each group's "rate" multiplies the learning rate.
+    """
+    in_branches = {id(p) for m in afd.modules() if isinstance(m, RepConv) for p in m.parameters()}
+    groups = []
+    for branches, rate in ((False, 1.0), (True, rep_conv_rate)):
+        parameters = [p for p in afd.parameters() if (id(p) in in_branches) == branches]
+        weights, others = ([p for p in parameters if (p.ndim > 1) == decays] for decays in (True, False))
+        groups.append({"params": weights, "weight_decay": weight_decay, "rate": rate})
+        groups.append({"params": others, "weight_decay": 0.0, "rate": rate})
+    return [group for group in groups if group["params"]]
 
 
 class _Timer:

@@ -28,6 +28,9 @@ class TrainingConfig:
             less.
         boxes: see each photo through so many fixed boxes, and run the teacher once for each (`Teacher`); None
             draws a new box every time.
+        rep_conv_rate: learning rate of RepConv's branches, as a multiple of `learning_rate`. A weight of the
+            folded kernel is a sum over some hundred products of the branches' weights, all of which AdamW
+            moves by the learning rate: at the full rate kernels are turned over within a few steps.
         learning_rate: its highest value; it warms up, then falls along a cosine to a hundredth.
         weight_decay: of AdamW.
         warm_up: steps until the highest learning rate.
@@ -48,6 +51,7 @@ class TrainingConfig:
     crop: int | None = None
     boxes: int | None = None
     learning_rate: float = 2e-3
+    rep_conv_rate: float = 0.1
     weight_decay: float = 1e-2
     warm_up: int = 100
     ema_decay: float = 0.999

@@ -34,12 +34,15 @@ class ValidationRow:
         direct: per cent of photos whose top class stays the same without the module.
         corrected: the same with the module.
         divergence: mean KL divergence of the corrected answers.
+        stem_change: mean absolute correction of the stem's features, in units of `AFDModule.stem_rms`. At 0
+            FE-Net does nothing.
     """
 
     quality: int
     direct: float
     corrected: float
     divergence: float
+    stem_change: float
 
 
 class Validation:
@@ -71,19 +74,23 @@ class Validation:
 
     @torch.no_grad()
     def _row(self, classifier: CorrectedClassifier, device: torch.device, quality: int) -> ValidationRow:
-        direct, corrected, divergence = 0, 0, 0.0
+        direct, corrected, divergence, stem_change = 0, 0, 0.0, 0.0
         with ThreadPoolExecutor(self.threads) as pool:
             for start in range(0, len(self.views), self.batch_size):
                 views = self.views[start : start + self.batch_size]
                 pairs = list(pool.map(lambda view: self._pair(view, quality), views))
                 batch = collate_pairs(pairs).to(device)
                 clean = classifier.direct(batch.clean)
-                logits = classifier(*batch.compressed.tensors())
+                features = classifier.forward_features(*batch.compressed.tensors())
                 direct += _agreeing(classifier.direct(batch.compressed.pixels), clean)
-                corrected += _agreeing(logits, clean)
-                divergence += len(views) * float(logits_loss(logits, clean))
+                corrected += _agreeing(features.logits, clean)
+                divergence += len(views) * float(logits_loss(features.logits, clean))
+                change = (features.layers[0] - features.stem_before).abs().mean() / classifier.afd.stem_rms
+                stem_change += len(views) * float(change)
         count = len(self.views)
-        return ValidationRow(quality, 100 * direct / count, 100 * corrected / count, divergence / count)
+        return ValidationRow(
+            quality, 100 * direct / count, 100 * corrected / count, divergence / count, stem_change / count
+        )
 
     def _pair(self, view: Photo, quality: int) -> TrainingPair:
         return make_pair(view, Degradation(quality), self.spec)

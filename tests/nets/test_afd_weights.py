@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import safetensors
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 from dctafd.jpeg.errors import WeightsError
 from dctafd.nets import afd_weights
@@ -26,7 +28,7 @@ from dctafd.nets.afd_weights import (
 from dctafd.nets.attach import attach
 from dctafd.nets.registry import Backbone
 
-from .small_nets import random_inputs, small_backbone, trained_afd
+from .small_nets import FDM_CHANNELS, random_inputs, small_backbone, trained_afd
 
 
 def card_of(backbone: Backbone, **options: object) -> AFDCard:
@@ -69,6 +71,22 @@ def test_half_precision_files_load_as_float32_and_nearly_equal(weights: Path, ba
     loaded, afd = load_afd(weights), trained_afd(backbone.module, "deep")
     for key, value in afd.state_dict().items():
         torch.testing.assert_close(loaded.state_dict()[key], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_module_from_before_slopes_has_plain_relus(backbone: Backbone, tmp_path: Path) -> None:
+    path = tmp_path / "old.safetensors"
+    afd = trained_afd(backbone.module, "deep")
+    for part in (afd.fe, *afd.stages):
+        nn.init.zeros_(part.activate.weight)  # type: ignore[union-attr, arg-type]
+    save_afd(path, afd, card_of(backbone), torch.float32)
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    state = {key: value for key, value in load_file(path).items() if not key.endswith("activate.weight")}
+    assert len(state) < len(load_file(path))
+    save_file(state, path, metadata)
+    stem, fdm = torch.rand(1, 8, 16, 16), torch.rand(1, FDM_CHANNELS, 4, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(load_afd(path).fe(stem, fdm), afd.fe(stem, fdm))
 
 
 def test_off_is_no_module_and_a_path_is_that_file(backbone: Backbone, weights: Path) -> None:

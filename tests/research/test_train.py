@@ -1,5 +1,6 @@
 """Training: pairs, losses, schedule, exact resume, and that it learns."""
 
+import copy
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,11 @@ from dctafd.nets.afd import AFDModule
 from dctafd.nets.afd_weights import load_afd, read_afd_card
 from dctafd.nets.attach import attach
 from dctafd.nets.registry import Backbone, ModelSpec
+from dctafd.nets.rep_conv import RepConv
 from dctafd.research.degrade import Degradation, DegradationRange, view_size
 from dctafd.research.losses import LossWeights, afd_losses, features_loss, logits_loss
 from dctafd.research.teacher import Teacher
-from dctafd.research.train import Trainer, TrainingReport, learning_rate_factor
+from dctafd.research.train import Trainer, TrainingReport, _parameter_groups, learning_rate_factor
 from dctafd.research.training_config import Machine, TrainingConfig
 from dctafd.research.training_data import (
     FixedBox,
@@ -31,7 +33,7 @@ from dctafd.research.training_data import (
 )
 from dctafd.research.validation import Validation, split_photos
 
-from ..nets.small_nets import CROP, random_inputs, small_backbone, small_spec, trained_afd
+from ..nets.small_nets import CROP, random_inputs, small_backbone, small_resnet, small_spec, trained_afd
 
 SPEC = small_spec()
 MACHINE = Machine(torch.device("cpu"), threads=1)
@@ -391,6 +393,24 @@ def test_a_time_budget_ends_the_training_and_drives_the_schedule() -> None:
         trainer(replace(QUICK, steps=None))
 
 
+def test_branches_of_rep_conv_learn_at_their_own_rate() -> None:
+    afd = trained_afd(small_resnet(), "deep")
+    branches = {id(p) for m in afd.modules() if isinstance(m, RepConv) for p in m.parameters()}
+    groups = _parameter_groups(afd, weight_decay=0.01, rep_conv_rate=0.25)
+    rates = {id(p): group["rate"] for group in groups for p in group["params"]}
+    assert len(rates) == sum(len(group["params"]) for group in groups) == len(list(afd.parameters()))
+    assert {key for key, rate in rates.items() if rate == 0.25} == branches
+    assert all(p.ndim > 1 for group in groups if group["weight_decay"] for p in group["params"])
+    training = trainer(replace(QUICK, rep_conv_rate=0.0))
+    before = copy.deepcopy(training.classifier.afd)
+    training.run()
+    after = dict(training.classifier.afd.named_parameters())
+    for name, parameter in before.named_parameters():
+        if ".conv3." in name:
+            assert torch.equal(parameter, after[name])
+    assert not torch.equal(before.fde.block.weight, after["fde.block.weight"])
+
+
 def test_reports_and_validation() -> None:
     backbone = small_backbone()
     validation = Validation(PHOTOS[:3], backbone.spec, threads=1, qualities=(5, 95), batch_size=2)
@@ -411,3 +431,14 @@ def test_validation_counts_agreement_with_the_clean_answer() -> None:
     assert row.direct == row.corrected
     assert row.direct >= 80  # at quality 100 next to nothing changes
     assert row.divergence < 0.05
+    assert row.stem_change == 0.0
+
+
+def test_validation_measures_what_the_stem_correction_changes() -> None:
+    backbone = small_backbone()
+    classifier = attach(backbone.module, trained_afd(backbone.module, "stem"))
+    (row,) = Validation(PHOTOS, backbone.spec, 1, qualities=(10,)).measure(classifier, torch.device("cpu"))
+    classifier.afd.stem_rms.mul_(2)
+    (halved,) = Validation(PHOTOS, backbone.spec, 1, qualities=(10,)).measure(classifier, torch.device("cpu"))
+    assert row.stem_change > 0
+    assert halved.stem_change == pytest.approx(row.stem_change / 2)
