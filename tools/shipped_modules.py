@@ -87,6 +87,16 @@ MODULES = {
         note=" The run of 205 steps was a trial, `dctafd train --boxes 8 --learning-rate 5e-4 --ema-decay"
         " 0.99`, which `refine` began with.",
     ),
+    "resnet50_pqf_stem": Module(
+        "resnet50_pqf",
+        ("resnet50_pqf",),
+        "Uber non-commercial",
+        "resnet50_pqf",
+        arguments=(*IMAGENET_ARGUMENTS, "--shape", "stem"),
+        refinement=(*REFINEMENT_ARGUMENTS, "--shape", "stem"),
+        note=" It corrects the stem alone, as the paper does, and is there to compare: `--afd auto` prefers"
+        " `resnet50_pqf`, `--afd resnet50_pqf_stem` asks for this one.",
+    ),
     "squeezenet1_1": Module(
         "squeezenet1_1_onnxzoo",
         ("squeezenet1_1", "squeezenet1_1_onnxzoo"),

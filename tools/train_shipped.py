@@ -85,7 +85,8 @@ def measure(names: Sequence[str], limit: int | None, protocols: Sequence[str]) -
         for protocol in protocols:
             _dctafd(
                 ["evaluate", "--images", str(photos), "--labels", str(photos / "labels.csv")]
-                + [*_model_arguments(MODULES[name]), "--protocol", protocol, "--format", "json"]
+                + [*_model_arguments(MODULES[name]), "--afd", name]
+                + ["--protocol", protocol, "--format", "json"]
                 + ([] if protocol == "repeated" else ["--qualities", ",".join(map(str, QUALITIES))])
                 + (["--limit", str(limit)] if limit else [])
                 + ["-o", str(RUN / f"{name}.{protocol}.json")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -115,11 +114,13 @@ def _check(sources: tuple[str, ...], files_from: Iterable[str] | None, options: 
 
 
 def _load(options: dict[str, Any]) -> Classifier:
+    from dctafd.nets.afd_weights import afd_path
     from dctafd.pipeline.classifier import load_classifier
 
     afd = options["afd"]
-    if afd not in ("auto", "off") and not os.path.isfile(afd):
-        raise click.BadParameter(f"{afd!r} is neither auto, off nor a file", param_hint="--afd")
+    if afd not in ("auto", "off") and not afd_path(afd).is_file():
+        message = f"{afd!r} is neither auto, off, a file nor a shipped module's name"
+        raise click.BadParameter(message, param_hint="--afd")
     try:
         return load_classifier(options["model"], options["weights"], afd, options["device"], options["dtype"])
     except RuntimeError as error:  # torch: no such device

@@ -11,7 +11,10 @@ weights_option = click.option(
     "--weights", type=click.Path(exists=True, dir_okay=False), help="The classifier's weights, a state dict."
 )
 afd_option = click.option(
-    "--afd", default="auto", show_default=True, help="The correction: auto, off, or a weights file."
+    "--afd",
+    default="auto",
+    show_default=True,
+    help="The correction: auto, off, a weights file or a shipped module's name.",
 )
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ..."

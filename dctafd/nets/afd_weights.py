@@ -24,6 +24,7 @@ from dctafd.nets.stem import features_at
 #: Relative difference of two stems' responses up to which they count as the same stem.
 FINGERPRINT_TOLERANCE = 0.02
 _PROBE_SIZE = 32
+_SHIPPED_ENDING = "_afd.safetensors"
 
 
 class StemMismatchWarning(UserWarning):
@@ -115,7 +116,9 @@ def load_afd_state(afd: AFDModule, state: Mapping[str, Tensor], path: Path) -> N
 
 
 def select_afd(afd: str | Path, backbone: Backbone) -> AFDModule | None:
-    """Return the module for a classifier: "auto" picks a shipped one, "off" none, a path loads that file.
+    """Return the module for a classifier: "auto" picks a shipped one, "off" none.
+
+    Anything else is a file's path, or the name of a shipped module, for instance "resnet50_pqf_stem".
 
     Warns (`StemMismatchWarning`) where the weights were trained against another stem, and where "auto"
     finds none for this model.
@@ -125,7 +128,7 @@ def select_afd(afd: str | Path, backbone: Backbone) -> AFDModule | None:
     """
     if afd == "off":
         return None
-    path = find_shipped_afd(backbone) if afd == "auto" else Path(afd)
+    path = find_shipped_afd(backbone) if afd == "auto" else afd_path(afd)
     if path is None:
         warnings.warn(
             f"no AFD-Module is shipped for {backbone.spec.name}: its answers are not corrected "
@@ -150,8 +153,12 @@ def select_afd(afd: str | Path, backbone: Backbone) -> AFDModule | None:
 
 
 def find_shipped_afd(backbone: Backbone, directory: Path = WEIGHTS_DIRECTORY) -> Path | None:
-    """Return the shipped file that serves this model, else the one whose stem is nearest, else None."""
-    cards = {path: read_afd_card(path) for path in sorted(directory.glob("*_afd.safetensors"))}
+    """Return the shipped file that serves this model, else the one whose stem is nearest, else None.
+
+    Of two files that fit equally, one of shape "deep" comes before one of shape "stem".
+    """
+    found = [(path, read_afd_card(path)) for path in sorted(directory.glob(f"*{_SHIPPED_ENDING}"))]
+    cards = dict(sorted(found, key=lambda entry: entry[1].config.shape))
     for path, card in cards.items():
         if backbone.spec.name in card.serves:
             return path
@@ -164,6 +171,12 @@ def find_shipped_afd(backbone: Backbone, directory: Path = WEIGHTS_DIRECTORY) ->
         return fingerprint_distance(stem_fingerprint(backbone.module, stem), same[path].fingerprint)
 
     return min(same, key=distance)
+
+
+def afd_path(afd: str | Path) -> Path:
+    """Return a module's file, given by its path or by a shipped module's name."""
+    shipped = WEIGHTS_DIRECTORY / f"{afd}{_SHIPPED_ENDING}"
+    return shipped if shipped.is_file() and not Path(afd).exists() else Path(afd)
 
 
 def stem_fingerprint(backbone: nn.Module, layer: str) -> tuple[float, ...]:

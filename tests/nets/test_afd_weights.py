@@ -127,6 +127,22 @@ def test_auto_prefers_the_models_own_file_then_the_nearest_stem(backbone: Backbo
     assert found("own weights", "unheard of") is None
 
 
+def test_auto_prefers_the_deep_shape_and_a_name_asks_for_another(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep, stem = tmp_path / "small_z_afd.safetensors", tmp_path / "small_a_afd.safetensors"
+    save_afd(deep, trained_afd(backbone.module, "deep"), card_of(backbone))
+    afd = trained_afd(backbone.module, "stem")
+    save_afd(stem, afd, replace(card_of(backbone), config=afd.config))
+    assert find_shipped_afd(backbone, tmp_path) == deep
+    other = replace(backbone, spec=replace(backbone.spec, name="unknown"))
+    assert find_shipped_afd(other, tmp_path) == deep
+    monkeypatch.setattr(afd_weights, "WEIGHTS_DIRECTORY", tmp_path)
+    chosen = select_afd("small_a", backbone)
+    assert chosen is not None
+    assert chosen.config.shape == "stem"
+
+
 def test_fingerprint_ignores_how_batch_norm_is_stored(backbone: Backbone) -> None:
     net = backbone.module
     torch.nn.init.uniform_(net.bn1.running_var, 0.5, 2.0)  # type: ignore[union-attr, arg-type]
