@@ -109,6 +109,11 @@ def _read_pixels_only(classifier: CorrectedClassifier) -> None:
     classifier.__class__ = PixelsOnly
 
 
+def _plain_relus(classifier: CorrectedClassifier) -> None:
+    for part in (classifier.afd.fe, *classifier.afd.stages):
+        part.activate = nn.ReLU()  # type: ignore[union-attr]
+
+
 ABLATIONS = (
     Ablation("deep (the default)"),
     Ablation("stem", {"shape": "stem"}),
@@ -117,6 +122,9 @@ ABLATIONS = (
     Ablation("no coefficients (pixels only)", {}, _read_pixels_only),
     Ablation("no steps", {}, _replace_fde(WithoutSteps)),
     Ablation("no RepConv", {"rep_conv": False}),
+    Ablation("RepConv at the full rate", {"rep_conv_rate": 1.0}),
+    Ablation("plain ReLUs", {}, _plain_relus),
+    Ablation("plain ReLUs, RepConv at the full rate", {"rep_conv_rate": 1.0}, _plain_relus),
     Ablation("stem loss only", {"losses": LossWeights(logits=0.0, features=0.0, stem=1.0)}),
     Ablation("no drift loss", {"losses": LossWeights(drift=0.0)}),
 )

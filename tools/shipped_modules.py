@@ -20,7 +20,7 @@ IMAGENET_ARGUMENTS = (
     *_BOTH_TRAININGS,
 )
 REFINEMENT_ARGUMENTS = (  # at the classifier's own crop: what is learnt on small views serves it only partly
-    *("--boxes", "2", "--batch-size", "8", "--learning-rate", "5e-4"),
+    *("--boxes", "2", "--batch-size", "8", "--learning-rate", "1e-3"),
     *_BOTH_TRAININGS,
 )
 
@@ -58,6 +58,11 @@ KILL_THE_BITS = (
     " itself, which could not be reached, the module was not measured."
 )
 
+FE_NET_ANEW = (
+    " FE-Net had gone dead in the trainings with plain ReLUs (those without `rep_conv_rate` in the metadata);"
+    " it began anew with the first run after them."
+)
+
 MODULES = {
     "builtin": Module(
         "builtin",
@@ -77,7 +82,7 @@ MODULES = {
         "CC BY-NC 4.0",
         "resnet50_ktb",
         transferred_from="resnet50_pqf",
-        note=KILL_THE_BITS,
+        note=KILL_THE_BITS + FE_NET_ANEW,
     ),
     "resnet50_pqf": Module(
         "resnet50_pqf",
@@ -85,7 +90,7 @@ MODULES = {
         "Uber non-commercial",
         "resnet50_pqf",
         note=" The run of 205 steps was a trial, `dctafd train --boxes 8 --learning-rate 5e-4 --ema-decay"
-        " 0.99`, which `refine` began with.",
+        " 0.99`, which `refine` began with." + FE_NET_ANEW,
     ),
     "resnet50_pqf_stem": Module(
         "resnet50_pqf",
@@ -109,6 +114,6 @@ MODULES = {
         "Apache-2.0",
         "mobilenet_v2_coral",
         note=" The checkpoint comes from TensorFlow: SAME padding on its stride-2 convolutions and inputs in"
-        " [-1, 1], both of which `--model mobilenet_v2_coral` sets.",
+        " [-1, 1], both of which `--model mobilenet_v2_coral` sets." + FE_NET_ANEW,
     ),
 }

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ from dctafd.research.training_data import PairSource, Photo, TrainingBatch, iter
 from dctafd.research.validation import Validation, ValidationRow
 
 GRADIENT_CLIP = 1.0
+FULL_RATE_FAN_IN = 64  # weights of larger layers learn more slowly, see `_parameter_groups`
 UNIT_BATCHES = 4
 
 
@@ -316,18 +317,30 @@ def _digest(module: nn.Module) -> str:
 
 
 def _parameter_groups(afd: AFDModule, weight_decay: float, rep_conv_rate: float) -> list[dict[str, Any]]:
-    """Split the parameters: RepConv's branches learn at another rate, biases and gates do not decay.
+    """Group the parameters by their learning rate, a multiple of the training's, and by whether they decay.
 
-    Each group's "rate" multiplies the learning rate.
+    AdamW moves each weight by about the learning rate, hence a layer's output by that times its fan-in: the
+    rate falls with it (Yang et al. 2021, Tensor Programs V). Biases and gates do not decay.
     """
-    in_branches = {id(p) for m in afd.modules() if isinstance(m, RepConv) for p in m.parameters()}
-    groups = []
-    for branches, rate in ((False, 1.0), (True, rep_conv_rate)):
-        parameters = [p for p in afd.parameters() if (id(p) in in_branches) == branches]
-        weights, others = ([p for p in parameters if (p.ndim > 1) == decays] for decays in (True, False))
-        groups.append({"params": weights, "weight_decay": weight_decay, "rate": rate})
-        groups.append({"params": others, "weight_decay": 0.0, "rate": rate})
-    return [group for group in groups if group["params"]]
+    rates = {id(p): min(1.0, FULL_RATE_FAN_IN / fan_in) for p, fan_in in _fan_ins(afd)}
+    rates |= {id(p): rep_conv_rate for m in afd.modules() if isinstance(m, RepConv) for p in m.parameters()}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in afd.parameters():
+        decay = weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rates.get(id(parameter), 1.0), decay), []).append(parameter)
+    return [
+        {"params": parameters, "rate": rate, "weight_decay": decay}
+        for (rate, decay), parameters in groups.items()
+    ]
+
+
+def _fan_ins(afd: AFDModule) -> Iterator[tuple[Tensor, int]]:
+    """Yield the weights of convolutions and linear layers, and how many inputs make one output."""
+    for module in afd.modules():
+        if isinstance(module, nn.ConvTranspose2d):  # patches do not overlap
+            yield module.weight, module.in_channels
+        elif isinstance(module, nn.Conv2d | nn.Linear):
+            yield module.weight, module.weight[0].numel()
 
 
 class _Timer:

@@ -19,7 +19,13 @@ from dctafd.nets.rep_conv import RepConv
 from dctafd.research.degrade import Degradation, DegradationRange, view_size
 from dctafd.research.losses import LossWeights, afd_losses, features_loss, logits_loss
 from dctafd.research.teacher import Teacher
-from dctafd.research.train import Trainer, TrainingReport, _parameter_groups, learning_rate_factor
+from dctafd.research.train import (
+    FULL_RATE_FAN_IN,
+    Trainer,
+    TrainingReport,
+    _parameter_groups,
+    learning_rate_factor,
+)
 from dctafd.research.training_config import Machine, TrainingConfig
 from dctafd.research.training_data import (
     FixedBox,
@@ -393,14 +399,21 @@ def test_a_time_budget_ends_the_training_and_drives_the_schedule() -> None:
         trainer(replace(QUICK, steps=None))
 
 
-def test_branches_of_rep_conv_learn_at_their_own_rate() -> None:
+def test_learning_rates_fall_with_the_fan_in_and_branches_have_their_own() -> None:
     afd = trained_afd(small_resnet(), "deep")
-    branches = {id(p) for m in afd.modules() if isinstance(m, RepConv) for p in m.parameters()}
     groups = _parameter_groups(afd, weight_decay=0.01, rep_conv_rate=0.25)
     rates = {id(p): group["rate"] for group in groups for p in group["params"]}
     assert len(rates) == sum(len(group["params"]) for group in groups) == len(list(afd.parameters()))
-    assert {key for key, rate in rates.items() if rate == 0.25} == branches
-    assert all(p.ndim > 1 for group in groups if group["weight_decay"] for p in group["params"])
+    assert rates[id(afd.fde.block.weight)] == FULL_RATE_FAN_IN / 384
+    assert rates[id(afd.fde.block.bias)] == 1.0
+    assert rates[id(afd.fe.decode.weight)] == 1.0
+    branches = [p for m in afd.modules() if isinstance(m, RepConv) for p in m.parameters()]
+    assert {rates[id(p)] for p in branches} == {0.25}
+    decaying = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    assert decaying == {id(p) for p in afd.parameters() if p.ndim > 1}
+
+
+def test_a_rate_of_zero_leaves_the_branches_of_rep_conv_as_they_were() -> None:
     training = trainer(replace(QUICK, rep_conv_rate=0.0))
     before = copy.deepcopy(training.classifier.afd)
     training.run()
