@@ -6,8 +6,8 @@
 
 A channel whose output was never above zero on the photos is dead: plain ReLUs hid it from later layers and
 from the gradient. In the corrections after the stages its incoming weights are drawn anew and its outgoing
-ones become zero; an FE-Net that changes nothing is begun anew whole. What is written serves `dctafd train
---start-from`.
+ones become zero; an FE-Net that changes next to nothing is begun anew whole. What is written serves
+`dctafd train --start-from`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from dctafd.research.degrade import DegradationRange
 from dctafd.research.training_data import PairSource, collate_pairs, find_photos, load_photos
 
 BATCH = 16
+LEAST_STEM_CHANGE = 1e-4  # mean absolute correction over the stem's mean; dead ones were at 0 and 2e-8
 _INCOMING = ("conv3", "conv1", "expand1", "expand3")  # RepConv's layers that read its input
 _OUTGOING = ("conv3", "conv1", "expand1_conv3", "expand3_conv1")  # and those that write its output
 
@@ -99,15 +100,16 @@ def revive(classifier: CorrectedClassifier, fresh: AFDModule, batches: list[tupl
         for index, stage in enumerate(afd.stages)
         for name, layer in (("reduce", stage.reduce), ("conv", stage.conv))
     }
-    change = 0.0
+    change = size = 0.0
     with torch.no_grad(), highest_outputs(layers) as highest:  # type: ignore[arg-type]
         for inputs in batches:
             features = classifier.forward_features(*inputs)
-            change += float((features.layers[0] - features.stem_before).abs().max())
-    lines = []
-    if change == 0.0:
+            change += float((features.layers[0] - features.stem_before).abs().mean())
+            size += float(features.stem_before.abs().mean())
+    lines = [f"FE-Net changed the stem by {change / size:.2g}"]
+    if change < LEAST_STEM_CHANGE * size:
         afd.fe.load_state_dict(fresh.fe.state_dict())
-        lines.append("FE-Net changed nothing: begun anew")
+        lines[0] += ": begun anew"
     for index, (stage, new) in enumerate(zip(afd.stages, fresh.stages, strict=True)):
         assert isinstance(stage, StageCorrection)
         assert isinstance(new, StageCorrection)

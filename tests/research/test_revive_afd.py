@@ -39,7 +39,7 @@ def test_the_answers_stay_and_dead_channels_learn_again() -> None:
         expected = classifier(*inputs)
     old = copy.deepcopy(classifier.afd)
     lines = revive(classifier, AFDModule(old.config), [inputs])
-    assert lines[0] == "FE-Net changed nothing: begun anew"
+    assert lines[0] == "FE-Net changed the stem by 0: begun anew"
     assert lines[1] == "stage 0: revived 1 of 4, 1 of 4 channels"
     with torch.no_grad():
         torch.testing.assert_close(classifier(*inputs), expected, rtol=1e-4, atol=1e-4)
