@@ -1,6 +1,7 @@
 """The AFD-Module and its attachment to a frozen classifier."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,12 +10,15 @@ from torch import nn
 
 from dctafd.jpeg.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule, Shape
+from dctafd.nets.afd_weights import load_afd
 from dctafd.nets.attach import attach
 from dctafd.nets.fe_net import FENet, StageCorrection, resize_to
+from dctafd.nets.registry import WEIGHTS_DIRECTORY
 
 from .small_nets import CLASSES, FDM_CHANNELS, random_inputs, small_resnet, trained_afd
 
 SHAPES: tuple[Shape, ...] = ("stem", "deep")
+SHIPPED = sorted(WEIGHTS_DIRECTORY.glob("*_afd.safetensors"))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -105,6 +109,28 @@ def test_a_stem_without_relu_keeps_its_negative_values() -> None:
     stem, fdm = torch.randn(1, 3, 8, 8), torch.rand(1, 4, 4, 4)
     assert torch.equal(FENet(3, 4, width=4, non_negative=False)(stem, fdm), stem)
     assert torch.equal(FENet(3, 4, width=4, non_negative=True)(stem, fdm), stem.clamp(min=0))
+
+
+def test_a_layer_below_zero_everywhere_can_come_back() -> None:
+    fe, correction = FENet(8, 4, width=4), StageCorrection(8, 4, width=4)
+    features, fdm = torch.rand(1, 8, 16, 16), torch.rand(1, 4, 4, 4)
+    for net, last, layer in ((fe, fe.decode, fe.merge), (correction, correction.expand, correction.conv)):
+        nn.init.normal_(last.weight)
+        nn.init.constant_(layer.bias, -100.0)  # type: ignore[arg-type]
+        net(features, fdm).sum().backward()
+        assert layer.bias.grad is not None
+        assert layer.bias.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_stem_correction_of_a_shipped_module_is_alive(path: Path) -> None:
+    afd = load_afd(path)
+    generator = torch.Generator().manual_seed(0)
+    stem = torch.rand(1, afd.config.layers.stem.channels, 56, 56, generator=generator)
+    fdm = torch.rand(1, afd.config.fdm_channels, 14, 14, generator=generator)
+    with torch.no_grad():
+        change = (afd.fe(stem, fdm) - stem).abs().mean() / stem.mean()
+    assert change > 1e-3
 
 
 @pytest.mark.parametrize("size", [(15, 15), (17, 14)])
