@@ -59,8 +59,8 @@ KILL_THE_BITS = (
 )
 
 FE_NET_ANEW = (
-    " FE-Net had gone dead in the trainings with plain ReLUs (those without `rep_conv_rate` in the metadata);"
-    " it began anew with the first run after them."
+    " FE-Net, and channels of the other corrections, had gone dead in the trainings with plain ReLUs (those"
+    " without `rep_conv_rate` in the metadata); `tools/revive_afd.py` began them anew before the run after."
 )
 
 MODULES = {
