@@ -118,7 +118,7 @@ def load_afd_state(afd: AFDModule, state: Mapping[str, Tensor], path: Path) -> N
 def select_afd(afd: str | Path, backbone: Backbone) -> AFDModule | None:
     """Return the module for a classifier: "auto" picks a shipped one, "off" none.
 
-    Anything else is a file's path, or the name of a shipped module, for instance "resnet50_pqf_stem".
+    Anything else is a file's path, or the name of a shipped module, for instance "resnet18".
 
     Warns (`StemMismatchWarning`) where the weights were trained against another stem, and where "auto"
     finds none for this model.
@@ -174,9 +174,9 @@ def find_shipped_afd(backbone: Backbone, directory: Path = WEIGHTS_DIRECTORY) ->
 
 
 def afd_path(afd: str | Path) -> Path:
-    """Return a module's file, given by its path or by a shipped module's name."""
+    """Return a module's file, given by its path or by a shipped module's name; a file comes first."""
     shipped = WEIGHTS_DIRECTORY / f"{afd}{_SHIPPED_ENDING}"
-    return shipped if shipped.is_file() and not Path(afd).exists() else Path(afd)
+    return shipped if shipped.is_file() and not Path(afd).is_file() else Path(afd)
 
 
 def stem_fingerprint(backbone: nn.Module, layer: str) -> tuple[float, ...]:

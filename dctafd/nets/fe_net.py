@@ -55,12 +55,7 @@ class FENet(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: int,
-        fdm_channels: int,
-        width: int,
-        patch: int = 2,
-        non_negative: bool = True,
+        self, channels: int, fdm_channels: int, width: int, patch: int = 2, non_negative: bool = True
     ) -> None:
         super().__init__()
         self.patch, self.non_negative = patch, non_negative
@@ -81,10 +76,8 @@ class FENet(nn.Module):
         patches = _pad_to_multiple(stem, self.patch)
         above = self.activate(self.above(self.activate(self.encode(patches))))  # (B, width, H/patch, W/patch)
         below = functional.max_pool2d(above, 2, ceil_mode=True)  # (B, width, H/2/patch, W/2/patch)
-        below = torch.cat([below, resize_to(fdm, below)], 1)
-        below = self.activate(
-            self.below(self.activate(self.below_in(below)))
-        )  # (B, 2 width, H/2/patch, W/2/patch)
+        below = self.activate(self.below_in(torch.cat([below, resize_to(fdm, below)], 1)))
+        below = self.activate(self.below(below))  # (B, 2 width, H/2/patch, W/2/patch)
         below = functional.interpolate(self.reduce(below), above.shape[-2:], mode="nearest")
         merged = self.activate(self.merge(above + below))  # (B, width, H/patch, W/patch)
         # The gate is constant over a patch and the last layer has no bias, so gating before it is the same.
@@ -107,13 +100,7 @@ class StageCorrection(nn.Module):
         non_negative: whether the stage ends in a ReLU, so that the output does, too.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        fdm_channels: int,
-        width: int,
-        non_negative: bool = True,
-    ) -> None:
+    def __init__(self, channels: int, fdm_channels: int, width: int, non_negative: bool = True) -> None:
         super().__init__()
         self.non_negative = non_negative
         self.activate = nn.PReLU(init=_NEGATIVE_SLOPE)

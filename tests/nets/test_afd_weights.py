@@ -138,6 +138,8 @@ def test_auto_prefers_the_deep_shape_and_a_name_asks_for_another(
     other = replace(backbone, spec=replace(backbone.spec, name="unknown"))
     assert find_shipped_afd(other, tmp_path) == deep
     monkeypatch.setattr(afd_weights, "WEIGHTS_DIRECTORY", tmp_path)
+    (tmp_path / "small_a").mkdir()  # a folder of that name is no file of weights
+    monkeypatch.chdir(tmp_path)
     chosen = select_afd("small_a", backbone)
     assert chosen is not None
     assert chosen.config.shape == "stem"
