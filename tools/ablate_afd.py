@@ -127,6 +127,7 @@ ABLATIONS = (
     Ablation("plain ReLUs, RepConv at the full rate", {"rep_conv_rate": 1.0}, _plain_relus),
     Ablation("stem loss only", {"losses": LossWeights(logits=0.0, features=0.0, stem=1.0)}),
     Ablation("no drift loss", {"losses": LossWeights(drift=0.0)}),
+    Ablation("plain divergence, no knee", {"divergence_knee": None}),
 )
 
 

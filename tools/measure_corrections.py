@@ -59,19 +59,20 @@ def main(
     _, held_out = split_photos(find_photos(images), limit)
     photos = load_photos(held_out, round(1.5 * backbone.spec.crop), machine.threads)
     validation = Validation(photos, backbone.spec, machine.threads, qualities)
-    classifier = attach(fold_batch_norms(backbone.module), module).to(machine.device)
+    frozen = fold_batch_norms(backbone.module)
 
-    def show(name: str) -> None:
-        rows = validation.measure(classifier, machine.device)
+    def show(name: str, afd: AFDModule) -> None:
+        rows = validation.measure(attach(frozen, afd).to(machine.device), machine.device)
         cells = (f"{row.divergence:.2f}, {row.corrected:.0f} %" for row in rows)
         click.echo(f"| {name} | {' | '.join(cells)} |")
 
-    click.echo(f"{len(photos)} photos; KL divergence, and the share with the clean photo's top class\n")
+    click.echo(f"{len(photos)} photos; KL divergence, and how many have the clean photo's top class\n")
     click.echo(f"| corrections | {' | '.join(f'q{quality}' for quality in qualities)} |")
     click.echo("|---" * (len(qualities) + 1) + "|")
-    show("all")
+    show("all", module)
+    show("none", AFDModule(module.config).eval())  # new modules change nothing
     for layer in without_one(module):
-        show(f"without that of `{layer}`")
+        show(f"without that of `{layer}`", module)
 
 
 if __name__ == "__main__":

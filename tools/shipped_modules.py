@@ -80,16 +80,18 @@ MODULES = {
         ("resnet50", "resnet50_ktb"),
         "CC BY-NC 4.0",
         "resnet50_ktb",
+        arguments=RESNET50_ARGUMENTS,
+        refinement=RESNET50_REFINEMENT_ARGUMENTS,
         transferred_from="resnet50_pqf",
-        note=KILL_THE_BITS + FE_NET_ANEW,
+        note=KILL_THE_BITS,
     ),
     "resnet50_pqf": Module(
         "resnet50_pqf",
         ("resnet50_pqf",),
         "Uber non-commercial",
         "resnet50_pqf",
-        note=" The run of 205 steps was a trial, `dctafd train --boxes 8 --learning-rate 5e-4 --ema-decay"
-        " 0.99`, which `refine` began with." + FE_NET_ANEW,
+        arguments=RESNET50_ARGUMENTS,
+        refinement=RESNET50_REFINEMENT_ARGUMENTS,
     ),
     "resnet50_pqf_stem": Module(
         "resnet50_pqf",

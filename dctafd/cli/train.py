@@ -76,6 +76,13 @@ class _Widths(click.ParamType[tuple[int, ...]]):
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True)
 @click.option("--ema-decay", type=click.FloatRange(0, 1), default=0.999, show_default=True)
 @click.option("--loss-weights", type=_Numbers(), default={}, help="logits, features, stem, drift.")
+@click.option(
+    "--divergence-knee",
+    type=click.FloatRange(min=0),
+    default=0.3,
+    show_default=True,
+    help="Divergence above which photos count by its logarithm; 0 for none.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--held-out", default=64, show_default=True, help="Photos kept apart for validation.")
 @click.option("--validate-every", default=1000, show_default=True, help="Steps between validations.")
@@ -138,6 +145,7 @@ def _trainer(backbone: Backbone, folders: tuple[Path, ...], options: dict[str, A
         config = TrainingConfig(
             steps=steps,
             losses=LossWeights(**options["loss_weights"]),
+            divergence_knee=options["divergence_knee"] or None,
             **{name: options[name] for name in ("shape", "layer", "fe_width", "stage_widths", "minutes")},
             **{name: options[name] for name in ("batch_size", "crop", "boxes", "learning_rate")},
             **{name: options[name] for name in ("ema_decay", "seed")},

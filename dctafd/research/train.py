@@ -191,7 +191,8 @@ class Trainer:
         with self.machine.autocast():
             teacher = self.teacher(batch)
             student = self.classifier.forward_features(*batch.compressed.tensors())
-        return afd_losses(student, teacher, self.classifier.afd, self.backbone.spec.temperature)
+        temperature, knee = self.backbone.spec.temperature, self.config.divergence_knee
+        return afd_losses(student, teacher, self.classifier.afd, temperature, knee)
 
     @torch.no_grad()
     def _update_average(self) -> None:

@@ -37,6 +37,7 @@ class TrainingConfig:
         ema_decay: of the running average of the weights, which is what is saved.
         seed: of weights, photos and degradations.
         losses: weights of the loss's terms.
+        divergence_knee: of the loss's term "logits" (`logits_loss`), in nats; None for the plain divergence.
         degradations: what the photos go through.
     """
 
@@ -57,6 +58,7 @@ class TrainingConfig:
     ema_decay: float = 0.999
     seed: int = 0
     losses: LossWeights = field(default_factory=LossWeights)
+    divergence_knee: float | None = 0.3
     degradations: DegradationRange = field(default_factory=DegradationRange)
 
     def __post_init__(self) -> None:
@@ -64,6 +66,8 @@ class TrainingConfig:
             raise ValueError(f"the crop has to be a multiple of 8 pixels, not {self.crop}")
         if self.boxes is not None and self.boxes < 1:
             raise ValueError(f"a photo needs at least one box, not {self.boxes}")
+        if self.divergence_knee is not None and self.divergence_knee <= 0:
+            raise ValueError(f"the knee has to be above 0, not {self.divergence_knee}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,18 +35,19 @@ def test_weights_checkpoint_and_log_are_written_and_a_longer_training_goes_on(
     photos: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "afd.safetensors"
-    result = train(photos, output, "--steps", "2", "--loss-weights", "stem=0.3")
+    result = train(photos, output, "--steps", "2", "--loss-weights", "stem=0.3", "--divergence-knee", "0")
     assert result.exit_code == 0, result.output
     assert "4 photos to train on, 2 held out" in result.stderr
     card = read_afd_card(output)
     assert card.training["steps_done"] == 2
     assert card.training["losses"]["stem"] == 0.3
+    assert card.training["divergence_knee"] is None
     assert card.config.stage_widths == (4, 4, 4, 4)
     log = [json.loads(line) for line in output.with_suffix(".jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in log] == [2]
     assert len(log[0]["validation"]) == 6
 
-    longer = train(photos, output, "--steps", "3", "--loss-weights", "stem=0.3")
+    longer = train(photos, output, "--steps", "3", "--loss-weights", "stem=0.3", "--divergence-knee", "0")
     assert "going on at step 2" in longer.stderr
     assert read_afd_card(output).training["steps_done"] == 3
     assert len(output.with_suffix(".jsonl").read_text().splitlines()) == 2

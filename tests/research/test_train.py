@@ -1,6 +1,7 @@
 """Training: pairs, losses, schedule, exact resume, and that it learns."""
 
 import copy
+import math
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -271,6 +272,17 @@ def test_logits_loss_is_the_divergence_from_the_teacher() -> None:
     teacher, student = torch.tensor([[0.0, 1.0]]), torch.tensor([[2.0, -1.0]])
     p, q = teacher.softmax(1), student.softmax(1)
     assert float(logits_loss(student, teacher)) == pytest.approx(float((p * (p / q).log()).sum()), rel=1e-5)
+
+
+def test_above_the_knee_a_divergence_counts_by_its_logarithm() -> None:
+    teacher = torch.tensor([[0.0, 1.0], [3.0, 1.0]])
+    student = torch.tensor([[2.0, -1.0], [3.0, 1.0 + 1e-6]])
+    divergences = [float(logits_loss(student[i : i + 1], teacher[i : i + 1])) for i in range(2)]
+    expected = sum(0.5 * math.log1p(divergence / 0.5) for divergence in divergences) / 2
+    assert float(logits_loss(student, teacher, knee=0.5)) == pytest.approx(expected, rel=1e-5)
+    assert float(logits_loss(teacher, teacher, knee=0.5)) == 0
+    with pytest.raises(ValueError, match="knee has to be above 0"):
+        TrainingConfig(divergence_knee=0.0)
 
 
 def test_features_loss_is_relative() -> None:
