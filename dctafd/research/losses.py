@@ -62,7 +62,7 @@ def afd_losses(
 def logits_loss(student: Tensor, teacher: Tensor, knee: float | None = None) -> Tensor:
     """KL divergence of (B, classes) logits from the teacher's, mean over the batch.
 
-    At quality 7 the answers of an ImageNet classifier diverge eight times as far as at 25, and a few photos'
+    At quality 7 the answers of an ImageNet classifier diverge five times as far as at 18, and a few photos'
     by far the most. With a knee k, the divergence d of each photo counts as k log(1 + d / k), so that what
     can be won where little was lost weighs as much as what can be won where most is.
     """
