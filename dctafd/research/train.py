@@ -260,12 +260,15 @@ class Trainer:
     def start_from(self, path: Path) -> None:
         """Begin with the averaged weights of another training's checkpoint, for instance of a like backbone.
 
+        Corrections after more stages than this training's module corrects are left out.
+
         Raises:
             WeightsError: the file is damaged, or its module has other shapes.
         """
         record = read_checkpoint(path)
+        weights = _without_later_stages(record["average"], len(self.classifier.afd.stages))
         for classifier in (self.classifier, self.average):
-            load_afd_state(classifier.afd, record["average"], path)
+            load_afd_state(classifier.afd, weights, path)
         self.earlier = [*record.get("earlier", []), summary_of(record)]
 
     def _settings(self) -> dict[str, Any]:
@@ -307,6 +310,14 @@ class Trainer:
 def _module_config(backbone: Backbone, config: TrainingConfig) -> AFDConfig:
     layers = find_layers(backbone.module, config.layer, backbone.spec.crop)
     return AFDConfig.for_layers(layers, config.shape, config.fe_width, config.stage_widths)
+
+
+def _without_later_stages(weights: dict[str, Tensor], stages: int) -> dict[str, Tensor]:
+    """Return a module's state dict with the corrections after its first `stages` stages only."""
+    kept = tuple(f"stages.{stage}." for stage in range(stages))
+    return {
+        key: value for key, value in weights.items() if not key.startswith("stages.") or key.startswith(kept)
+    }
 
 
 def _digest(module: nn.Module) -> str:

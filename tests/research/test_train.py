@@ -362,6 +362,26 @@ def test_a_training_may_start_from_anothers_average(tmp_path: Path) -> None:
         trainer(replace(QUICK, fe_width=8)).start_from(checkpoint)
 
 
+def test_a_training_may_start_without_the_corrections_after_later_stages(tmp_path: Path) -> None:
+    first = trainer()
+    first.run()
+    first.save_checkpoint(tmp_path / "afd.checkpoint.pt")
+    known = first.average.afd.state_dict()
+    assert first.config.stage_widths is not None
+    smaller = trainer(replace(QUICK, stage_widths=first.config.stage_widths[:2]))
+    smaller.start_from(tmp_path / "afd.checkpoint.pt")
+    own = smaller.classifier.afd.state_dict()
+    assert "stages.1.reduce.weight" in own
+    assert all(torch.equal(value, known[key]) for key, value in own.items())
+    left_out = set(known) - set(own)
+    assert left_out
+    assert left_out == {key for key in known if key.startswith(("stages.2.", "stages.3."))}
+    # The other way round a correction would be missing.
+    smaller.save_checkpoint(tmp_path / "smaller.checkpoint.pt")
+    with pytest.raises(WeightsError, match="does not fit AFDModule"):
+        trainer().start_from(tmp_path / "smaller.checkpoint.pt")
+
+
 def test_training_lowers_every_loss_and_leaves_the_backbone_alone() -> None:
     backbone = small_backbone()
     before = {key: value.clone() for key, value in backbone.module.state_dict().items()}
