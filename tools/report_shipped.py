@@ -43,7 +43,7 @@ CARD = """# {name}: AFD-Module for {card.architecture}
 | | |
 |---|---|
 | file | `{name}_afd.safetensors`, {size:,} bytes, fp16, re-parameterised |
-| shape | `{config.shape}`: {config.fe_width} channels in FE-Net, bottlenecks of {widths} after the stages |
+| shape | `{config.shape}`: {config.fe_width} channels in FE-Net, {stages} |
 | serves | {serves} |
 | licence of the weights | {card.licence}, that of the classifier that it was trained against |
 
@@ -150,11 +150,12 @@ def _table(record: dict[str, Any]) -> list[str]:
 
 def model_card(name: str, module: Module, card: AFDCard, records: list[dict[str, Any]]) -> str:
     """Return a module's card: what it is, its licence, how it was made, its figures."""
+    widths = ", ".join(map(str, card.config.stage_widths))
     text = CARD.format(
         name=name,
         card=card,
         config=card.config,
-        widths=", ".join(map(str, card.config.stage_widths)) or "none",
+        stages=f"bottlenecks of {widths} after the stages" if widths else "nothing after the stages",
         size=(WEIGHTS_DIRECTORY / f"{name}_afd.safetensors").stat().st_size,
         serves=", ".join(f"`{model}`" for model in card.serves),
         module=module,
@@ -178,9 +179,10 @@ def training_runs(module: Module, training: dict[str, Any]) -> str:
         return f"{told[0]}, {views}"
     text = f"Runs, each from the averaged weights of the one before: {'; '.join(told)}; {views}"
     if module.transferred_from:
+        others = sum(run["backbone"] == runs[0]["backbone"] for run in runs[:-1])
         text += (
-            f" All but the last were those of `{module.transferred_from}`, whose module was carried over by"
-            " `tools/transfer_afd.py`."
+            f" The first {others} were those of `{module.transferred_from}`, whose module was carried"
+            " over by `tools/transfer_afd.py`."
         )
     return text
 

@@ -28,6 +28,14 @@ RESNET50_REFINEMENT_ARGUMENTS = (
     *_EVERY_TRAINING,
 )
 
+_STEM = ("--shape", "stem", "--fe-width", "16")
+STEM_ARGUMENTS = (*_SMALL_VIEWS, "--learning-rate", "3e-3", *_STEM, *_EVERY_TRAINING)
+STEM_REFINEMENT_ARGUMENTS = (
+    *("--boxes", "2", "--seed", "2", "--batch-size", "8", "--learning-rate", "2e-3"),
+    *_STEM,
+    *_EVERY_TRAINING,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Module:
@@ -103,8 +111,8 @@ MODULES = {
         ("resnet50_pqf",),
         "Uber non-commercial",
         "resnet50_pqf",
-        arguments=(*IMAGENET_ARGUMENTS, "--shape", "stem"),
-        refinement=(*REFINEMENT_ARGUMENTS, "--shape", "stem"),
+        arguments=STEM_ARGUMENTS,
+        refinement=STEM_REFINEMENT_ARGUMENTS,
         note=" It corrects the stem alone, as the paper does, and is there to compare: `--afd auto` prefers"
         " `resnet50_pqf`, `--afd resnet50_pqf_stem` asks for this one.",
     ),
