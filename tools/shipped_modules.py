@@ -113,8 +113,8 @@ MODULES = {
         "resnet50_pqf",
         arguments=STEM_ARGUMENTS,
         refinement=STEM_REFINEMENT_ARGUMENTS,
-        note=" The first three runs were those of `resnet50_pqf`, whose later corrections were left out then. It"
-        " corrects the stem alone, as the paper does, and is there to compare: `--afd auto` prefers"
+        note=" The first three runs were those of `resnet50_pqf`, whose later corrections were left out then."
+        " It corrects the stem alone, as the paper does, and is there to compare: `--afd auto` prefers"
         " `resnet50_pqf`, `--afd resnet50_pqf_stem` asks for this one.",
     ),
     "squeezenet1_1": Module(
