@@ -19,7 +19,8 @@ _WHOLE_VIEWS = ("--boxes", "2", "--batch-size", "8", "--learning-rate", "1e-3")
 IMAGENET_ARGUMENTS = (*_SMALL_VIEWS, "--learning-rate", "1.5e-3", *_WIDTHS, *_EVERY_TRAINING)
 # At the classifier's own crop: what is learnt on small views serves it only partly.
 REFINEMENT_ARGUMENTS = (*_WHOLE_VIEWS, *_WIDTHS, *_EVERY_TRAINING)
-# Most is gained after layer1, nothing after layer4 (`measure_corrections.py`).
+# Most is gained after layer1, nothing after layer4 (`measure_corrections.py`). What ships had a fourth
+# correction, and other seeds and rates, in the runs before its last, as the cards' metadata tells.
 _RESNET50_WIDTHS = ("--stage-widths", "32,64,96")
 RESNET50_ARGUMENTS = (*_SMALL_VIEWS, "--learning-rate", "3e-3", *_RESNET50_WIDTHS, *_EVERY_TRAINING)
 RESNET50_REFINEMENT_ARGUMENTS = (
@@ -28,6 +29,7 @@ RESNET50_REFINEMENT_ARGUMENTS = (
     *_EVERY_TRAINING,
 )
 
+# What ships was begun with `refine resnet50_pqf_stem --start-from`, from the checkpoint of resnet50_pqf.
 _STEM = ("--shape", "stem", "--fe-width", "16")
 STEM_ARGUMENTS = (*_SMALL_VIEWS, "--learning-rate", "3e-3", *_STEM, *_EVERY_TRAINING)
 STEM_REFINEMENT_ARGUMENTS = (
