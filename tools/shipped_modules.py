@@ -116,7 +116,7 @@ MODULES = {
         arguments=STEM_ARGUMENTS,
         refinement=STEM_REFINEMENT_ARGUMENTS,
         note=" The first three runs were those of `resnet50_pqf`, whose later corrections were left out then;"
-        " the last was one of `dctafd train` by hand, with a lower rate (1.5e-3) and a shorter average (0.995)."
+        " the last was one of `dctafd train` by hand, at a rate of 1.5e-3 and with an EMA of 0.995."
         " It corrects the stem alone, as the paper does, and is there to compare: `--afd auto` prefers"
         " `resnet50_pqf`, `--afd resnet50_pqf_stem` asks for this one.",
     ),
