@@ -93,7 +93,7 @@ class _Widths(click.ParamType[tuple[int, ...]]):
 @click.option(
     "--start-from",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Begin with the weights of another training's checkpoint.",
+    help="Begin with the weights of another training's checkpoint, whose module may be narrower.",
 )
 @click.option("--restart", is_flag=True, help="Begin anew even where there is a checkpoint.")
 @jobs_option

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from dctafd.jpeg.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule
-from dctafd.nets.afd_weights import AFDCard, load_afd_state, save_afd, stem_fingerprint
+from dctafd.nets.afd_weights import AFDCard, save_afd, stem_fingerprint
 from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.layers import find_layers
 from dctafd.nets.registry import Backbone
 from dctafd.nets.rep_conv import RepConv
+from dctafd.nets.widen import begin_with
 from dctafd.research.checkpoints import (
     TrainingState,
     amount_of,
@@ -260,15 +261,14 @@ class Trainer:
     def start_from(self, path: Path) -> None:
         """Begin with the averaged weights of another training's checkpoint, for instance of a like backbone.
 
-        Corrections after more stages than this training's module corrects are left out.
+        The module may be wider than the other one, or correct fewer or more stages (`begin_with`).
 
         Raises:
-            WeightsError: the file is damaged, or its module has other shapes.
+            WeightsError: the file is damaged, or its module is wider or of another kind.
         """
         record = read_checkpoint(path)
-        weights = _without_later_stages(record["average"], len(self.classifier.afd.stages))
-        for classifier in (self.classifier, self.average):
-            load_afd_state(classifier.afd, weights, path)
+        begin_with(self.classifier.afd, record["average"], path)
+        self.average.afd.load_state_dict(self.classifier.afd.state_dict())
         self.earlier = [*record.get("earlier", []), summary_of(record)]
 
     def _settings(self) -> dict[str, Any]:
@@ -310,14 +310,6 @@ class Trainer:
 def _module_config(backbone: Backbone, config: TrainingConfig) -> AFDConfig:
     layers = find_layers(backbone.module, config.layer, backbone.spec.crop)
     return AFDConfig.for_layers(layers, config.shape, config.fe_width, config.stage_widths)
-
-
-def _without_later_stages(weights: dict[str, Tensor], stages: int) -> dict[str, Tensor]:
-    """Return a module's state dict with the corrections after its first `stages` stages only."""
-    kept = tuple(f"stages.{stage}." for stage in range(stages))
-    return {
-        key: value for key, value in weights.items() if not key.startswith("stages.") or key.startswith(kept)
-    }
 
 
 def _digest(module: nn.Module) -> str:

@@ -359,7 +359,7 @@ def test_a_training_may_start_from_anothers_average(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="another seed, backbone"):
         other.resume(checkpoint)
     with pytest.raises(WeightsError, match="does not fit AFDModule"):
-        trainer(replace(QUICK, fe_width=8)).start_from(checkpoint)
+        trainer(replace(QUICK, fe_width=2)).start_from(checkpoint)
 
 
 def test_a_training_may_start_without_the_corrections_after_later_stages(tmp_path: Path) -> None:
@@ -376,10 +376,22 @@ def test_a_training_may_start_without_the_corrections_after_later_stages(tmp_pat
     left_out = set(known) - set(own)
     assert left_out
     assert left_out == {key for key in known if key.startswith(("stages.2.", "stages.3."))}
-    # The other way round a correction would be missing.
-    smaller.save_checkpoint(tmp_path / "smaller.checkpoint.pt")
-    with pytest.raises(WeightsError, match="does not fit AFDModule"):
-        trainer().start_from(tmp_path / "smaller.checkpoint.pt")
+
+
+def test_a_training_may_start_from_a_narrower_module(tmp_path: Path) -> None:
+    first = trainer()
+    first.run()
+    first.save_checkpoint(tmp_path / "afd.checkpoint.pt")
+    wider = trainer(replace(QUICK, fe_width=8, stage_widths=(4, 6, 4, 4)))
+    wider.start_from(tmp_path / "afd.checkpoint.pt")
+    inputs = random_inputs()
+    with torch.no_grad():
+        expected = first.average(*inputs)
+        assert not torch.equal(expected, first.average.direct(inputs[0]))
+        assert torch.allclose(wider.average(*inputs), expected, atol=1e-5)
+    wider.run()
+    with torch.no_grad():
+        assert not torch.allclose(wider.classifier(*inputs), expected, atol=1e-5)
 
 
 def test_training_lowers_every_loss_and_leaves_the_backbone_alone() -> None:

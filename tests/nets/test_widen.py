@@ -1,0 +1,71 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dctafd.jpeg.errors import WeightsError
+from dctafd.nets.afd import AFDModule, Shape
+from dctafd.nets.attach import attach
+from dctafd.nets.widen import begin_with, widen
+
+from .small_nets import random_inputs, small_resnet, trained_afd
+
+
+def wider(afd: AFDModule, fe_width: int, *stage_widths: int) -> AFDModule:
+    torch.manual_seed(3)
+    return AFDModule(replace(afd.config, fe_width=fe_width, stage_widths=stage_widths))
+
+
+@pytest.mark.parametrize(
+    ("shape", "stage_widths"), [("deep", (4, 9, 5, 4)), ("stem", ()), ("stem", (3, 5)), ("deep", (6, 4))]
+)
+def test_a_widened_module_does_what_the_narrow_one_did(shape: Shape, stage_widths: tuple[int, ...]) -> None:
+    backbone = small_resnet()
+    narrow = trained_afd(backbone, shape)
+    if shape == "deep":  # what `afd` does not correct is left out
+        narrow.stages = narrow.stages[: len(stage_widths)]
+        narrow.config = replace(narrow.config, stage_widths=narrow.config.stage_widths[: len(stage_widths)])
+    afd = wider(narrow, 7, *stage_widths)
+    begin_with(afd, narrow.state_dict(), Path("narrow.pt"))
+    inputs = random_inputs()
+    with torch.no_grad():
+        expected, _ = attach(backbone, narrow).forward_with_fdm(*inputs)
+        logits, _ = attach(backbone, afd.eval()).forward_with_fdm(*inputs)
+    assert not torch.allclose(expected, backbone(inputs[0]), atol=1e-2)
+    assert torch.allclose(logits, expected, atol=1e-4)
+
+
+def test_every_new_channel_can_learn() -> None:
+    backbone = small_resnet()
+    narrow = trained_afd(backbone, "deep")
+    afd = wider(narrow, 6, 6, 6, 6, 6)
+    widen(afd, narrow)
+    optimizer = torch.optim.SGD(afd.parameters(), lr=1e-2)
+    for _ in range(2):  # in the first step the outgoing weights leave zero
+        optimizer.zero_grad()
+        attach(backbone, afd).train()(*random_inputs()).square().sum().backward()
+        nn.utils.clip_grad_norm_(afd.parameters(), 1.0)
+        optimizer.step()
+    unmoved = [
+        name
+        for name, parameter in afd.named_parameters()
+        if parameter.grad is None or not parameter.grad.any()
+    ]
+    assert unmoved == []
+
+
+def test_only_a_narrower_module_of_the_same_kind_is_taken() -> None:
+    backbone = small_resnet()
+    narrow = trained_afd(backbone, "deep")
+    state = narrow.state_dict()
+    for afd in (wider(narrow, 2, 4, 4, 4, 4), wider(narrow, 8, 2, 4, 4, 4)):
+        with pytest.raises(WeightsError, match="only a narrower module"):
+            begin_with(afd, state, Path("narrow.pt"))
+    folded = wider(narrow, 8, 4, 4, 4, 4).eval().reparameterize()
+    with pytest.raises(WeightsError, match="only a narrower module"):
+        begin_with(folded, state, Path("narrow.pt"))
+    other = AFDModule(replace(narrow.config, fde_width=9, fe_width=8))
+    with pytest.raises(WeightsError, match="does not fit AFDModule"):
+        begin_with(other, state, Path("narrow.pt"))
