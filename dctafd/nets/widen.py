@@ -117,7 +117,7 @@ def _copy_scalars(wide: FENet | StageCorrection, narrow: FENet | StageCorrection
 def _config_of(state: Mapping[str, Tensor], like: AFDConfig) -> AFDConfig:
     """Return the configuration of a state dict, if it differs from `like` in widths and stages at most."""
     fe_width = len(state["fe.encode.weight"]) if "fe.encode.weight" in state else like.fe_width
-    widths = []
+    widths: list[int] = []
     while (key := f"stages.{len(widths)}.reduce.weight") in state:
         widths.append(len(state[key]))
     return replace(like, fe_width=fe_width, stage_widths=tuple(widths))
