@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from dctafd.pipeline.device import parallel_batches
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _BATCHES_AHEAD = 3
 _BYTES_AHEAD = 128 * 2**20
-_INTERRUPT_SECONDS = 1.0  # within which Ctrl-C is noticed at the latest
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,22 +215,11 @@ class _Feed:
         finally:
             self._window.decoded(len(item.data or b""))
 
-    def _next_entry(self) -> Future[Prepared] | Skipped | BaseException | None:
-        """Wait for what the reader finds next.
-
-        Not in one wait without end: a Ctrl-C just before the thread goes to sleep does not wake it.
-        """
-        while True:
-            try:
-                return self._queue.get(timeout=_INTERRUPT_SECONDS)
-            except Empty:
-                continue
-
     def batches(self, batch_size: int) -> Iterator[_Batch]:
         """Yield batches in the inputs' order, each with the position after it; empty ones end a unit."""
         batch: list[Prepared] = []
         unit, item = self._start.unit, self._start.item
-        while (entry := self._next_entry()) is not None:
+        while (entry := self._queue.get()) is not None:
             if isinstance(entry, BaseException):
                 raise entry
             if isinstance(entry, Future):

@@ -1,12 +1,10 @@
 import io
 import threading
-import time
 
 import pytest
 import torch
 
 from dctafd.pipeline import classifier as classifier_module
-from dctafd.pipeline import overlap
 from dctafd.pipeline.classifier import Classifier, Limits, Preprocessing
 from dctafd.pipeline.device import parallel_batches, share_cores
 from dctafd.pipeline.overlap import Position, classify_units
@@ -83,27 +81,6 @@ def test_endless_sources_are_taken_as_they_are_needed():
     assert [next(results).error for _ in range(9)] == [None] * 9
     results.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("dctafd")]
-
-
-def test_sources_slower_than_the_wait_for_the_next_one(monkeypatch):
-    waits = []
-
-    def slow():
-        for seed in range(3):
-            while len(waits) < 2 * (seed + 1):
-                time.sleep(0.001)
-            yield photo(seed)
-
-    class CountingQueue(overlap.SimpleQueue):
-        def get(self, *args, **kwargs):
-            waits.append(args)
-            return super().get(*args, **kwargs)
-
-    monkeypatch.setattr(overlap, "SimpleQueue", CountingQueue)
-    monkeypatch.setattr(overlap, "_INTERRUPT_SECONDS", 0.01)
-    results = tiny_classifier().classify(slow(), batch_size=1)
-    assert len(waits) > 6
-    assert [result.error for result in results] == [None] * 3
 
 
 def test_error_in_the_callers_iterable_is_raised():
