@@ -207,7 +207,9 @@ def test_real_process_reads_a_pipe_and_leaves_no_thread_behind(folder):
 
     read_end, write_end = os.pipe()
     code = (
-        "import sys; from tests.pipeline.tiny_classifier import tiny_classifier;"
+        # A shell's background jobs, and with them these tests, may have been started with SIGINT ignored.
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from tests.pipeline.tiny_classifier import tiny_classifier;"
         "import dctafd.pipeline.classifier as c; c.load_classifier = lambda *a: tiny_classifier();"
         "from dctafd.cli.main import main; sys.argv = ['dctafd', 'classify', '-']; main()"
     )
