@@ -24,11 +24,9 @@ def wider(afd: AFDModule, fe_width: int, *stage_widths: int) -> AFDModule:
 def test_a_widened_module_does_what_the_narrow_one_did(shape: Shape, stage_widths: tuple[int, ...]) -> None:
     backbone = small_resnet()
     narrow = trained_afd(backbone, shape)
-    if shape == "deep":  # what `afd` does not correct is left out
-        narrow.stages = narrow.stages[: len(stage_widths)]
-        narrow.config = replace(narrow.config, stage_widths=narrow.config.stage_widths[: len(stage_widths)])
     afd = wider(narrow, 7, *stage_widths)
     begin_with(afd, narrow.state_dict(), Path("narrow.pt"))
+    narrow.stages = narrow.stages[: len(stage_widths)]  # what `afd` does not correct is left out
     inputs = random_inputs()
     with torch.no_grad():
         expected, _ = attach(backbone, narrow).forward_with_fdm(*inputs)
