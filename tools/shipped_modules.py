@@ -29,6 +29,25 @@ RESNET50_REFINEMENT_ARGUMENTS = (
     *_EVERY_TRAINING,
 )
 
+# With other networks as teachers, and nearer to what is measured (docs/training.md, "Other teachers").
+_FOCUS = "highest=70,clean=0.06,shifted=0.15,resized=0.15,imagenet_c=0.12,twice=0.08"
+_DISTILLED = (
+    "--batch-size",
+    "16",
+    "--learning-rate",
+    "2e-3",
+    "--divergence-knee",
+    "0.5",
+    "--degradations",
+    _FOCUS,
+)
+RESNET50_DISTILLATION_ARGUMENTS = (
+    *("--boxes", "2", "--seed", "5"),
+    *_DISTILLED,
+    *_RESNET50_WIDTHS,
+    *_EVERY_TRAINING,
+)
+
 # What ships was begun with `refine resnet50_pqf_stem --start-from`, from the checkpoint of resnet50_pqf, with
 # an FE-Net of 16 channels first.
 _STEM = ("--shape", "stem", "--fe-width", "32")
@@ -37,6 +56,14 @@ STEM_REFINEMENT_ARGUMENTS = (
     *("--boxes", "2", "--seed", "3", "--batch-size", "8", "--learning-rate", "2e-3"),
     *_STEM,
     *_EVERY_TRAINING,
+)
+STEM_DISTILLATION_ARGUMENTS = ("--boxes", "2", "--seed", "6", *_DISTILLED, *_STEM, *_EVERY_TRAINING)
+
+_BUILTIN = ("--batch-size", "32", "--ema-decay", "0.997", "--validate-every", "500")
+BUILTIN_DISTILLATION_ARGUMENTS = (
+    *("--teacher-size", "192", "--learning-rate", "2e-3", "--divergence-knee", "0.5"),
+    *("--degradations", _FOCUS),
+    *_BUILTIN,
 )
 
 
@@ -52,8 +79,11 @@ class Module:
         photos: arguments of `--images`.
         arguments: of `dctafd train` besides.
         refinement: the same for the second training, at the classifier's own crop; none if empty.
-        transferred_from: another one of `MODULES`, for the same architecture, with whose refined module the
-            refinement begins (`transfer_afd.py`), in place of a first training.
+        distillation: the same for the third training, in which other networks teach, too; none if empty.
+        teachers: those networks, models whose files are checkpoints of ../shared/weights; what
+            `train_builtin.py save-teacher` wrote for the built-in classifier.
+        transferred_from: another one of `MODULES`, for the same architecture, with whose module the second
+            and third training begin (`transfer_afd.py`), in place of a first one.
         note: for the model card.
     """
 
@@ -64,6 +94,8 @@ class Module:
     photos: tuple[Path, ...] = (SHARED / "images/train",)
     arguments: tuple[str, ...] = IMAGENET_ARGUMENTS
     refinement: tuple[str, ...] = REFINEMENT_ARGUMENTS
+    distillation: tuple[str, ...] = ()
+    teachers: tuple[str, ...] = ("mobilenet_v2_coral",)
     transferred_from: str | None = None
     note: str = ""
 
@@ -85,8 +117,10 @@ MODULES = {
         "Apache-2.0",
         None,
         (SHARED / "images/train", REPOSITORY / "runs/builtin/photos.txt"),
-        ("--batch-size", "32", "--learning-rate", "1e-3", "--ema-decay", "0.997", "--validate-every", "500"),
+        (*_BUILTIN, "--learning-rate", "1e-3"),
         (),
+        BUILTIN_DISTILLATION_ARGUMENTS,
+        (f"mobilenet_v2_coral={REPOSITORY / 'runs/builtin/teacher.pth'}",),
     ),
     "resnet18": Module(
         "resnet18_ktb", ("resnet18", "resnet18_ktb"), "CC BY-NC 4.0", "resnet18_ktb", note=KILL_THE_BITS
@@ -98,6 +132,8 @@ MODULES = {
         "resnet50_ktb",
         arguments=RESNET50_ARGUMENTS,
         refinement=RESNET50_REFINEMENT_ARGUMENTS,
+        distillation=RESNET50_DISTILLATION_ARGUMENTS,
+        teachers=("mobilenet_v2_coral", "resnet50_pqf"),
         transferred_from="resnet50_pqf",
         note=KILL_THE_BITS,
     ),
@@ -108,6 +144,7 @@ MODULES = {
         "resnet50_pqf",
         arguments=RESNET50_ARGUMENTS,
         refinement=RESNET50_REFINEMENT_ARGUMENTS,
+        distillation=RESNET50_DISTILLATION_ARGUMENTS,
     ),
     "resnet50_pqf_stem": Module(
         "resnet50_pqf",
@@ -116,6 +153,7 @@ MODULES = {
         "resnet50_pqf",
         arguments=STEM_ARGUMENTS,
         refinement=STEM_REFINEMENT_ARGUMENTS,
+        distillation=STEM_DISTILLATION_ARGUMENTS,
         note=" The first three runs were those of `resnet50_pqf`, whose later corrections were left out then;"
         " the fifth was made by hand, at a rate of 1.5e-3 and with an EMA of 0.995. FE-Net had 16 channels"
         " up to that run and was widened to 32 after it."

@@ -6,6 +6,7 @@ resume where they stopped:
     python tools/train_builtin.py views       # augmented views with the teacher's features, cached in runs/
     python tools/train_builtin.py train       # the student, on what the cache holds so far
     python tools/train_builtin.py teacher     # what the teacher itself reaches on the validation slice
+    python tools/train_builtin.py save-teacher runs/builtin/teacher.pth  # for `dctafd train --teacher`
     python tools/train_builtin.py ship        # calibrate the averaged weights and write the shipped file
     python tools/train_builtin.py list-photos runs/builtin/photos.txt  # the training part, for `dctafd train`
 """
@@ -16,6 +17,7 @@ import sys
 from pathlib import Path
 
 import click
+import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -33,6 +35,7 @@ from dctafd.nets.registry import BUILTIN_WEIGHTS
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
 CALTECH = SHARED / "images/caltech101"
+MOBILENET = SHARED / "weights/mobilenet_v2_coral.npz"
 RUN = REPOSITORY / "runs" / "builtin"
 
 
@@ -52,7 +55,7 @@ def views(rounds: int, labelled_only: bool) -> None:
     unlabelled = sorted((SHARED / "images/train").glob("*.jpg"))
     if not labelled_only:
         photos += 2 * [load_photo(path, UNLABELLED, smallest_crop=0.12) for path in unlabelled]
-    teacher = Teacher(SHARED / "weights/mobilenet_v2_coral.npz")
+    teacher = Teacher(MOBILENET)
     cache = ViewCache(RUN / "views", capacity=rounds * len(photos))
     while cache.rounds < rounds:
         add_round(cache, photos, teacher)
@@ -95,11 +98,22 @@ def teacher() -> None:
     photos = labelled_photos(CALTECH, "validation")
     labels = torch.tensor([photo.label for photo in photos])
     pixels = centre_crops(photos, TEACHER_SIZE, TEACHER_SIZE, normalised=False)
-    network = Teacher(SHARED / "weights/mobilenet_v2_coral.npz")
+    network = Teacher(MOBILENET)
     with torch.inference_mode():
         pooled = torch.cat([network(part).pooled for part in pixels.split(48)])
     probe = fit_probe(*cache.labelled_features(), len(class_names(CALTECH)))
     click.echo(f"teacher: validation {top1(probe.logits(pooled), labels):.1f} % of {len(photos)}")
+
+
+@main.command("save-teacher")
+@click.argument("output", type=click.Path(path_type=Path))
+def save_teacher(output: Path) -> None:
+    """Write the teacher with its probe as a state dict of `mobilenet_v2_coral` with our classes."""
+    probe = fit_probe(*ViewCache(RUN / "views").labelled_features(), len(class_names(CALTECH)))
+    with np.load(MOBILENET) as stored:
+        state = {key: torch.from_numpy(stored[key].astype(np.float32)) for key in stored.files}
+    torch.save({**state, "classifier.1.weight": probe.weight, "classifier.1.bias": probe.bias}, output)
+    click.echo(f"wrote {output}")
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
     python tools/train_shipped.py train resnet18 --minutes 60   # on views of 128 pixels, three times as fast
     python tools/train_shipped.py refine resnet18 --minutes 60  # on views of the classifier's own size
+    python tools/train_shipped.py distil resnet50 --minutes 60  # the same, with other networks as teachers
     python tools/train_shipped.py measure resnet18            # every protocol of `dctafd evaluate`
     python tools/report_shipped.py                            # docs/results.md and the model cards
 
@@ -53,8 +54,27 @@ def refine(names: Sequence[str], minutes: float, start_from: str | None) -> None
         module = MODULES[name]
         if not module.refinement:
             raise click.ClickException(f"{name} is trained at its classifier's own crop")
-        begun = start_from or _transferred(module) or str(RUN / f"{name}_afd.checkpoint.pt")
+        begun = start_from or _transferred(module, "refined") or str(RUN / f"{name}_afd.checkpoint.pt")
         _train(name, f"{name}_refined", module.refinement, minutes, begun)
+
+
+@main.command()
+@names_argument
+@click.option("--minutes", default=60.0, show_default=True, help="Time for each module.")
+@click.option("--start-from", type=click.Path(exists=True, dir_okay=False), help="Another's checkpoint.")
+def distil(names: Sequence[str], minutes: float, start_from: str | None) -> None:
+    """Go on from the modules that ship, or from a carried-over one, with other networks as teachers, too."""
+    for name in names:
+        module = MODULES[name]
+        if not module.distillation:
+            raise click.ClickException(f"{name} has no recipe for other teachers")
+        begun = (
+            start_from
+            or _transferred(module, "distilled")
+            or str(WEIGHTS_DIRECTORY / f"{name}_afd.safetensors")
+        )
+        teachers = [part for teacher in module.teachers for part in ("--teacher", _teacher_argument(teacher))]
+        _train(name, f"{name}_distilled", [*module.distillation, *teachers], minutes, begun)
 
 
 def _train(name: str, run: str, arguments: Sequence[str], minutes: float, start_from: str | None) -> None:
@@ -99,12 +119,17 @@ def _model_arguments(module: Module) -> list[str]:
     return ["--model", module.model, "--weights", str(_state_dict_file(module.checkpoint))]
 
 
-def _transferred(module: Module) -> str | None:
-    """Carry the other module over, if there is one and once, and return the checkpoint to start from."""
+def _teacher_argument(teacher: str) -> str:
+    """Return the argument of `--teacher` for one of `Module.teachers`."""
+    return teacher if "=" in teacher else f"{teacher}={_state_dict_file(teacher)}"
+
+
+def _transferred(module: Module, run: str) -> str | None:
+    """Carry the other module's `run` over, if there is one and once; return the checkpoint to start from."""
     if module.transferred_from is None:
         return None
     assert module.checkpoint is not None
-    output = RUN / f"{module.checkpoint}.transferred.pt"
+    output = RUN / f"{module.checkpoint}.{run}.transferred.pt"
     if not output.is_file():
         other = MODULES[module.transferred_from]
         assert other.checkpoint is not None
@@ -114,7 +139,7 @@ def _transferred(module: Module) -> str | None:
             for part in (option, one.model, str(_state_dict_file(str(one.checkpoint))))
         ]
         images = [part for folder in module.photos for part in ("--images", str(folder))]
-        checkpoint = RUN / f"{module.transferred_from}_refined.checkpoint.pt"
+        checkpoint = RUN / f"{module.transferred_from}_{run}.checkpoint.pt"
         script = Path(__file__).with_name("transfer_afd.py")
         _run([str(script), str(checkpoint), *models, *images, "-o", str(output)])
     return str(output)

@@ -16,6 +16,7 @@ from dctafd.cli.output import jobs_option, note, quiet_option
 
 if TYPE_CHECKING:
     from dctafd.nets.registry import Backbone
+    from dctafd.research.degrade import DegradationRange
     from dctafd.research.train import Trainer, TrainingReport
 
 
@@ -83,6 +84,20 @@ class _Widths(click.ParamType[tuple[int, ...]]):
     show_default=True,
     help="Divergence above which photos count by its logarithm; 0 for none.",
 )
+@click.option(
+    "--teacher",
+    "teachers",
+    multiple=True,
+    metavar="MODEL[=WEIGHTS]",
+    help="Another network of the same classes whose answers are learnt, too; may be repeated.",
+)
+@click.option("--teacher-size", type=click.IntRange(min=32), help="Enlarge views to this side for them.")
+@click.option(
+    "--degradations",
+    type=_Numbers(),
+    default={},
+    help="lowest and highest quality; shares: clean, shifted, resized, imagenet_c, twice.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--held-out", default=64, show_default=True, help="Photos kept apart for validation.")
 @click.option("--validate-every", default=1000, show_default=True, help="Steps between validations.")
@@ -93,7 +108,7 @@ class _Widths(click.ParamType[tuple[int, ...]]):
 @click.option(
     "--start-from",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Begin with the weights of another training's checkpoint, whose module may be narrower.",
+    help="Begin with another training's checkpoint or weights file, whose module may be narrower.",
 )
 @click.option("--restart", is_flag=True, help="Begin anew even where there is a checkpoint.")
 @jobs_option
@@ -145,14 +160,15 @@ def _trainer(backbone: Backbone, folders: tuple[Path, ...], options: dict[str, A
         config = TrainingConfig(
             steps=steps,
             losses=LossWeights(**options["loss_weights"]),
+            degradations=_degradations(options["degradations"]),
             divergence_knee=options["divergence_knee"] or None,
             **{name: options[name] for name in ("shape", "layer", "fe_width", "stage_widths", "minutes")},
             **{name: options[name] for name in ("batch_size", "crop", "boxes", "learning_rate")},
-            **{name: options[name] for name in ("ema_decay", "seed")},
+            **{name: options[name] for name in ("ema_decay", "seed", "teachers", "teacher_size")},
         )
         training, held_out = split_photos(find_photos(folders), options["held_out"])
     except TypeError as error:
-        raise click.UsageError(f"--loss-weights: {error}") from error
+        raise click.UsageError(f"--loss-weights or --degradations: {error}") from error
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     machine = Machine.choose(options["device"], options["jobs"], options["compile"])
@@ -161,6 +177,15 @@ def _trainer(backbone: Backbone, folders: tuple[Path, ...], options: dict[str, A
     photos, others = (load_photos(paths, side, machine.threads) for paths in (training, held_out))
     validation = Validation(others, backbone.spec, machine.threads) if others else None
     return Trainer(backbone, photos, config, machine, validation)
+
+
+def _degradations(changes: dict[str, float]) -> DegradationRange:
+    """Return the usual degradations with some of their numbers replaced."""
+    from dctafd.research.degrade import DegradationRange
+
+    numbers: dict[str, Any] = dict(changes)
+    numbers |= {name: round(numbers[name]) for name in ("lowest", "highest") if name in numbers}
+    return DegradationRange(**numbers)
 
 
 @contextmanager

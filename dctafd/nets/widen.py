@@ -1,4 +1,4 @@
-"""Begin a module with the weights of a narrower one, so that it does at first what that one does.
+"""Begin a module with the weights of a narrower or folded one, so that it does at first what that one does.
 
 The idea is Net2Net's (Chen, Goodfellow and Shlens, ICLR 2016). Here the new channels are not copies of old
 ones: they have fresh incoming weights, and outgoing weights of zero wherever an old channel reads them.
@@ -20,6 +20,8 @@ from dctafd.nets.afd_weights import load_afd_state
 from dctafd.nets.fe_net import FENet, StageCorrection
 from dctafd.nets.rep_conv import RepConv
 
+_FOLDED, _FOLDED_BIAS = "deployed.weight", "deployed.bias"
+
 
 def begin_with(afd: AFDModule, state: Mapping[str, Tensor], path: Path) -> None:
     """Load another module's state dict into a new module, which may be wider or have other stages.
@@ -29,13 +31,15 @@ def begin_with(afd: AFDModule, state: Mapping[str, Tensor], path: Path) -> None:
 
     Args:
         afd: a new module, with RepConv's branches where the widths differ; changed in place.
-        state: of a module for the same layers, with RepConv's branches.
+        state: of a module for the same layers, with RepConv's branches or re-parameterised.
         path: where `state` comes from, for messages.
 
     Raises:
         WeightsError: the other module is wider, or differs in more than widths and stages.
     """
     state = _without_later_stages(state, len(afd.stages))
+    if not afd.reparameterized:
+        state = _unfolded(state)
     own = replace(afd.config, stage_widths=afd.config.stage_widths[: len(afd.stages)])
     config = _config_of(state, own)
     if config == own:
@@ -112,6 +116,18 @@ def _widen_rep_conv(wide: RepConv, narrow: RepConv, outputs: Tensor, inputs: Ten
 def _copy_scalars(wide: FENet | StageCorrection, narrow: FENet | StageCorrection) -> None:
     wide.gate.load_state_dict(narrow.gate.state_dict())
     wide.activate.load_state_dict(narrow.activate.state_dict())
+
+
+def _unfolded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict with branches for each folded RepConv: its kernel, and others that add up to 0."""
+    branches = dict(state)
+    for key in [key for key in state if key.endswith(_FOLDED)]:
+        prefix = key.removesuffix(_FOLDED)
+        kernel = branches.pop(key)
+        rep_conv = RepConv(kernel.shape[1], kernel.shape[0], zero=True)
+        fresh = {**rep_conv.state_dict(), "conv3.weight": kernel, "bias": branches.pop(prefix + _FOLDED_BIAS)}
+        branches |= {prefix + name: tensor for name, tensor in fresh.items()}
+    return branches
 
 
 def _config_of(state: Mapping[str, Tensor], like: AFDConfig) -> AFDConfig:

@@ -1,35 +1,51 @@
-"""The teacher of a training: the frozen network on clean photos, run once for each box that comes again."""
+"""The teacher of a training: frozen networks on clean photos, run once for each box that comes again."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from dctafd.nets.attach import CorrectedClassifier, Features
+from dctafd.nets.fold import fold_batch_norms
+from dctafd.nets.registry import Backbone, ModelSpec
 from dctafd.research.training_data import TrainingBatch
 
 
 class Teacher:
     """Answers with the features and logits that the frozen network has for the clean photos of a batch.
 
-    Where boxes are fixed (`FixedBox`), the network runs for boxes that were not seen before only: their
+    Other networks may have a say: the logits are then those of the mean of the classifier's probabilities
+    and the others' (`OtherTeacher`), half and half; the features remain the classifier's own.
+
+    Where boxes are fixed (`FixedBox`), the networks run for boxes that were not seen before only: their
     logits and the last stage's features are remembered, in half precision and in main memory (68 KB a box
     for ResNet-50 and views of 128 pixels). The stem alone runs every time, because its features depend on
     how a pair was resized.
 
     Args:
         classifier: holds the frozen network.
+        others: networks with the same classes.
+        temperature: of the classifier (`ModelSpec`).
     """
 
-    def __init__(self, classifier: CorrectedClassifier) -> None:
-        self._classifier = classifier
+    def __init__(
+        self,
+        classifier: CorrectedClassifier,
+        others: Sequence[OtherTeacher] = (),
+        temperature: float = 1.0,
+    ) -> None:
+        self._classifier, self._others, self._temperature = classifier, tuple(others), temperature
         self._known: dict[int, tuple[Tensor, Tensor]] = {}
 
     @torch.no_grad()
     def __call__(self, batch: TrainingBatch) -> Features:
         """Return the teacher's features; with fixed boxes `layers` are the stem's and the last stage's."""
         if batch.pristine is None:
-            return self._classifier.direct_features(batch.clean)
+            return self._answers(batch.clean)
         self._learn(batch.boxes, batch.pristine)
         known = [self._known[box] for box in batch.boxes]
         logits, last = (
@@ -42,7 +58,51 @@ class Teacher:
         new = [index for index, box in enumerate(boxes) if box not in self._known]
         if not new:
             return
-        features = self._classifier.direct_features(pristine[new])
+        features = self._answers(pristine[new])
         answers = (features.logits.half().cpu(), features.layers[-1].half().cpu())
         for index, logits, last in zip(new, *answers, strict=True):
             self._known[boxes[index]] = (logits.clone(), last.clone())
+
+    def _answers(self, clean: Tensor) -> Features:
+        """Return features for normalised pixels (B, 3, S, S), which are views of one size."""
+        features = self._classifier.direct_features(clean)
+        if not self._others:
+            return features
+        others = torch.stack([other.probabilities(clean) for other in self._others]).mean(0)
+        own = (features.logits.float() / self._temperature).softmax(1)
+        mixed = 0.5 * (own + others)  # (B, classes)
+        # 1e-7: of less, half precision, in which answers are remembered, would make nothing better.
+        return replace(features, logits=mixed.clamp(min=1e-7).log() * self._temperature)
+
+
+class OtherTeacher:
+    """A network that is not the one being corrected; asked for a view and for its mirror image.
+
+    Args:
+        backbone: the network; its batch norms are folded.
+        spec: of the corrected classifier, whose normalisation the views have.
+        size: side to which views are enlarged first, None to take them as they are.
+        device: where the views are.
+    """
+
+    def __init__(
+        self, backbone: Backbone, spec: ModelSpec, size: int | None, device: torch.device | str = "cpu"
+    ) -> None:
+        self.name, self._size = backbone.weights.name, size
+        module: nn.Module = fold_batch_norms(backbone.module).requires_grad_(False)
+        self._network = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        own, its = (
+            torch.tensor([part.mean, part.std], device=device)[..., None, None]
+            for part in (spec, backbone.spec)
+        )
+        self._gain, self._offset = own[1] / its[1], (own[0] - its[0]) / its[1]  # (3, 1, 1) each
+        self._temperature = backbone.spec.temperature
+
+    @torch.no_grad()
+    def probabilities(self, views: Tensor) -> Tensor:
+        """Return (B, classes), the mean over a view and its mirror image, for normalised (B, 3, S, S)."""
+        views = views * self._gain + self._offset
+        if self._size is not None and self._size != views.shape[-1]:
+            views = functional.interpolate(views, (self._size, self._size), mode="bilinear", antialias=True)
+        logits = torch.stack([self._network(views), self._network(views.flip(3))])  # (2, B, classes)
+        return (logits.float() / self._temperature).softmax(2).mean(0)

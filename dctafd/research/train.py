@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from dctafd.jpeg.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule
-from dctafd.nets.afd_weights import AFDCard, save_afd, stem_fingerprint
+from dctafd.nets.afd_weights import AFDCard, read_afd_card, save_afd, stem_fingerprint
 from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.layers import find_layers
-from dctafd.nets.registry import Backbone
+from dctafd.nets.registry import Backbone, load_backbone
 from dctafd.nets.rep_conv import RepConv
+from dctafd.nets.state_dict import read_state_dict
 from dctafd.nets.widen import begin_with
 from dctafd.research.checkpoints import (
     TrainingState,
@@ -34,7 +35,7 @@ from dctafd.research.checkpoints import (
     summary_of,
 )
 from dctafd.research.losses import afd_losses, weighted_sum
-from dctafd.research.teacher import Teacher
+from dctafd.research.teacher import OtherTeacher, Teacher
 from dctafd.research.training_config import Machine, TrainingConfig
 from dctafd.research.training_data import PairSource, Photo, TrainingBatch, iter_batches
 from dctafd.research.validation import Validation, ValidationRow
@@ -109,7 +110,8 @@ class Trainer:
         frozen = fold_batch_norms(backbone.module)
         self.classifier = self._on_machine(attach(frozen, afd).train())
         self.average = self._on_machine(attach(frozen, copy.deepcopy(afd)).eval())
-        self.teacher = Teacher(self.classifier)
+        others = _other_teachers(config, backbone, machine.device)
+        self.teacher = Teacher(self.classifier, others, backbone.spec.temperature)
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.classifier.afd, config.weight_decay, config.rep_conv_rate),
             lr=config.learning_rate,
@@ -259,21 +261,27 @@ class Trainer:
         self.optimizer.load_state_dict(record["optimizer"])
 
     def start_from(self, path: Path) -> None:
-        """Begin with the averaged weights of another training's checkpoint, for instance of a like backbone.
+        """Begin with what another training made: its checkpoint's averaged weights, or its weights file.
 
         The module may be wider than the other one, or correct fewer or more stages (`begin_with`).
 
         Raises:
             WeightsError: the file is damaged, or its module is wider or of another kind.
         """
-        record = read_checkpoint(path)
-        begin_with(self.classifier.afd, record["average"], path)
+        if path.suffix == ".safetensors":
+            state, card = read_state_dict(path), read_afd_card(path)
+            last = {"backbone": card.model, **card.training}  # older files do not tell the backbone's digest
+            earlier = last.pop("earlier", [])
+        else:
+            record = read_checkpoint(path)
+            state, earlier, last = record["average"], record.get("earlier", []), summary_of(record)
+        begin_with(self.classifier.afd, state, path)
         self.average.afd.load_state_dict(self.classifier.afd.state_dict())
-        self.earlier = [*record.get("earlier", []), summary_of(record)]
+        self.earlier = [*earlier, last]
 
     def _settings(self) -> dict[str, Any]:
         """Return what a checkpoint has to share with this training; its length may be changed."""
-        settings = json.loads(json.dumps(asdict(self.config)))
+        settings = _record_of(self.config)
         for name in ("steps", "minutes"):
             del settings[name]
         return {**settings, "backbone": _digest(self.backbone.module), "photos": len(self.source.photos)}
@@ -296,9 +304,10 @@ class Trainer:
             fingerprint=stem_fingerprint(self.backbone.module, afd.config.layers.stem.name),
             licence=licence or "Apache-2.0",
             training={
-                **json.loads(json.dumps(asdict(self.config))),
+                **_record_of(self.config),
                 **amount_of(self.state, self.config.batch_size),
                 "weights": self.backbone.weights.name,
+                "backbone": _digest(self.backbone.module),
                 "photos": len(self.source.photos),
                 "earlier": self.earlier,
                 "torch": torch.__version__,
@@ -307,9 +316,37 @@ class Trainer:
         save_afd(path, afd, card)
 
 
+def _record_of(config: TrainingConfig) -> dict[str, Any]:
+    """Return a configuration as JSON has it; of the teachers' files the names only."""
+    teachers = []
+    for teacher in config.teachers:
+        model, _, weights = teacher.partition("=")
+        teachers.append(f"{model}={Path(weights).name}" if weights else model)
+    record: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+    return {**record, "teachers": teachers}
+
+
 def _module_config(backbone: Backbone, config: TrainingConfig) -> AFDConfig:
     layers = find_layers(backbone.module, config.layer, backbone.spec.crop)
     return AFDConfig.for_layers(layers, config.shape, config.fe_width, config.stage_widths)
+
+
+def _other_teachers(config: TrainingConfig, backbone: Backbone, device: torch.device) -> list[OtherTeacher]:
+    """Load the networks of `config.teachers`.
+
+    Raises:
+        WeightsError: one is not at hand, or has other classes than the classifier.
+    """
+    others = []
+    for teacher in config.teachers:
+        model, _, weights = teacher.partition("=")
+        other = load_backbone(model, weights or None)
+        if len(other.labels) != len(backbone.labels):
+            raise WeightsError(
+                f"{teacher} has {len(other.labels)} classes, {backbone.spec.name} has {len(backbone.labels)}"
+            )
+        others.append(OtherTeacher(other, backbone.spec, config.teacher_size, device))
+    return others
 
 
 def _digest(module: nn.Module) -> str:

@@ -39,6 +39,9 @@ class TrainingConfig:
         losses: weights of the loss's terms.
         divergence_knee: of the loss's term "logits" (`logits_loss`), in nats; None for the plain divergence.
         degradations: what the photos go through.
+        teachers: other networks whose answers on the clean photos count as much as the classifier's own, all
+            together (`Teacher`): the model's name, or "model=file of weights".
+        teacher_size: side to which views are enlarged for them, None for none.
     """
 
     shape: Shape = "deep"
@@ -60,6 +63,8 @@ class TrainingConfig:
     losses: LossWeights = field(default_factory=LossWeights)
     divergence_knee: float | None = 0.3
     degradations: DegradationRange = field(default_factory=DegradationRange)
+    teachers: tuple[str, ...] = ()
+    teacher_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.crop is not None and (self.crop < 8 or self.crop % 8):

@@ -57,11 +57,20 @@ def test_weights_checkpoint_and_log_are_written_and_a_longer_training_goes_on(
     assert read_afd_card(output).training["steps_done"] == 1
 
 
+def test_degradations_can_be_changed_one_by_one(photos: Path, tmp_path: Path) -> None:
+    output = tmp_path / "afd.safetensors"
+    result = train(photos, output, "--steps", "1", "--degradations", "highest=40,shifted=0.1")
+    assert result.exit_code == 0, result.output
+    used = read_afd_card(output).training["degradations"]
+    assert (used["lowest"], used["highest"], used["shifted"], used["resized"]) == (5, 40, 0.1, 0.25)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--loss-weights", "stem"), "logits=1"),
         (("--loss-weights", "colour=1"), "colour"),
+        (("--degradations", "noise=1"), "noise"),
         (("--stage-widths", "many"), "24,48,64,96"),
         (("--held-out", "6"), "leave none to train on"),
     ],

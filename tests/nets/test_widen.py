@@ -35,6 +35,19 @@ def test_a_widened_module_does_what_the_narrow_one_did(shape: Shape, stage_width
     assert torch.allclose(logits, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("fe_width", [4, 7])
+def test_a_folded_module_gets_branches_that_do_what_it_did(fe_width: int) -> None:
+    backbone = small_resnet()
+    folded = trained_afd(backbone, "deep").reparameterize()
+    afd = wider(folded, fe_width, 4, 4, 4, 4)
+    begin_with(afd, folded.state_dict(), Path("folded.safetensors"))
+    assert not afd.reparameterized
+    inputs = random_inputs()
+    with torch.no_grad():
+        expected = attach(backbone, folded)(*inputs)
+        assert torch.allclose(attach(backbone, afd.eval())(*inputs), expected, atol=1e-4)
+
+
 def test_every_new_channel_can_learn() -> None:
     backbone = small_resnet()
     narrow = trained_afd(backbone, "deep")

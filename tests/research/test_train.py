@@ -19,7 +19,7 @@ from dctafd.nets.registry import Backbone, ModelSpec
 from dctafd.nets.rep_conv import RepConv
 from dctafd.research.degrade import Degradation, DegradationRange, view_size
 from dctafd.research.losses import LossWeights, afd_losses, features_loss, logits_loss
-from dctafd.research.teacher import Teacher
+from dctafd.research.teacher import OtherTeacher, Teacher
 from dctafd.research.train import (
     FULL_RATE_FAN_IN,
     Trainer,
@@ -231,6 +231,66 @@ def test_the_teacher_remembers_boxes_and_runs_the_network_once_for_each() -> Non
         assert torch.equal(got.stem_before, stem)
 
 
+def test_another_teacher_gets_views_as_it_wants_them_and_answers_for_both_directions() -> None:
+    spec = replace(SPEC, mean=(0.1, 0.2, 0.3), std=(0.5, 0.5, 0.25))
+    its = replace(SPEC, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), temperature=2.0)
+    pixels = torch.rand(2, 3, CROP, CROP, generator=torch.Generator().manual_seed(0))
+
+    def normalised(spec: ModelSpec, pixels: torch.Tensor) -> torch.Tensor:
+        mean, std = torch.tensor([spec.mean, spec.std])[..., None, None]
+        return (pixels - mean) / std
+
+    backbone = replace(small_backbone(seed=3), spec=its)
+    for size, expected_pixels in (
+        (None, pixels),
+        (48, torch.nn.functional.interpolate(pixels, (48, 48), mode="bilinear", antialias=True)),
+    ):
+        got = OtherTeacher(backbone, spec, size).probabilities(normalised(spec, pixels))
+        with torch.no_grad():
+            answers = [
+                (backbone.module(normalised(its, view)) / 2.0).softmax(1)
+                for view in (expected_pixels, expected_pixels.flip(3))
+            ]
+        torch.testing.assert_close(got, (answers[0] + answers[1]) / 2, rtol=1e-3, atol=1e-4)
+
+
+def test_other_teachers_count_half_and_change_the_logits_only() -> None:
+    backbone = small_backbone()
+    others = [small_backbone(seed=seed) for seed in (1, 2)]
+    classifier = attach(backbone.module, trained_afd(backbone.module, "deep"))
+    clean = random_inputs()[0]
+    batch = collate_pairs([make_pair(photo(1, (CROP, CROP)), Degradation(50), SPEC)] * 2)
+    batch = replace(batch, clean=clean)
+    teachers = [OtherTeacher(other, SPEC, None) for other in others]
+    got = Teacher(classifier, teachers, temperature=2.0)(batch)
+    own = classifier.direct_features(clean)
+    expected = 0.5 * (own.logits / 2).softmax(1) + sum(0.25 * t.probabilities(clean) for t in teachers)
+    torch.testing.assert_close((got.logits / 2).softmax(1), expected, rtol=1e-4, atol=1e-5)
+    for layer, wanted in zip(got.layers, own.layers, strict=True):
+        assert torch.equal(layer, wanted)
+
+
+def test_teachers_are_loaded_by_name_and_must_know_the_same_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def load(model: str, weights: str | None) -> Backbone:
+        asked.append((model, weights))
+        return small_backbone(seed=4)
+
+    monkeypatch.setattr("dctafd.research.train.load_backbone", load)
+    training = trainer(replace(QUICK, teachers=("resnet18", "resnet50=folder/other.pth"), boxes=1))
+    assert asked == [("resnet18", None), ("resnet50", "folder/other.pth")]
+    training.run()
+    training.save(tmp_path / "afd.safetensors")
+    recorded = read_afd_card(tmp_path / "afd.safetensors").training["teachers"]
+    assert recorded == ["resnet18", "resnet50=other.pth"]
+    fewer = replace(small_backbone(), labels=("one", "two"))
+    with pytest.raises(WeightsError, match="resnet18 has 6 classes, small has 2"):
+        trainer(replace(QUICK, teachers=("resnet18",)), fewer)
+
+
 def test_training_with_fixed_boxes_learns_the_last_stage() -> None:
     training = trainer(replace(QUICK, boxes=2, batch_size=5))
     training.run()
@@ -360,6 +420,24 @@ def test_a_training_may_start_from_anothers_average(tmp_path: Path) -> None:
         other.resume(checkpoint)
     with pytest.raises(WeightsError, match="does not fit AFDModule"):
         trainer(replace(QUICK, fe_width=2)).start_from(checkpoint)
+
+
+def test_a_training_may_start_from_a_weights_file(tmp_path: Path) -> None:
+    first = trainer()
+    first.run()
+    first.save(tmp_path / "afd.safetensors")
+    other = trainer(replace(QUICK, seed=9))
+    other.start_from(tmp_path / "afd.safetensors")
+    (earlier,) = other.earlier
+    assert (earlier["steps_done"], earlier["seed"]) == (QUICK.steps, QUICK.seed)
+    inputs = random_inputs()
+    with torch.no_grad():
+        expected = attach(first.backbone.module, load_afd(tmp_path / "afd.safetensors"))(*inputs)
+        torch.testing.assert_close(other.average(*inputs), expected)
+    other.run()
+    other.save(tmp_path / "other.safetensors")
+    training = read_afd_card(tmp_path / "other.safetensors").training
+    assert [run["seed"] for run in (*training["earlier"], training)] == [QUICK.seed, 9]
 
 
 def test_a_training_may_start_without_the_corrections_after_later_stages(tmp_path: Path) -> None:
