@@ -45,7 +45,7 @@ CARD = """# {name}: AFD-Module for {card.architecture}
 | file | `{name}_afd.safetensors`, {size:,} bytes, fp16, re-parameterised |
 | shape | `{config.shape}`: {config.fe_width} channels in FE-Net, {stages} |
 | serves | {serves} |
-| licence of the weights | {card.licence}, that of the classifier that it was trained against |
+| licence of the weights | {card.licence}, after {licensors} |
 
 ## Training
 
@@ -161,6 +161,7 @@ def model_card(name: str, module: Module, card: AFDCard, records: list[dict[str,
         module=module,
         training=card.training,
         runs=training_runs(module, card.training),
+        licensors="classifier and teachers" if card.training.get("teachers") else "the classifier",
     )
     return _wrapped(text) + "\n".join(line for record in records for line in _table(record)).rstrip() + "\n"
 
@@ -171,7 +172,7 @@ def training_runs(module: Module, training: dict[str, Any]) -> str:
     crop = get_spec(module.model).crop
     told = [
         f"{run['steps_done']:,} steps of {run['batch_size']} views of {run['crop'] or crop} pixels "
-        f"({run['seconds'] / 60:.0f} minutes)"
+        f"({run['seconds'] / 60:.0f} minutes{_taught(run)})"
         for run in runs
     ]
     views = f"{sum(run['images_seen'] for run in runs):,} views in all."
@@ -185,6 +186,12 @@ def training_runs(module: Module, training: dict[str, Any]) -> str:
             " over by `tools/transfer_afd.py`."
         )
     return text
+
+
+def _taught(run: dict[str, Any]) -> str:
+    """Say which other networks taught in a run."""
+    names = [teacher.partition("=")[0] for teacher in run.get("teachers", ())]
+    return f"; taught by {' and '.join(f'`{name}`' for name in names)}, too" if names else ""
 
 
 def _wrapped(text: str) -> str:

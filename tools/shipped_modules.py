@@ -128,7 +128,7 @@ MODULES = {
     "resnet50": Module(
         "resnet50_ktb",
         ("resnet50", "resnet50_ktb"),
-        "CC BY-NC 4.0",
+        "CC BY-NC 4.0 and Uber non-commercial",
         "resnet50_ktb",
         arguments=RESNET50_ARGUMENTS,
         refinement=RESNET50_REFINEMENT_ARGUMENTS,

@@ -1,0 +1,51 @@
+"""Average the weights of two AFD-Modules of one lineage: a training's result and what it began with.
+
+    python tools/average_afd.py before.safetensors after.safetensors -o afd.safetensors
+
+Weights that lie on one path of training can be averaged, and often do better than either (Wortsman et al.
+2022, Model soups). What the second file says of itself is kept; its metadata then tells of the averaging.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import torch
+
+from dctafd.nets.afd import AFDModule
+from dctafd.nets.afd_weights import load_afd, read_afd_card, save_afd
+
+weights_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def average(first: AFDModule, second: AFDModule) -> AFDModule:
+    """Return `second`, changed in place to the mean of both; they must be built alike."""
+    with torch.no_grad():
+        for (name, own), (other_name, other) in zip(
+            second.state_dict().items(), first.state_dict().items(), strict=True
+        ):
+            if name != other_name or own.shape != other.shape:
+                raise click.ClickException(f"the modules differ: {name} is {other_name} in the other one")
+            own.lerp_(other, 0.5)
+    return second
+
+
+@click.command()
+@click.argument("before", type=weights_file)
+@click.argument("after", type=weights_file)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True)
+def main(before: Path, after: Path, output: Path) -> None:
+    """Write the mean of BEFORE and AFTER, two re-parameterised weights files of one configuration."""
+    cards = [read_afd_card(path) for path in (before, after)]
+    if cards[0].config != cards[1].config or not all(card.reparameterized for card in cards):
+        raise click.ClickException("both files must hold re-parameterised modules of one configuration")
+    other = {key: value for key, value in cards[0].training.items() if key != "earlier"}
+    training = {**cards[1].training, "averaged_with": other}
+    save_afd(output, average(load_afd(before), load_afd(after)), replace(cards[1], training=training))
+    click.echo(f"wrote {output}")
+
+
+if __name__ == "__main__":
+    main()
