@@ -3,11 +3,13 @@
     python tools/report_shipped.py
 
 Reads the JSON files that `train_shipped.py measure` left in runs/shipped and the cards inside the weights.
+Modules that were not measured on this machine keep what docs/results.md says of them.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from typing import Any
 
@@ -67,7 +69,8 @@ def main() -> None:
     """Write docs/results.md and dctafd/nets/weights/NAME_afd.md."""
     measured = {name: _measured(name) for name in MODULES if name != "builtin"}
     measured = {name: records for name, records in measured.items() if _single(records)}
-    (REPOSITORY / "docs/results.md").write_text(results(measured))
+    path = REPOSITORY / "docs/results.md"
+    path.write_text(results(measured, path.read_text()))
     for name, records in measured.items():
         card = read_afd_card(WEIGHTS_DIRECTORY / f"{name}_afd.safetensors")
         path = WEIGHTS_DIRECTORY / f"{name}_afd.md"
@@ -85,15 +88,18 @@ def _single(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [record for record in records if record["protocol"] == "single"]
 
 
-def results(measured: dict[str, list[dict[str, Any]]]) -> str:
-    """Return docs/results.md."""
-    lines = [RESULTS, *_summary(measured), *_paper_table()]
-    for name, records in measured.items():
-        lines += [f"## {name}", "", *(line for record in records for line in _table(record))]
+def results(measured: dict[str, list[dict[str, Any]]], before: str = "") -> str:
+    """Return docs/results.md; `before` is what stands there, for the modules that are not in `measured`."""
+    lines = [RESULTS, *_summary(measured, before), *_paper_table()]
+    for name in MODULES:
+        if name in measured:
+            lines += [f"## {name}", "", *(line for record in measured[name] for line in _table(record))]
+        elif section := re.search(rf"^## {name}\n.*?(?=^## |\Z)", before, re.MULTILINE | re.DOTALL):
+            lines += [section[0].rstrip(), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _summary(measured: dict[str, list[dict[str, Any]]]) -> list[str]:
+def _summary(measured: dict[str, list[dict[str, Any]]], before: str) -> list[str]:
     """Return the table of the percentages regained (protocol `single`) beside the paper's."""
     lines = [
         "## Regained of what JPEG took (%), protocol `single`",
@@ -101,8 +107,11 @@ def _summary(measured: dict[str, list[dict[str, Any]]]) -> list[str]:
         "| module | photos | q7 | q10 | q15 | q18 | q25 | points at q90 | points on clean photos |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, records in measured.items():
-        (record,) = _single(records)
+    for name in MODULES:
+        if name not in measured:
+            lines += re.findall(rf"^\| {name} \|.*$", before, re.MULTILINE)
+            continue
+        (record,) = _single(measured[name])
         cells = [f"{row['regained']:.0f}" for row in record["rows"] if row["quality"] <= 25]
         high = next(row for row in record["rows"] if row["quality"] == 90)
         clean = record["clean"]["afd_top1"] - record["clean"]["top1"]
