@@ -212,7 +212,8 @@ def as_text(figures: dict[str, Any]) -> str:
         f"{figures['photos']} photos, {figures['part']} part",
         f"clean: top-1 {percent(figures['clean_top1'])} %, "
         f"with the module {percent(figures['clean_afd_top1'])} %; expected calibration error "
-        f"{figures['calibration_error']:.3f}",
+        f"{figures['calibration_error']:.3f}"
+        + (f", {figures['calibration_error_afd']:.3f} with it" if figures["calibration_error_afd"] else ""),
         "quality  direct  module  regained of what JPEG took (%)",
     ]
     lines += [
