@@ -189,7 +189,7 @@ def training_runs(module: Module, training: dict[str, Any]) -> str:
         return f"{told[0]}, {views}"
     text = f"Runs, each from the averaged weights of the one before: {'; '.join(told)}; {views}"
     if module.transferred_from:
-        others = sum(run["backbone"] != training["backbone"] for run in runs[:-1])
+        others = sum(run.get("backbone") != training["backbone"] for run in runs[:-1])
         text += (
             f" The first {others} were those of `{module.transferred_from}`, whose module was carried"
             " over by `tools/transfer_afd.py`."
