@@ -28,6 +28,10 @@ from dctafd.nets.registry import WEIGHTS_DIRECTORY
 
 names_argument = click.argument("names", nargs=-1, required=True, type=click.Choice(sorted(MODULES)))
 
+start_option = click.option(
+    "--start-from", type=click.Path(exists=True, dir_okay=False), help="Another's checkpoint or weights file."
+)
+
 
 @click.group()
 def main() -> None:
@@ -37,7 +41,7 @@ def main() -> None:
 @main.command()
 @names_argument
 @click.option("--minutes", default=120.0, show_default=True, help="Time for each module.")
-@click.option("--start-from", type=click.Path(exists=True, dir_okay=False), help="Another's checkpoint.")
+@start_option
 def train(names: Sequence[str], minutes: float, start_from: str | None) -> None:
     """Train modules and put their files where the package looks for them."""
     for name in names:
@@ -47,7 +51,7 @@ def train(names: Sequence[str], minutes: float, start_from: str | None) -> None:
 @main.command()
 @names_argument
 @click.option("--minutes", default=60.0, show_default=True, help="Time for each module.")
-@click.option("--start-from", type=click.Path(exists=True, dir_okay=False), help="Another's checkpoint.")
+@start_option
 def refine(names: Sequence[str], minutes: float, start_from: str | None) -> None:
     """Go on from `train`'s modules, or from a carried-over one, at the classifiers' own crop."""
     for name in names:
@@ -61,7 +65,7 @@ def refine(names: Sequence[str], minutes: float, start_from: str | None) -> None
 @main.command()
 @names_argument
 @click.option("--minutes", default=60.0, show_default=True, help="Time for each module.")
-@click.option("--start-from", type=click.Path(exists=True, dir_okay=False), help="Another's checkpoint.")
+@start_option
 def distil(names: Sequence[str], minutes: float, start_from: str | None) -> None:
     """Go on from the modules that ship, or from a carried-over one, with other networks as teachers, too."""
     for name in names:

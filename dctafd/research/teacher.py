@@ -88,7 +88,7 @@ class OtherTeacher:
     def __init__(
         self, backbone: Backbone, spec: ModelSpec, size: int | None, device: torch.device | str = "cpu"
     ) -> None:
-        self.name, self._size = backbone.weights.name, size
+        self._size = size
         module: nn.Module = fold_batch_norms(backbone.module).requires_grad_(False)
         self._network = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         own, its = (
