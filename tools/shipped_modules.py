@@ -29,8 +29,10 @@ RESNET50_REFINEMENT_ARGUMENTS = (
     *_EVERY_TRAINING,
 )
 
-# With other networks as teachers, and nearer to what is measured (docs/training.md, "Other teachers").
+# With other networks as teachers, and nearer to what is measured (docs/training.md, "Other teachers"). The
+# ResNet-50 modules had such a run before with `_FOCUS` and seed 5, as the cards' metadata tells.
 _FOCUS = "highest=70,clean=0.06,shifted=0.15,resized=0.15,imagenet_c=0.12,twice=0.08"
+_NARROWER_FOCUS = "lowest=6,highest=50,clean=0.06,shifted=0.15,resized=0.15,imagenet_c=0.12,twice=0.08"
 _DISTILLED = (
     "--batch-size",
     "16",
@@ -39,10 +41,10 @@ _DISTILLED = (
     "--divergence-knee",
     "0.5",
     "--degradations",
-    _FOCUS,
+    _NARROWER_FOCUS,
 )
 RESNET50_DISTILLATION_ARGUMENTS = (
-    *("--boxes", "2", "--seed", "5"),
+    *("--boxes", "2", "--seed", "8"),
     *_DISTILLED,
     *_RESNET50_WIDTHS,
     *_EVERY_TRAINING,
@@ -60,9 +62,13 @@ STEM_REFINEMENT_ARGUMENTS = (
 STEM_DISTILLATION_ARGUMENTS = ("--boxes", "2", "--seed", "6", *_DISTILLED, *_STEM, *_EVERY_TRAINING)
 
 _BUILTIN = ("--batch-size", "32", "--ema-decay", "0.997", "--validate-every", "500")
+# Its photos are hardly larger than its crop: most are cut, off the block grid, and not resized. What ships is
+# of three trainings: without other teachers, with `_FOCUS` and no fixed boxes (their mean), and this one.
+_OFF_GRID_FOCUS = "lowest=6,highest=50,clean=0.06,shifted=0.6,resized=0.1,imagenet_c=0.08,twice=0.06"
 BUILTIN_DISTILLATION_ARGUMENTS = (
-    *("--teacher-size", "192", "--learning-rate", "2e-3", "--divergence-knee", "0.5"),
-    *("--degradations", _FOCUS),
+    *("--boxes", "2", "--seed", "3", "--teacher-size", "192"),
+    *("--learning-rate", "2e-3", "--divergence-knee", "0.5", "--degradations", _OFF_GRID_FOCUS),
+    *("--fe-width", "24", "--stage-widths", "32,64,96,128"),
     *_BUILTIN,
 )
 
@@ -133,7 +139,6 @@ MODULES = {
         arguments=RESNET50_ARGUMENTS,
         refinement=RESNET50_REFINEMENT_ARGUMENTS,
         distillation=RESNET50_DISTILLATION_ARGUMENTS,
-        teachers=("mobilenet_v2_coral", "resnet50_pqf"),
         transferred_from="resnet50_pqf",
         note=KILL_THE_BITS,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +23,7 @@ PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 Photo = NDArray[np.uint8]
 
 _ZOOMS = (0.65, 1.0)  # of the largest box that a view can show
-_MARGINS = (14, 7)  # view pixels that grid shifts may take before and after a box, 7 for each compression
+_MARGIN = 14  # most view pixels that grid shifts take before or after a box, 7 for each compression
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +163,7 @@ def _cut(photo: Photo, corner: tuple[float, float], zoom: float, size: tuple[int
 class FixedBox:
     """A box of a photo that a training sees again and again, each time compressed in another way.
 
-    There is room around it for every block grid that `sample_degradation` draws.
+    It may lie anywhere in the photo: where a block grid needs pixels beyond it, they mirror its border.
 
     Attributes:
         top, left: of the box in the photo (mirrored, if it is), in photo pixels.
@@ -178,12 +179,8 @@ class FixedBox:
     @classmethod
     def draw(cls, photo: Photo, crop: int, rng: np.random.Generator, part: float = 1.0) -> FixedBox:
         """Draw a box for a view of `crop` pixels a side; `part` as in `random_view`."""
-        shorter = min(photo.shape[:2])
-        largest = min(part * shorter / crop, shorter / (crop + sum(_MARGINS)))
-        zoom = largest * rng.uniform(*_ZOOMS)
-        before, after = (zoom * margin for margin in _MARGINS)
-        top = rng.uniform(before, photo.shape[0] - zoom * crop - after)
-        left = rng.uniform(before, photo.shape[1] - zoom * crop - after)
+        zoom = part * min(photo.shape[:2]) / crop * rng.uniform(*_ZOOMS)
+        top, left = (rng.uniform(0, side - zoom * crop) for side in photo.shape[:2])
         return cls(top, left, zoom, bool(rng.random() < 0.5))
 
     def cut(self, photo: Photo, crop: int, degradation: Degradation | None = None) -> Photo:
@@ -198,7 +195,9 @@ class FixedBox:
             margins += degradation.shift
         else:
             zoom *= crop / (size[0] - degradation.second_shift[0])
-        top, left = np.array([self.top, self.left]) - zoom * margins
+        border = math.ceil(_MARGIN * max(zoom, self.zoom))
+        photo = np.pad(photo, ((border, border), (border, border), (0, 0)), "reflect")
+        top, left = np.array([self.top, self.left]) + border - zoom * margins
         return _cut(photo, (float(top), float(left)), zoom, size)
 
 
