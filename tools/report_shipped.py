@@ -194,6 +194,10 @@ def training_runs(module: Module, training: dict[str, Any]) -> str:
             f" The first {others} were those of `{module.transferred_from}`, whose module was carried"
             " over by `tools/transfer_afd.py`."
         )
+    if "averaged_with" in training:
+        text += (
+            " What ships is the mean of the weights before and after the last run (`tools/average_afd.py`)."
+        )
     return text
 
 

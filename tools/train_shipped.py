@@ -3,6 +3,7 @@
     python tools/train_shipped.py train resnet18 --minutes 60   # on views of 128 pixels, three times as fast
     python tools/train_shipped.py refine resnet18 --minutes 60  # on views of the classifier's own size
     python tools/train_shipped.py distil resnet50 --minutes 60  # the same, with other networks as teachers
+        # (--average ships the mean of the weights before and after: both ResNet-50 modules)
     python tools/train_shipped.py measure resnet18            # every protocol of `dctafd evaluate`
     python tools/report_shipped.py                            # docs/results.md and the model cards
 
@@ -66,7 +67,8 @@ def refine(names: Sequence[str], minutes: float, start_from: str | None) -> None
 @names_argument
 @click.option("--minutes", default=60.0, show_default=True, help="Time for each module.")
 @start_option
-def distil(names: Sequence[str], minutes: float, start_from: str | None) -> None:
+@click.option("--average", is_flag=True, help="Ship the mean of the weights before and after.")
+def distil(names: Sequence[str], minutes: float, start_from: str | None, average: bool) -> None:
     """Go on from the modules that ship, or from a carried-over one, with other networks as teachers, too."""
     for name in names:
         module = MODULES[name]
@@ -77,12 +79,21 @@ def distil(names: Sequence[str], minutes: float, start_from: str | None) -> None
             or _transferred(module, "distilled")
             or str(WEIGHTS_DIRECTORY / f"{name}_afd.safetensors")
         )
+        if average and not begun.endswith(".safetensors"):
+            raise click.ClickException(f"--average needs a weights file to begin with, not {begun}")
         teachers = [part for teacher in module.teachers for part in ("--teacher", _teacher_argument(teacher))]
-        _train(name, f"{name}_distilled", [*module.distillation, *teachers], minutes, begun)
+        _train(name, f"{name}_distilled", [*module.distillation, *teachers], minutes, begun, average)
 
 
-def _train(name: str, run: str, arguments: Sequence[str], minutes: float, start_from: str | None) -> None:
-    """Train a module as run `run` of runs/shipped, and ship what comes of it."""
+def _train(
+    name: str,
+    run: str,
+    arguments: Sequence[str],
+    minutes: float,
+    start_from: str | None,
+    average: bool = False,
+) -> None:
+    """Train a module as run `run` of runs/shipped; ship what comes of it, or its mean with `start_from`."""
     RUN.mkdir(parents=True, exist_ok=True)
     module, output = MODULES[name], RUN / f"{run}.safetensors"
     photos = [part for folder in module.photos for part in ("--images", str(folder))]
@@ -90,7 +101,12 @@ def _train(name: str, run: str, arguments: Sequence[str], minutes: float, start_
     beginning = ["--start-from", start_from] if start_from else []
     what = [*photos, *_model_arguments(module), "-o", str(output), "--licence", module.licence, *serves]
     _dctafd(["train", *what, "--minutes", str(minutes), *arguments, *beginning])
-    (WEIGHTS_DIRECTORY / f"{name}_afd.safetensors").write_bytes(output.read_bytes())
+    shipped = WEIGHTS_DIRECTORY / f"{name}_afd.safetensors"
+    if average:
+        script = Path(__file__).with_name("average_afd.py")
+        _run([str(script), str(start_from), str(output), "-o", str(shipped)])
+    else:
+        shipped.write_bytes(output.read_bytes())
 
 
 @main.command()
