@@ -30,7 +30,7 @@ RESULTS = """# Results
 Top-1 (%) on photos of `../shared/images/eval`: ImageNet's validation set at 227 x 227 pixels and about
 quality 95, which no module was trained on. `gain` is in points, with its 95 % interval (paired bootstrap
 over photos); `regained` is the share of what JPEG took from the clean photos' top-1. Written by `python
-tools/report_shipped.py` after `train_shipped.py train`, `refine` and `measure`.
+tools/report_shipped.py` after `train_shipped.py train`, `refine`, `distil` and `measure`.
 """
 
 PAPER_NOTE = """## The paper's ResNet-50
