@@ -74,6 +74,13 @@ class _Widths(click.ParamType[tuple[int, ...]]):
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--crop", type=click.IntRange(min=32), help="Side of the views, if not the classifier's.")
 @click.option("--boxes", type=click.IntRange(min=1), help="Fixed views of each photo; else ever new ones.")
+@click.option(
+    "--cutmix",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of the views into which part of another photo is pasted.",
+)
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True)
 @click.option("--ema-decay", type=click.FloatRange(0, 1), default=0.999, show_default=True)
 @click.option("--loss-weights", type=_Numbers(), default={}, help="logits, features, stem, drift.")
@@ -164,7 +171,7 @@ def _trainer(backbone: Backbone, folders: tuple[Path, ...], options: dict[str, A
             divergence_knee=options["divergence_knee"] or None,
             **{name: options[name] for name in ("shape", "layer", "fe_width", "stage_widths", "minutes")},
             **{name: options[name] for name in ("batch_size", "crop", "boxes", "learning_rate")},
-            **{name: options[name] for name in ("ema_decay", "seed", "teachers", "teacher_size")},
+            **{name: options[name] for name in ("ema_decay", "seed", "teachers", "teacher_size", "cutmix")},
         )
         training, held_out = split_photos(find_photos(folders), options["held_out"])
     except TypeError as error:

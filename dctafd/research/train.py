@@ -37,8 +37,9 @@ from dctafd.research.checkpoints import (
 from dctafd.research.losses import afd_losses, weighted_sum
 from dctafd.research.teacher import OtherTeacher, Teacher
 from dctafd.research.training_config import Machine, TrainingConfig
-from dctafd.research.training_data import PairSource, Photo, TrainingBatch, iter_batches
+from dctafd.research.training_data import PairSource, TrainingBatch, iter_batches
 from dctafd.research.validation import Validation, ValidationRow
+from dctafd.research.views import Photo
 
 GRADIENT_CLIP = 1.0
 FULL_RATE_FAN_IN = 64  # weights of larger layers learn more slowly, see `_parameter_groups`
@@ -102,6 +103,7 @@ class Trainer:
             config.seed,
             config.crop,
             config.boxes,
+            config.cutmix,
         )
         torch.manual_seed(config.seed)
         afd = AFDModule(_module_config(backbone, config))

@@ -28,6 +28,8 @@ class TrainingConfig:
             less.
         boxes: see each photo through so many fixed boxes, and run the teacher once for each (`Teacher`); None
             draws a new box every time.
+        cutmix: share of the views into which part of another photo's view is pasted (`Patch`), so that fewer
+            views look alike. The teacher sees them as they are.
         rep_conv_rate: learning rate of RepConv's branches, as a multiple of `learning_rate`. A weight of the
             folded kernel is a sum over some hundred products of the branches' weights, all of which AdamW
             moves by the learning rate: at the full rate kernels are turned over within a few steps.
@@ -54,6 +56,7 @@ class TrainingConfig:
     batch_size: int = 32
     crop: int | None = None
     boxes: int | None = None
+    cutmix: float = 0.0
     learning_rate: float = 2e-3
     rep_conv_rate: float = 0.1
     weight_decay: float = 1e-2
@@ -71,6 +74,8 @@ class TrainingConfig:
             raise ValueError(f"the crop has to be a multiple of 8 pixels, not {self.crop}")
         if self.boxes is not None and self.boxes < 1:
             raise ValueError(f"a photo needs at least one box, not {self.boxes}")
+        if not 0 <= self.cutmix <= 1:
+            raise ValueError(f"the share of pasted views has to be 0 to 1, not {self.cutmix}")
         if self.divergence_knee is not None and self.divergence_knee <= 0:
             raise ValueError(f"the knee has to be above 0, not {self.divergence_knee}")
 

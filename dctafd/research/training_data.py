@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,12 +17,9 @@ from dctafd.nets.registry import ModelSpec
 from dctafd.pipeline.model_input import InputBatch, ModelInput, collate
 from dctafd.pipeline.prepare import prepare
 from dctafd.research.degrade import Degradation, DegradationRange, degrade, sample_degradation, view_size
+from dctafd.research.views import FixedBox, Patch, Photo, crop_window, random_view
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-Photo = NDArray[np.uint8]
-
-_ZOOMS = (0.65, 1.0)  # of the largest box that a view can show
-_MARGIN = 14  # most view pixels that grid shifts take before or after a box, 7 for each compression
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,76 +127,6 @@ def load_photos(paths: Sequence[Path], shorter_side: int, threads: int) -> list[
         return list(pool.map(load, paths))
 
 
-def random_view(photo: Photo, size: tuple[int, int], rng: np.random.Generator, part: float = 1.0) -> Photo:
-    """Cut out a random box, resize it to `size` (height, width), mirror every other one.
-
-    Args:
-        photo: (height, width, 3).
-        size: of the view.
-        rng: draws the box.
-        part: how much of the classifier's side the view is to show, 0..1: the smaller, the smaller the box,
-            so that the view is no finer than one of full size.
-    """
-    height, width = size
-    largest = part * min(photo.shape[0] / height, photo.shape[1] / width)
-    zoom = largest * rng.uniform(*_ZOOMS)  # photo pixels per pixel of the view
-    top = rng.uniform(0, photo.shape[0] - zoom * height)
-    left = rng.uniform(0, photo.shape[1] - zoom * width)
-    view = _cut(photo, (top, left), zoom, size)
-    return np.ascontiguousarray(view[:, ::-1]) if rng.random() < 0.5 else view
-
-
-def _cut(photo: Photo, corner: tuple[float, float], zoom: float, size: tuple[int, int]) -> Photo:
-    """Cut the box at `corner` (top, left), `zoom` photo pixels per pixel, and resize it to `size`."""
-    (top, left), (height, width) = corner, size
-    bottom, right = min(top + zoom * height, photo.shape[0]), min(left + zoom * width, photo.shape[1])
-    image = Image.fromarray(photo)
-    box = (max(left, 0.0), max(top, 0.0), right, bottom)
-    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box=box))
-
-
-@dataclass(frozen=True, slots=True)
-class FixedBox:
-    """A box of a photo that a training sees again and again, each time compressed in another way.
-
-    It may lie anywhere in the photo: where a block grid needs pixels beyond it, they mirror its border.
-
-    Attributes:
-        top, left: of the box in the photo (mirrored, if it is), in photo pixels.
-        zoom: photo pixels per classifier pixel.
-        mirrored: whether the photo is mirrored first.
-    """
-
-    top: float
-    left: float
-    zoom: float
-    mirrored: bool
-
-    @classmethod
-    def draw(cls, photo: Photo, crop: int, rng: np.random.Generator, part: float = 1.0) -> FixedBox:
-        """Draw a box for a view of `crop` pixels a side; `part` as in `random_view`."""
-        zoom = part * min(photo.shape[:2]) / crop * rng.uniform(*_ZOOMS)
-        top, left = (rng.uniform(0, side - zoom * crop) for side in photo.shape[:2])
-        return cls(top, left, zoom, bool(rng.random() < 0.5))
-
-    def cut(self, photo: Photo, crop: int, degradation: Degradation | None = None) -> Photo:
-        """Return the view of `view_size` from which `degrade` makes the box; without one, the box itself."""
-        if self.mirrored:
-            photo = np.ascontiguousarray(photo[:, ::-1])
-        if degradation is None:
-            return _cut(photo, (self.top, self.left), self.zoom, (crop, crop))
-        size = view_size(degradation, crop)
-        zoom, margins = self.zoom, np.array(degradation.second_shift, float)
-        if degradation.scale == 1.0:
-            margins += degradation.shift
-        else:
-            zoom *= crop / (size[0] - degradation.second_shift[0])
-        border = math.ceil(_MARGIN * max(zoom, self.zoom))
-        photo = np.pad(photo, ((border, border), (border, border), (0, 0)), "reflect")
-        top, left = np.array([self.top, self.left]) + border - zoom * margins
-        return _cut(photo, (float(top), float(left)), zoom, size)
-
-
 def make_pair(view: Photo, degradation: Degradation, spec: ModelSpec) -> TrainingPair:
     """Compress a view of `view_size` and prepare it, as `dctafd.prepare` does for inference."""
     stored, clean = degrade(view, degradation)
@@ -240,6 +166,7 @@ class PairSource:
         seed: of everything random here.
         crop: side of the views in pixels, None for the classifier's own.
         boxes: how many fixed boxes each photo is seen through; None draws a new one each time.
+        cutmix: share of the views into which part of another photo's view is pasted.
     """
 
     def __init__(
@@ -251,8 +178,9 @@ class PairSource:
         seed: int,
         crop: int | None = None,
         boxes: int | None = None,
+        cutmix: float = 0.0,
     ) -> None:
-        self.photos, self.drawn_from, self.boxes = photos, drawn_from, boxes
+        self.photos, self.drawn_from, self.boxes, self.cutmix = photos, drawn_from, boxes, cutmix
         self.spec = replace(spec, crop=crop or spec.crop)
         self._part = self.spec.crop / spec.crop
         self.batch_size, self.seed = batch_size, seed
@@ -274,14 +202,37 @@ class PairSource:
         rng = np.random.default_rng([self.seed, step, index])
         degradation = sample_degradation(rng, self.drawn_from)
         if self.boxes is None:
-            view = random_view(photo, view_size(degradation, self.spec.crop), rng, self._part)
+            view = self._new_view(photo, view_size(degradation, self.spec.crop), rng)
             return make_pair(view, degradation, self.spec)
         box_number = number * self.boxes + epoch % self.boxes
-        box_rng = np.random.default_rng([self.seed, box_number])
-        box = FixedBox.draw(photo, self.spec.crop, box_rng, self._part)
-        pair = make_pair(box.cut(photo, self.spec.crop, degradation), degradation, self.spec)
-        pristine = _normalized_centre(box.cut(photo, self.spec.crop), self.spec)
-        return replace(pair, box=SeenBox(box_number, pristine))
+        view, pristine = self._views_of_box(photo, box_number, degradation)
+        box = SeenBox(box_number, _normalized_centre(pristine, self.spec))
+        return replace(make_pair(view, degradation, self.spec), box=box)
+
+    def _new_view(self, photo: Photo, size: tuple[int, int], rng: np.random.Generator) -> Photo:
+        """Return a new view of a photo, or of two."""
+        view = random_view(photo, size, rng, self._part)
+        if not self.cutmix or rng.random() >= self.cutmix:
+            return view
+        other = random_view(self._other_photo(rng), size, rng, self._part)
+        return Patch.draw(rng).paste(other, view, (0, 0, *size))
+
+    def _views_of_box(self, photo: Photo, number: int, degradation: Degradation) -> tuple[Photo, Photo]:
+        """Return the view of a fixed box from which `degrade` makes it, and the box as it is in the photo."""
+        rng, crop = np.random.default_rng([self.seed, number]), self.spec.crop
+        box = FixedBox.draw(photo, crop, rng, self._part)
+        view, pristine = box.cut(photo, crop, degradation), box.cut(photo, crop)
+        if not self.cutmix or rng.random() >= self.cutmix:
+            return view, pristine
+        other_photo = self._other_photo(rng)
+        other, patch = FixedBox.draw(other_photo, crop, rng, self._part), Patch.draw(rng)
+        return (
+            patch.paste(other.cut(other_photo, crop, degradation), view, crop_window(degradation, crop)),
+            patch.paste(other.cut(other_photo, crop), pristine, (0, 0, crop, crop)),
+        )
+
+    def _other_photo(self, rng: np.random.Generator) -> Photo:
+        return self.photos[int(rng.integers(len(self.photos)))]
 
 
 def collate_pairs(pairs: Sequence[TrainingPair]) -> TrainingBatch:

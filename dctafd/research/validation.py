@@ -20,7 +20,8 @@ from dctafd.nets.attach import CorrectedClassifier
 from dctafd.nets.registry import ModelSpec
 from dctafd.research.degrade import Degradation
 from dctafd.research.losses import logits_loss
-from dctafd.research.training_data import Photo, TrainingPair, collate_pairs, make_pair
+from dctafd.research.training_data import TrainingPair, collate_pairs, make_pair
+from dctafd.research.views import Photo
 
 VALIDATION_QUALITIES = (7, 10, 15, 18, 25, 90)
 

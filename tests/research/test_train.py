@@ -29,16 +29,15 @@ from dctafd.research.train import (
 )
 from dctafd.research.training_config import Machine, TrainingConfig
 from dctafd.research.training_data import (
-    FixedBox,
     PairSource,
     collate_pairs,
     find_photos,
     iter_batches,
     load_photos,
     make_pair,
-    random_view,
 )
 from dctafd.research.validation import Validation, split_photos
+from dctafd.research.views import FixedBox, random_view
 
 from ..nets.small_nets import CROP, random_inputs, small_backbone, small_resnet, small_spec, trained_afd
 
