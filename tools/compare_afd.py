@@ -20,10 +20,11 @@ import torch
 from numpy.typing import NDArray
 
 from dctafd.nets.afd_weights import afd_path, load_afd
-from dctafd.nets.attach import attach
+from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.registry import Backbone, load_backbone
 from dctafd.research.degrade import Degradation
+from dctafd.research.losses import logits_loss
 from dctafd.research.teacher import OtherTeacher, Teacher
 from dctafd.research.training_config import Machine
 from dctafd.research.training_data import (
@@ -48,6 +49,27 @@ def make_batches(
         views = [FixedBox.draw(photo, crop, rng).cut(photo, crop, degradation) for _ in range(boxes)]
         batches.append(collate_pairs([make_pair(view, degradation, backbone.spec) for view in views]))
     return batches
+
+
+@torch.inference_mode()
+def measure(
+    classifiers: Sequence[CorrectedClassifier],
+    teacher: Teacher,
+    photos: Sequence[Photo],
+    backbone: Backbone,
+    qualities: Sequence[int],
+    boxes: int,
+) -> NDArray[np.float64]:
+    """Return the divergences from the teacher's answer, (classifiers, qualities, photos)."""
+    temperature = backbone.spec.temperature
+    divergences = np.zeros((len(classifiers), len(qualities), len(photos)))
+    for column, quality in enumerate(qualities):
+        for number, batch in enumerate(make_batches(photos, backbone, quality, boxes)):
+            target = teacher(batch).logits / temperature
+            for row, classifier in enumerate(classifiers):
+                answer = classifier(*batch.compressed.tensors()) / temperature
+                divergences[row, column, number] = float(logits_loss(answer, target))
+    return divergences
 
 
 @click.command()
@@ -83,18 +105,7 @@ def main(
     corrected = [attach(frozen, load_afd(afd_path(name))).eval() for name in modules]
     teacher_of_all = Teacher(corrected[0], others, temperature)
 
-    divergences: NDArray[np.float64] = np.zeros((len(modules), len(qualities), len(photos)))
-    for column, quality in enumerate(qualities):
-        for number, batch in enumerate(make_batches(photos, backbone, quality, boxes)):
-            with torch.inference_mode():
-                target = (teacher_of_all(batch).logits / temperature).log_softmax(1)
-                for row, classifier in enumerate(corrected):
-                    answer = classifier(*batch.compressed.tensors()) / temperature
-                    divergence = torch.nn.functional.kl_div(
-                        answer.log_softmax(1), target, reduction="batchmean", log_target=True
-                    )
-                    divergences[row, column, number] = float(divergence)
-
+    divergences = measure(corrected, teacher_of_all, photos, backbone, qualities, boxes)
     click.echo(f"{len(photos)} photos, {boxes} views each\n")
     click.echo(f"| module | {' | '.join(f'q{quality}' for quality in qualities)} | sum |")
     click.echo("|---" * (len(qualities) + 2) + "|")

@@ -103,16 +103,12 @@ def measure_views(photos: Sequence[LabelledPhoto], views: int) -> list[dict[str,
     """Return, for each quality, what JPEG takes and the module regains of all views of all photos."""
     direct, corrected = load_classifier("builtin", afd="off"), load_classifier("builtin")
     labels = np.repeat([photo.label for photo in photos], views)
-    pixels = [view for photo in photos for view in _views(decode_jpeg(photo.path.read_bytes()), views)]
-    conditions = {None: [encode_jpeg(view, 95, "4:4:4") for view in pixels]} | {
-        quality: [encode_jpeg(view, quality) for view in pixels] for quality in QUALITIES
-    }
     right = {
         quality: [
             (answers.predicted == labels).reshape(len(photos), views).mean(1)
             for answers in (answer(direct, saved, labels), answer(corrected, saved, labels))
         ]
-        for quality, saved in conditions.items()
+        for quality, saved in view_files(photos, views).items()
     }
     clean = right[None][0]
     rows = []
@@ -128,8 +124,15 @@ def measure_views(photos: Sequence[LabelledPhoto], views: int) -> list[dict[str,
                 "gain_high": high,
             }
             row["regained"] = 100 * row["gain"] / lost if lost > 0 else None
-        rows.append({**row, "views": len(pixels)})
+        rows.append({**row, "views": len(labels)})
     return rows
+
+
+def view_files(photos: Sequence[LabelledPhoto], views: int) -> dict[int | None, list[bytes]]:
+    """Return JPEG files of so many views of each photo, by quality; None holds the clean ones."""
+    pixels = [view for photo in photos for view in _views(decode_jpeg(photo.path.read_bytes()), views)]
+    clean: dict[int | None, list[bytes]] = {None: [encode_jpeg(view, 95, "4:4:4") for view in pixels]}
+    return clean | {quality: [encode_jpeg(view, quality) for view in pixels] for quality in QUALITIES}
 
 
 def _views(photo: np.ndarray, count: int) -> list[np.ndarray]:
