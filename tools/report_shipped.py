@@ -3,7 +3,8 @@
     python tools/report_shipped.py
 
 Reads the JSON files that `train_shipped.py measure` left in runs/shipped and the cards inside the weights.
-Modules that were not measured on this machine keep what docs/results.md says of them.
+Modules, and protocols of a module, that were not measured on this machine keep what docs/results.md says of
+them.
 """
 
 from __future__ import annotations
@@ -68,13 +69,13 @@ took.
 def main() -> None:
     """Write docs/results.md and dctafd/nets/weights/NAME_afd.md."""
     measured = {name: _measured(name) for name in MODULES if name != "builtin"}
-    measured = {name: records for name, records in measured.items() if _single(records)}
     path = REPOSITORY / "docs/results.md"
-    path.write_text(results(measured, path.read_text()))
-    for name, records in measured.items():
+    before = path.read_text()
+    path.write_text(results(measured, before))
+    for name in (name for name, records in measured.items() if records):
         card = read_afd_card(WEIGHTS_DIRECTORY / f"{name}_afd.safetensors")
         path = WEIGHTS_DIRECTORY / f"{name}_afd.md"
-        path.write_text(model_card(name, MODULES[name], card, records))
+        path.write_text(model_card(name, MODULES[name], card, tables(name, measured[name], before)))
         click.echo(path)
 
 
@@ -89,14 +90,22 @@ def _single(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def results(measured: dict[str, list[dict[str, Any]]], before: str = "") -> str:
-    """Return docs/results.md; `before` is what stands there, for the modules that are not in `measured`."""
+    """Return docs/results.md; `before` is what stands there, for what is not in `measured`."""
     lines = [RESULTS, *_summary(measured, before), *_paper_table()]
-    for name in MODULES:
-        if name in measured:
-            lines += [f"## {name}", "", *(line for record in measured[name] for line in _table(record))]
-        elif section := re.search(rf"^## {name}\n.*?(?=^## |\Z)", before, re.MULTILINE | re.DOTALL):
-            lines += [section[0].rstrip(), ""]
+    for name, records in measured.items():
+        if found := tables(name, records, before):
+            lines += [f"## {name}", "", *found]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def tables(name: str, records: list[dict[str, Any]], before: str = "") -> list[str]:
+    """Return a table for each protocol, as `records` or else `before`, docs/results.md, have it."""
+    found = dict.fromkeys(PROTOCOLS, "")
+    if section := re.search(rf"^## {name}\n.*?(?=^## |\Z)", before, re.MULTILINE | re.DOTALL):
+        for table in re.split(r"^(?=### )", section[0], flags=re.MULTILINE)[1:]:
+            found[table.split(", ")[1]] = table.rstrip() + "\n"
+    found |= {record["protocol"]: "\n".join(_table(record)) for record in records}
+    return [table for table in found.values() if table]
 
 
 def _summary(measured: dict[str, list[dict[str, Any]]], before: str) -> list[str]:
@@ -108,10 +117,11 @@ def _summary(measured: dict[str, list[dict[str, Any]]], before: str) -> list[str
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name in MODULES:
-        if name not in measured:
+        singles = _single(measured.get(name, []))
+        if not singles:
             lines += re.findall(rf"^\| {name} \|.*$", before, re.MULTILINE)
             continue
-        (record,) = _single(measured[name])
+        (record,) = singles
         cells = [f"{row['regained']:.0f}" for row in record["rows"] if row["quality"] <= 25]
         high = next(row for row in record["rows"] if row["quality"] == 90)
         clean = record["clean"]["afd_top1"] - record["clean"]["top1"]
@@ -157,8 +167,8 @@ def _table(record: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
-def model_card(name: str, module: Module, card: AFDCard, records: list[dict[str, Any]]) -> str:
-    """Return a module's card: what it is, its licence, how it was made, its figures."""
+def model_card(name: str, module: Module, card: AFDCard, figures: list[str]) -> str:
+    """Return a module's card: what it is, its licence, how it was made, its figures (`tables`)."""
     widths = ", ".join(map(str, card.config.stage_widths))
     text = CARD.format(
         name=name,
@@ -172,7 +182,7 @@ def model_card(name: str, module: Module, card: AFDCard, records: list[dict[str,
         runs=training_runs(module, card.training),
         licensors="classifier and teachers" if card.training.get("teachers") else "the classifier",
     )
-    return _wrapped(text) + "\n".join(line for record in records for line in _table(record)).rstrip() + "\n"
+    return _wrapped(text) + "\n".join(figures).rstrip() + "\n"
 
 
 def training_runs(module: Module, training: dict[str, Any]) -> str:

@@ -1,10 +1,11 @@
-"""How much could anything regain for the built-in classifier? Fine-tune all of it on compressed views.
+"""What the AFD-Module is up against: fine-tuning all of the built-in classifier on compressed views.
 
-    python tools/measure_builtin_bound.py --minutes 30
+    python tools/finetune_builtin.py --minutes 25
 
-The AFD-Module changes a frozen network's features; here every weight of the network may change, on the views
-and by the teachers of the module's own recipe (`tools/shipped_modules.py`). What comes of it is measured on
-the validation slice of Caltech-101, four views of each photo, beside the shipped module, and thrown away.
+The module changes a frozen network's features; here every weight of the network may change instead, on the
+views and by the teachers of the module's own recipe (`tools/shipped_modules.py`). What comes of it is
+measured on the validation slice of Caltech-101, four views of each photo, beside the shipped module, and
+thrown away.
 `train_builtin.py save-teacher` and `list-photos` have to be run before.
 """
 
@@ -36,6 +37,7 @@ from dctafd.research.training_data import PairSource, find_photos, iter_batches,
 
 SHARED = CALTECH.parents[1]
 RUN = Path(__file__).resolve().parents[1] / "runs/builtin"
+# As the module's recipe has them.
 FOCUS = DegradationRange(
     lowest=7, highest=36, clean=0.06, shifted=0.6, resized=0.1, imagenet_c=0.08, twice=0.06
 )
