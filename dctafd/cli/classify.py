@@ -23,6 +23,7 @@ from dctafd.cli.output import (
     progress,
     quiet_option,
 )
+from dctafd.cli.startup import collector_paused
 
 if TYPE_CHECKING:
     from dctafd.pipeline.classifier import Classifier
@@ -88,7 +89,7 @@ def command(
     _check(sources, files_from, options)
     names = [*sources, *(read_list(files_from) if files_from is not None else ())]  # type: ignore[arg-type]
     plan = plan_sources(names, files_per_unit=32 * options["batch_size"])
-    with _warnings_as_notes(quiet):
+    with _warnings_as_notes(quiet), collector_paused():
         classifier = _load(options)
     choose = "; --model chooses another, `dctafd models` lists them"
     note(f"model: {classifier.name} ({classifier.description}){choose}", quiet)

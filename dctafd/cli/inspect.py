@@ -12,6 +12,7 @@ import click
 from dctafd.cli.main import EXIT_SOME_FAILED
 from dctafd.cli.model_options import afd_option, device_option, weights_option
 from dctafd.cli.output import format_option, max_pixels_option, note, output_option, quiet_option
+from dctafd.cli.startup import collector_paused
 from dctafd.jpeg.errors import DctafdError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def command(
 def _load(model: str, weights: str | None, afd: str, device: str, quiet: bool) -> Classifier:
     from dctafd.pipeline.classifier import load_classifier
 
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, collector_paused():
         warnings.simplefilter("always")
         classifier = load_classifier(model, weights, afd, device)
     for warning in caught:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dctafd import __version__
+from dctafd.cli.startup import collector_paused
 from dctafd.jpeg.errors import DctafdError, ResumeError
 
 EXIT_SOME_FAILED = 1
@@ -46,7 +47,8 @@ class LazyGroup(click.Group):
             return None
         module_name, _ = COMMANDS[cmd_name]
         try:
-            module = import_module(module_name)
+            with collector_paused():
+                module = import_module(module_name)
         except ModuleNotFoundError as error:
             if error.name != module_name:
                 raise
