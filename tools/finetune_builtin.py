@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from builtin_training.split import labelled_photos
 from measure_builtin import CALTECH, view_files
+from shipped_modules import OFF_GRID_FOCUS
 from torch import Tensor, nn
 
 from dctafd.nets.afd_weights import afd_path, load_afd
@@ -37,10 +38,7 @@ from dctafd.research.training_data import PairSource, find_photos, iter_batches,
 
 SHARED = CALTECH.parents[1]
 RUN = Path(__file__).resolve().parents[1] / "runs/builtin"
-# As the module's recipe has them.
-FOCUS = DegradationRange(
-    lowest=7, highest=36, clean=0.06, shifted=0.6, resized=0.1, imagenet_c=0.08, twice=0.06
-)
+FOCUS = DegradationRange(**OFF_GRID_FOCUS)  # type: ignore[arg-type]
 TEACHER_SIZE, BATCH, VIEWS, WARM_UP = 192, 32, 4, 100
 
 

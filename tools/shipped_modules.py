@@ -58,10 +58,19 @@ _BUILTIN = ("--batch-size", "32", "--ema-decay", "0.997", "--validate-every", "5
 # Its photos are hardly larger than its crop: most are cut, off the block grid, and not resized. What ships is
 # of four trainings: one without other teachers and one on ever new boxes (their mean), one on 6 to 50 without
 # pasted views, and this one.
-_OFF_GRID_FOCUS = "lowest=7,highest=36,clean=0.06,shifted=0.6,resized=0.1,imagenet_c=0.08,twice=0.06"
+OFF_GRID_FOCUS: dict[str, float] = {
+    "lowest": 7,
+    "highest": 36,
+    "clean": 0.06,
+    "shifted": 0.6,
+    "resized": 0.1,
+    "imagenet_c": 0.08,
+    "twice": 0.06,
+}
 BUILTIN_DISTILLATION_ARGUMENTS = (
     *("--boxes", "2", "--cutmix", "0.5", "--seed", "4", "--teacher-size", "192"),
-    *("--learning-rate", "2e-3", "--divergence-knee", "0.5", "--degradations", _OFF_GRID_FOCUS),
+    *("--learning-rate", "2e-3", "--divergence-knee", "0.5", "--degradations"),
+    ",".join(f"{name}={number:g}" for name, number in OFF_GRID_FOCUS.items()),
     # The answer is to be the teachers', which its own last features would hold back.
     *("--loss-weights", "features=0.25"),
     *("--fe-width", "24", "--stage-widths", "32,64,96,128"),
