@@ -43,6 +43,9 @@ RESNET50_DISTILLATION_ARGUMENTS = (
     *_EVERY_TRAINING,
 )
 
+# A small network has more to learn from a large one, whose answers are dear: one box of each photo.
+RESNET18_DISTILLATION_ARGUMENTS = ("--boxes", "1", "--seed", "8", *_DISTILLED, *_WIDTHS, *_EVERY_TRAINING)
+
 # What ships was begun with `refine resnet50_pqf_stem --start-from`, from the checkpoint of resnet50_pqf, with
 # an FE-Net of 16 channels first.
 _STEM = ("--shape", "stem", "--fe-width", "32")
@@ -134,7 +137,13 @@ MODULES = {
         (f"mobilenet_v2_coral={REPOSITORY / 'runs/builtin/teacher.pth'}",),
     ),
     "resnet18": Module(
-        "resnet18_ktb", ("resnet18", "resnet18_ktb"), "CC BY-NC 4.0", "resnet18_ktb", note=KILL_THE_BITS
+        "resnet18_ktb",
+        ("resnet18", "resnet18_ktb"),
+        "CC BY-NC 4.0",
+        "resnet18_ktb",
+        distillation=RESNET18_DISTILLATION_ARGUMENTS,
+        teachers=("mobilenet_v2_coral", "resnet50_ktb"),
+        note=KILL_THE_BITS,
     ),
     "resnet50": Module(
         "resnet50_ktb",
