@@ -1,9 +1,10 @@
-"""Average the weights of two AFD-Modules of one lineage: a training's result and what it began with.
+"""Average the weights of two AFD-Modules of one lineage: a training's result and what it began with, say.
 
     python tools/average_afd.py before.safetensors after.safetensors -o afd.safetensors
 
 Weights that lie on one path of training can be averaged, and often do better than either (Wortsman et al.
-2022, Model soups). What the second file says of itself is kept; its metadata then tells of the averaging.
+2022, Model soups). What the second file says of itself is kept; its metadata then tells of the averaging, and
+of the trainings that led to the first file alone.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ def main(before: Path, after: Path, output: Path) -> None:
     cards = [read_afd_card(path) for path in (before, after)]
     if cards[0].config != cards[1].config or not all(card.reparameterized for card in cards):
         raise click.ClickException("both files must hold re-parameterised modules of one configuration")
-    other = {key: value for key, value in cards[0].training.items() if key != "earlier"}
-    training = {**cards[1].training, "averaged_with": other}
+    known = cards[1].training.get("earlier", [])
+    own_way = [run for run in cards[0].training.get("earlier", []) if run not in known]
+    training = {**cards[1].training, "averaged_with": {**cards[0].training, "earlier": own_way}}
     save_afd(output, average(load_afd(before), load_afd(after)), replace(cards[1], training=training))
     click.echo(f"wrote {output}")
 

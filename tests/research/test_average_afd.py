@@ -23,8 +23,9 @@ def files(tmp_path: Path) -> list[Path]:
     afd = trained_afd(small_resnet(), "deep").reparameterize()
     card = AFDCard(afd.config, "small", "slim_resnet", ("small",), (1.0,), reparameterized=True)
     paths = [tmp_path / "before.safetensors", tmp_path / "after.safetensors"]
-    for path, run in zip(paths, ("first", "second"), strict=True):
-        training = {"run": run, "earlier": ["others"]}
+    earlier = (["others", "one more"], ["others"])
+    for path, run, others in zip(paths, ("first", "second"), earlier, strict=True):
+        training = {"run": run, "earlier": others}
         save_afd(path, afd, replace(card, training=training), torch.float32)
         with torch.no_grad():
             for parameter in afd.parameters():
@@ -41,7 +42,8 @@ def test_weights_are_the_mean_and_the_card_tells_of_both(files: list[Path], tmp_
         factor = 1.0 if name == "stem_rms" else 1.5
         torch.testing.assert_close(mean[name], factor * value, rtol=2e-3, atol=2e-3)
     training = read_afd_card(output).training
-    assert training == {"run": "second", "earlier": ["others"], "averaged_with": {"run": "first"}}
+    before_alone = {"run": "first", "earlier": ["one more"]}
+    assert training == {"run": "second", "earlier": ["others"], "averaged_with": before_alone}
 
 
 def test_modules_of_two_kinds_have_no_mean(files: list[Path], tmp_path: Path) -> None:
