@@ -12,7 +12,7 @@ def collector_paused() -> Iterator[None]:
     """Pause Python's cyclic garbage collector while modules and weights are loaded.
 
     What is loaded stays for the whole run, yet the collector walks it again and again while it grows: about
-    an eighth of the time to a first answer. Afterwards it leaves those objects alone (`gc.freeze`).
+    a fifth of the time to a first answer. Afterwards it leaves those objects alone (`gc.freeze`).
     """
     was_enabled = gc.isenabled()
     gc.disable()
