@@ -11,8 +11,8 @@ from contextlib import contextmanager
 def collector_paused() -> Iterator[None]:
     """Pause Python's cyclic garbage collector while modules and weights are loaded.
 
-    What is loaded stays for the whole run, yet the collector walks it again and again while it grows: about
-    a fifth of the time to a first answer. Afterwards it leaves those objects alone (`gc.freeze`).
+    What is loaded stays for the whole run, yet the collector walks it again and again while it grows: a
+    fifth to a third of the time to a first answer. Afterwards it leaves those objects alone (`gc.freeze`).
     """
     was_enabled = gc.isenabled()
     gc.disable()
