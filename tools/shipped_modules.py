@@ -43,6 +43,14 @@ RESNET50_DISTILLATION_ARGUMENTS = (
     *_EVERY_TRAINING,
 )
 
+# Beside a stronger network of the same shape as another teacher, on more boxes: for a machine with bfloat16.
+RESNET50_KTB_DISTILLATION_ARGUMENTS = (
+    *("--boxes", "4", "--seed", "12"),
+    *_DISTILLED,
+    *_RESNET50_WIDTHS,
+    *_EVERY_TRAINING,
+)
+
 # A small network has more to learn from a large one, whose answers are dear: one box of each photo.
 RESNET18_DISTILLATION_ARGUMENTS = ("--boxes", "1", "--seed", "8", *_DISTILLED, *_WIDTHS, *_EVERY_TRAINING)
 
@@ -165,7 +173,8 @@ MODULES = {
         "resnet50_ktb",
         arguments=RESNET50_ARGUMENTS,
         refinement=RESNET50_REFINEMENT_ARGUMENTS,
-        distillation=RESNET50_DISTILLATION_ARGUMENTS,
+        distillation=RESNET50_KTB_DISTILLATION_ARGUMENTS,
+        teachers=("mobilenet_v2_coral", "resnet50_pqf"),
         transferred_from="resnet50_pqf",
         note=KILL_THE_BITS,
     ),

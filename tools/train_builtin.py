@@ -49,7 +49,8 @@ def main(threads: int) -> None:
 @main.command()
 @click.option("--rounds", default=10, show_default=True, help="Rounds the cache is to hold in the end.")
 @click.option("--labelled-only", is_flag=True, help="Leave the unlabelled photos out of the rounds added.")
-def views(rounds: int, labelled_only: bool) -> None:
+@click.option("--seed", default=0, show_default=True, help="For other views than an earlier cache's.")
+def views(rounds: int, labelled_only: bool, seed: int) -> None:
     """Fill the cache: each round holds one view of a labelled photo and two of an unlabelled one."""
     photos = [load_photo(path, label, smallest_crop=0.3) for path, label in labelled_photos(CALTECH, "train")]
     unlabelled = sorted((SHARED / "images/train").glob("*.jpg"))
@@ -58,7 +59,7 @@ def views(rounds: int, labelled_only: bool) -> None:
     teacher = Teacher(MOBILENET)
     cache = ViewCache(RUN / "views", capacity=rounds * len(photos))
     while cache.rounds < rounds:
-        add_round(cache, photos, teacher)
+        add_round(cache, photos, teacher, seed)
         click.echo(f"{cache.rounds} rounds, {cache.count} views")
 
 

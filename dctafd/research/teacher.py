@@ -48,8 +48,9 @@ class Teacher:
             return self._answers(batch.clean)
         self._learn(batch.boxes, batch.pristine)
         known = [self._known[box] for box in batch.boxes]
-        logits, last = (
-            torch.stack(parts).to(batch.clean.device, torch.float32) for parts in zip(*known, strict=True)
+        logits, last = (  # float() first: a CPU's autocast to bfloat16 refuses to stack half precision
+            torch.stack([part.float() for part in parts]).to(batch.clean.device)
+            for parts in zip(*known, strict=True)
         )
         stem = self._classifier.direct_stem(batch.clean)
         return Features(logits, None, stem, [stem, last])

@@ -57,8 +57,10 @@ def photo(seed: int, size: tuple[int, int] = (48, 56)) -> np.ndarray:
 PHOTOS = [photo(seed) for seed in range(5)]
 
 
-def trainer(config: TrainingConfig = QUICK, backbone: Backbone | None = None) -> Trainer:
-    return Trainer(backbone or small_backbone(), PHOTOS, config, MACHINE)
+def trainer(
+    config: TrainingConfig = QUICK, backbone: Backbone | None = None, machine: Machine = MACHINE
+) -> Trainer:
+    return Trainer(backbone or small_backbone(), PHOTOS, config, machine)
 
 
 # Pairs ------------------------------------------------------------------------------------------------
@@ -293,8 +295,9 @@ def test_teachers_are_loaded_by_name_and_must_know_the_same_classes(
         trainer(replace(QUICK, teachers=("resnet18",)), fewer)
 
 
-def test_training_with_fixed_boxes_learns_the_last_stage() -> None:
-    training = trainer(replace(QUICK, boxes=2, batch_size=5))
+@pytest.mark.parametrize("bf16", [False, True])
+def test_training_with_fixed_boxes_learns_the_last_stage(bf16: bool) -> None:
+    training = trainer(replace(QUICK, boxes=2, batch_size=5), machine=replace(MACHINE, bf16=bf16))
     training.run()
     assert training.state.step == 4
     with pytest.raises(ValueError, match="at least one box"):

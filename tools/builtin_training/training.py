@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import random
 import time
@@ -13,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 
 from builtin_training.mixing import paste_neighbours
 from builtin_training.muon import Muon
-from builtin_training.student import BatchMaker, Student, distillation_loss
+from builtin_training.student import BatchMaker, Student, StudentOutput, distillation_loss
 from builtin_training.teacher import fit_probe
 from builtin_training.views import UNLABELLED, ViewCache
+from dctafd.research.training_config import Machine
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Recipe:
     seconds: float
     batch: int = 64
     labelled_share: float = 0.65
-    sizes: tuple[tuple[float, int], ...] = ((0.6, 112), (1.01, 128))
+    sizes: tuple[tuple[float, int], ...] = ((0.3, 112), (0.7, 128), (1.01, 144))
     mixed_share: float = 0.4
     muon_lr: float = 0.01
     adam_lr: float = 3e-3
@@ -59,8 +62,9 @@ class Trainer:
         recipe: how to train.
         cache: views to train on; more may be appended meanwhile.
         checkpoint: file to resume from and to write.
-        start_from: checkpoint of a finished run whose weights a new run begins with; its network may have
-            fewer blocks, the further ones then begin as the identity.
+        start_from: checkpoint of a finished run whose weights a new run begins with, or a shipped
+            .safetensors file, which lacks the heads for the teacher's features: they begin anew. Its network
+            may have fewer blocks, the further ones then begin as the identity.
     """
 
     def __init__(
@@ -68,10 +72,11 @@ class Trainer:
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.cache, self.checkpoint = recipe, cache, checkpoint
+        self.machine = Machine.choose("cpu")
         self.student = Student(recipe.architecture).to(memory_format=torch.channels_last)
         self.earlier: list[dict[str, float]] = []  # steps and seconds of the runs this one began with
         if start_from is not None and not checkpoint.exists():
-            self._begin_with(torch.load(start_from, weights_only=True))
+            self._begin_with(_finished_run(start_from))
         self.average = copy.deepcopy(self.student.network).requires_grad_(False)
         self.optimizers = _optimizers(self.student, recipe)
         self.spent, self.step = 0.0, 0
@@ -115,7 +120,9 @@ class Trainer:
         if random.random() < self.recipe.mixed_share:
             pixels, targets = paste_neighbours(pixels, targets)
         self.student.train()
-        terms = distillation_loss(self.student(pixels), targets)
+        with self.machine.autocast():
+            output = self.student(pixels)
+        terms = distillation_loss(StudentOutput(*(part.float() for part in output)), targets)
         torch.stack(list(terms.values())).sum().backward()
         for optimizer in self.optimizers:
             optimizer.step()
@@ -174,12 +181,23 @@ class Trainer:
 
     def _begin_with(self, state: dict[str, Any]) -> None:
         weights = self.student.state_dict()
-        added = weights.keys() - state["student"].keys()
+        added = {name for name in weights.keys() - state["student"].keys() if name.startswith("network.")}
         for name in added:
             if name.endswith("bn2.weight"):  # an added block's last scale: at 0 it is the identity
                 weights[name].zero_()
         self.student.load_state_dict({**weights, **state["student"]})
         self.earlier = [*state.get("earlier", []), {"steps": state["step"], "seconds": round(state["spent"])}]
+
+
+def _finished_run(path: Path) -> dict[str, Any]:
+    """Return what `_begin_with` needs of a checkpoint or of a shipped weights file."""
+    if path.suffix != ".safetensors":
+        return dict(torch.load(path, weights_only=True))
+    with safe_open(path, "pt") as file:
+        training = json.loads(file.metadata()["training"])
+        weights = {f"network.{name}": file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    amount = {"step": training["steps"], "spent": training["seconds"]}
+    return {"student": weights, "earlier": training["earlier"], **amount}
 
 
 def schedule(share: float, warm_up: float = 0.02) -> float:

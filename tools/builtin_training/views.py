@@ -16,7 +16,7 @@ from PIL import Image
 
 from builtin_training.teacher import DEEP_CHANNELS, MIDDLE_CHANNELS, POOLED_CHANNELS, Teacher
 
-STUDENT_SIZE = 128
+STUDENT_SIZE = 160  # the largest that the student is trained at
 TEACHER_SIZE = 192
 UNLABELLED = -1
 MIXED_SHARE = 0.3  # of the batches: mixed before the teacher sees them, so that its answer stays true
@@ -41,7 +41,7 @@ class ViewCache:
         capacity: most views it can hold; None opens an existing cache for reading.
 
     Attributes:
-        pixels: (capacity, 128, 128, 3) uint8.
+        pixels: (capacity, 160, 160, 3) uint8.
         middle: (capacity, 96, 12, 12) float16.
         deep: (capacity, 320, 6, 6) float16.
         pooled: (capacity, 1280) float16.
@@ -108,11 +108,13 @@ def load_photo(path: Path, label: int, smallest_crop: float) -> Photo:
         return Photo(image.convert("RGB"), label, smallest_crop)
 
 
-def add_round(cache: ViewCache, photos: Sequence[Photo], teacher: Teacher, batch: int = 48) -> None:
-    """Append one view of every photo, in an order and with augmentations drawn from the round's number."""
+def add_round(
+    cache: ViewCache, photos: Sequence[Photo], teacher: Teacher, seed: int = 0, batch: int = 48
+) -> None:
+    """Append one view of every photo, in an order and with augmentations drawn from seed + its number."""
     round_number, position = cache.rounds, cache.count
-    random.seed(round_number)
-    torch.manual_seed(round_number)
+    random.seed(seed + round_number)
+    torch.manual_seed(seed + round_number)
     order = random.sample(range(len(photos)), len(photos))
     for start in range(0, len(order), batch):
         chosen = [photos[index] for index in order[start : start + batch]]
