@@ -20,6 +20,7 @@ sys.path.insert(0, str(REPOSITORY / "tools"))
 
 from builtin_training.mixing import paste_neighbours  # noqa: E402
 from builtin_training.muon import orthogonalise  # noqa: E402
+from builtin_training.shipping import write_weights  # noqa: E402
 from builtin_training.split import part_of  # noqa: E402
 from builtin_training.student import Targets  # noqa: E402
 from builtin_training.training import Recipe, Trainer, schedule  # noqa: E402
@@ -108,6 +109,21 @@ def test_a_run_may_begin_with_the_weights_of_a_shallower_network(tmp_path):
     wanted, got = (trainer.student.network.eval()(pixels) for trainer in (shallow, grown))
     torch.testing.assert_close(got, wanted)
     assert grown.earlier == [{"steps": 0, "seconds": 0}]
+
+
+def test_a_run_may_begin_with_a_shipped_file(tmp_path):
+    trained = Trainer(Recipe(SMALL, seconds=1), ViewCache(tmp_path, capacity=1), tmp_path / "none.pt").average
+    facts = {"architecture": SMALL, "training": {"steps": 7, "seconds": 9, "earlier": [{"steps": 1}]}}
+    write_weights(tmp_path / "shipped.safetensors", trained, (144, 128), facts, list("abcde"))
+    begun = Trainer(
+        Recipe(SMALL, seconds=1, seed=1),
+        ViewCache(tmp_path),
+        tmp_path / "none.pt",
+        tmp_path / "shipped.safetensors",
+    )
+    assert begun.earlier == [{"steps": 1}, {"steps": 7, "seconds": 9}]
+    for name, weight in trained.state_dict().items():
+        torch.testing.assert_close(begun.average.state_dict()[name], weight, atol=1e-3, rtol=1e-3)
 
 
 def test_pasted_boxes_take_their_share_of_every_target():
