@@ -37,6 +37,7 @@ SHARED = REPOSITORY.parent / "shared"
 CALTECH = SHARED / "images/caltech101"
 MOBILENET = SHARED / "weights/mobilenet_v2_coral.npz"
 RUN = REPOSITORY / "runs" / "builtin"
+CAPACITY = 100_000  # views: 13 GB, of which files take what is filled
 
 
 @click.group()
@@ -57,7 +58,7 @@ def views(rounds: int, labelled_only: bool, seed: int) -> None:
     if not labelled_only:
         photos += 2 * [load_photo(path, UNLABELLED, smallest_crop=0.12) for path in unlabelled]
     teacher = Teacher(MOBILENET)
-    cache = ViewCache(RUN / "views", capacity=rounds * len(photos))
+    cache = ViewCache(RUN / "views", capacity=max(CAPACITY, rounds * len(photos)))
     while cache.rounds < rounds:
         add_round(cache, photos, teacher, seed)
         click.echo(f"{cache.rounds} rounds, {cache.count} views")

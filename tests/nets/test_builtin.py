@@ -24,7 +24,7 @@ from builtin_training.shipping import write_weights  # noqa: E402
 from builtin_training.split import part_of  # noqa: E402
 from builtin_training.student import Targets  # noqa: E402
 from builtin_training.training import Recipe, Trainer, schedule  # noqa: E402
-from builtin_training.views import ViewCache  # noqa: E402
+from builtin_training.views import Photo, ViewCache, add_round  # noqa: E402
 
 SMALL = {"name": "slim_resnet", "widths": [8, 8, 16, 16], "blocks": [1, 1, 1, 1], "num_classes": 5}
 
@@ -124,6 +124,12 @@ def test_a_run_may_begin_with_a_shipped_file(tmp_path):
     assert begun.earlier == [{"steps": 1}, {"steps": 7, "seconds": 9}]
     for name, weight in trained.state_dict().items():
         torch.testing.assert_close(begun.average.state_dict()[name], weight, atol=1e-3, rtol=1e-3)
+
+
+def test_a_full_cache_of_views_says_so(tmp_path):
+    photo = Photo(Image.new("RGB", (40, 40)), 0, 0.3)
+    with pytest.raises(ValueError, match="made for 1 views, 0 are there"):
+        add_round(ViewCache(tmp_path, capacity=1), [photo, photo], teacher=None)
 
 
 def test_pasted_boxes_take_their_share_of_every_target():

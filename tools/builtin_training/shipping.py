@@ -17,17 +17,25 @@ from builtin_training.split import LabelledPhoto
 from dctafd.pipeline.model_input import IMAGENET_MEAN, IMAGENET_STD
 
 GEOMETRIES = ((128, 128), (144, 128), (144, 144), (160, 144), (160, 160), (176, 160))  # (resize, crop)
-TOLERANCE = 2.0  # points of top-1, about one standard error of a few hundred photos
+TOLERANCE = 1.0  # points of top-1: a larger crop costs by its area and has to be worth it
 
 
 def choose_geometry(network: nn.Module, photos: Sequence[LabelledPhoto]) -> tuple[int, int]:
-    """Return the (resize, crop) with the smallest crop whose top-1 is within `TOLERANCE` of the best."""
+    """Return the (resize, crop) with the smallest crop whose top-1 is within `TOLERANCE` of the best.
+
+    Top-1 is the mean over each photo and its mirror image.
+    """
     labels = torch.tensor([photo.label for photo in photos])
     scores = {
-        geometry: top1(predict(network, centre_crops(photos, *geometry)), labels) for geometry in GEOMETRIES
+        geometry: _top1_of_both(network, centre_crops(photos, *geometry), labels) for geometry in GEOMETRIES
     }
     good = [geometry for geometry, score in scores.items() if score >= max(scores.values()) - TOLERANCE]
     return min(good, key=lambda geometry: (geometry[1], -scores[geometry]))
+
+
+def _top1_of_both(network: nn.Module, pixels: torch.Tensor, labels: torch.Tensor) -> float:
+    both = (pixels, pixels.flip(3))
+    return sum(top1(predict(network, view), labels) for view in both) / len(both)
 
 
 def calibrate(network: nn.Module, photos: Sequence[LabelledPhoto], resize: int, crop: int) -> float:

@@ -38,7 +38,7 @@ class ViewCache:
 
     Args:
         folder: where the arrays lie.
-        capacity: most views it can hold; None opens an existing cache for reading.
+        capacity: most views it can hold, for good; None opens an existing cache for reading.
 
     Attributes:
         pixels: (capacity, 160, 160, 3) uint8.
@@ -113,6 +113,10 @@ def add_round(
 ) -> None:
     """Append one view of every photo, in an order and with augmentations drawn from seed + its number."""
     round_number, position = cache.rounds, cache.count
+    if position + len(photos) > len(cache.labels):
+        raise ValueError(
+            f"the cache was made for {len(cache.labels)} views, {position} are there: begin another"
+        )
     random.seed(seed + round_number)
     torch.manual_seed(seed + round_number)
     order = random.sample(range(len(photos)), len(photos))
