@@ -88,8 +88,7 @@ def _option(degradations: dict[str, float]) -> tuple[str, str]:
     return "--degradations", ",".join(f"{name}={number:g}" for name, number in degradations.items())
 
 
-# What ships is the mean of two ways on from one module: this one, and `distil` twice (with seeds 4 and 11).
-# The card tells what led there.
+# `train` made what ships, from the module of the classifier before; the card tells what led there.
 BUILTIN_ARGUMENTS = (
     *("--cutmix", "0.7", "--seed", "41"),
     *_option(OFF_GRID_FOCUS | {"highest": 40}),

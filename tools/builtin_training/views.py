@@ -16,7 +16,7 @@ from PIL import Image
 
 from builtin_training.teacher import DEEP_CHANNELS, MIDDLE_CHANNELS, POOLED_CHANNELS, Teacher
 
-STUDENT_SIZE = 160  # the largest that the student is trained at
+STUDENT_SIZE = 160  # of the stored views; a recipe's sizes are at most this
 TEACHER_SIZE = 192
 UNLABELLED = -1
 MIXED_SHARE = 0.3  # of the batches: mixed before the teacher sees them, so that its answer stays true
