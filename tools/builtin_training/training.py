@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 
 from builtin_training.mixing import paste_neighbours
 from builtin_training.muon import Muon
 from builtin_training.student import BatchMaker, Student, StudentOutput, distillation_loss
 from builtin_training.teacher import fit_probe
 from builtin_training.views import UNLABELLED, ViewCache
+from dctafd.nets.state_dict import read_metadata, read_state_dict
 from dctafd.research.training_config import Machine
 
 
@@ -193,9 +193,8 @@ def _finished_run(path: Path) -> dict[str, Any]:
     """Return what `_begin_with` needs of a checkpoint or of a shipped weights file."""
     if path.suffix != ".safetensors":
         return dict(torch.load(path, weights_only=True))
-    with safe_open(path, "pt") as file:
-        training = json.loads(file.metadata()["training"])
-        weights = {f"network.{name}": file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    training = json.loads(read_metadata(path)["training"])
+    weights = {f"network.{name}": tensor for name, tensor in read_state_dict(path).items()}
     amount = {"step": training["steps"], "spent": training["seconds"]}
     return {"student": weights, "earlier": training["earlier"], **amount}
 
