@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from dctafd.jpeg.errors import WeightsError
 from dctafd.nets.afd import AFDModule
+from dctafd.nets.fe_net import StageCorrection
 from dctafd.nets.stem import features_at
 
 
@@ -180,7 +182,22 @@ def _correct_stage(
     if state is None:
         return None
     if state.fdm is not None and index < len(afd.stages):
-        features = afd.stages[index](features, state.fdm)
+        stage = afd.stages[index]
+        assert isinstance(stage, StageCorrection)
+        correct = stage.correct_ if _is_disposable(features, inputs) else stage
+        features = correct(features, state.fdm)
     if state.record:
         state.layers.append(features)
     return features
+
+
+def _is_disposable(features: Tensor, inputs: tuple[Tensor, ...]) -> bool:
+    """Whether a layer's output may be overwritten: no gradient asks for it and it is not the layer's input.
+
+    Nor may autocast, which does not reach in-place operations, have other ideas about its type.
+    """
+    return (
+        not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled(features.device.type)
+        and not any(features is other for other in inputs)
+    )

@@ -46,7 +46,8 @@ class FDENet(nn.Module):
             scale: (B, 2), stored pixels per classifier pixel.
             primary_quality: (B,), 0 where unknown.
         """
-        x = torch.cat([_magnitude(coefficients), _kept_steps(coefficients, steps)], 1)  # (B, 384, G, G)
+        magnitude = _magnitude(coefficients)
+        x = torch.cat([magnitude, _kept_steps(magnitude, steps)], 1)  # (B, 384, G, G)
         context = self.context(_context(steps, scale, primary_quality))  # (B, width)
         x = _leaky(self.block(x) + context[:, :, None, None])  # (B, width, G, G)
         x = _leaky(self.neighbours(x))  # (B, width, G, G)
@@ -61,14 +62,13 @@ def _leaky(x: Tensor) -> Tensor:
 
 
 def _magnitude(coefficients: Tensor) -> Tensor:
-    """Compress the coefficients' sizes, which reach over four decades."""
-    return torch.log1p(coefficients.abs() * 0.125)
+    """Compress the coefficients' sizes, which reach over four decades; 0 where the coefficient is 0 alone."""
+    return coefficients.abs().mul_(0.125).log1p_()
 
 
-def _kept_steps(coefficients: Tensor, steps: Tensor) -> Tensor:
+def _kept_steps(magnitude: Tensor, steps: Tensor) -> Tensor:
     """Return the log step of each coefficient that is not zero, so that its error is known; 0 elsewhere."""
-    kept = (coefficients != 0).to(coefficients.dtype)
-    return kept * (0.4 * torch.log1p(steps))[:, :, None, None]
+    return magnitude.sign().mul_((0.4 * torch.log1p(steps))[:, :, None, None])
 
 
 def _context(steps: Tensor, scale: Tensor, primary_quality: Tensor) -> Tensor:

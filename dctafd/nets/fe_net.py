@@ -112,10 +112,28 @@ class StageCorrection(nn.Module):
 
     def forward(self, features: Tensor, fdm: Tensor) -> Tensor:
         """Return corrected features (B, C, H, W) for features (B, C, H, W) and an FDM (B, F, G, G)."""
+        return _add(features, self.expand(self._gated(features, fdm)), self.non_negative)
+
+    def correct_(self, features: Tensor, fdm: Tensor) -> Tensor:
+        """Do `forward` in the features' own memory, where their layout allows it, and return them.
+
+        That is for inference: the matrix product that makes the correction also adds it, so that no map of
+        the features' size is written only to be read again.
+        """
+        rows = features.permute(0, 2, 3, 1)  # (B, H, W, C), as channels_last lays it out
+        if not rows.is_contiguous():
+            return self(features, fdm)
+        inner = self._gated(features, fdm).permute(0, 2, 3, 1).flatten(0, 2)  # (B H W, width)
+        rows.view(-1, rows.shape[-1]).addmm_(inner, self.expand.weight.flatten(1).t())
+        return features.relu_() if self.non_negative else features
+
+    def _gated(self, features: Tensor, fdm: Tensor) -> Tensor:
+        """Return the bottleneck's inner map (B, width, H, W), the drift gate applied."""
         fdm = resize_to(fdm, features)  # (B, F, H, W)
         x = self.activate(self.reduce(features))  # (B, width, H, W)
         x = self.activate(self.conv(torch.cat([x, fdm], 1)))  # (B, width, H, W)
-        return _add(features, self.expand(x * self.gate(fdm)), self.non_negative)
+        # The last layer has no bias, so gating before it is the same.
+        return x * self.gate(fdm)
 
 
 def _pad_to_multiple(x: Tensor, multiple: int) -> Tensor:

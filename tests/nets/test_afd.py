@@ -105,6 +105,53 @@ def test_nothing_is_corrected_where_nothing_drifted() -> None:
     assert not torch.equal(corrected[..., :2], features[..., :2])
 
 
+@pytest.mark.parametrize("non_negative", [True, False])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_a_correction_in_place_is_the_same(layout: torch.memory_format, non_negative: bool) -> None:
+    torch.manual_seed(0)
+    correction = StageCorrection(8, 4, width=5, non_negative=non_negative).to(memory_format=layout)
+    nn.init.normal_(correction.expand.weight)
+    features = torch.randn(2, 8, 6, 7).contiguous(memory_format=layout)
+    fdm = torch.rand(2, 4, 3, 3)
+    with torch.no_grad():
+        expected = correction(features, fdm)
+        kept = features.clone()
+        corrected = correction.correct_(features, fdm)
+    torch.testing.assert_close(corrected, expected, rtol=1e-5, atol=1e-5)
+    assert not torch.equal(corrected, kept)
+    if layout is torch.channels_last:
+        assert corrected is features
+    else:
+        assert torch.equal(features, kept)
+
+
+class _WithSkip(nn.Module):
+    """A network whose second stage hands its input on as it is, while another path needs that input, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.relu = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU())
+        self.down = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())
+        self.stage = nn.Identity()
+        self.fc = nn.Linear(16, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.down(self.relu(x))
+        return self.fc(torch.cat([self.stage(x), x], 1).mean((2, 3)))
+
+
+@pytest.mark.parametrize("net", [small_resnet(), _WithSkip().eval()], ids=["resnet", "with skip"])
+def test_the_answer_without_gradients_is_that_with(net: nn.Module) -> None:
+    classifier = attach(net, trained_afd(net, "deep", "relu")).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    pixels, *others = random_inputs()
+    pixels = pixels.contiguous(memory_format=torch.channels_last)
+    expected = classifier(pixels, *others).detach()
+    assert not torch.allclose(expected, classifier.direct(pixels), atol=1e-3)
+    with torch.no_grad():
+        torch.testing.assert_close(classifier(pixels, *others), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_a_stem_without_relu_keeps_its_negative_values() -> None:
     stem, fdm = torch.randn(1, 3, 8, 8), torch.rand(1, 4, 4, 4)
     assert torch.equal(FENet(3, 4, width=4, non_negative=False)(stem, fdm), stem)
