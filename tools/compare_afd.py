@@ -78,6 +78,7 @@ def measure(
 @click.option("--afd", "modules", required=True, multiple=True, help="A file, or the name of one that ships.")
 @click.option("--images", required=True, multiple=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--teacher", "teachers", multiple=True, metavar="MODEL[=WEIGHTS]")
+@click.option("--teacher-share", default=0.5, show_default=True, help="As of `dctafd train`.")
 @click.option("--teacher-size", type=int)
 @click.option("--limit", default=48, show_default=True, help="Photos, those that trainings hold out.")
 @click.option("--boxes", default=4, show_default=True, help="Views of each photo.")
@@ -88,6 +89,7 @@ def main(
     modules: tuple[str, ...],
     images: tuple[Path, ...],
     teachers: tuple[str, ...],
+    teacher_share: float,
     teacher_size: int | None,
     limit: int,
     boxes: int,
@@ -103,7 +105,7 @@ def main(
         others.append(OtherTeacher(load_backbone(name, file or None), backbone.spec, teacher_size))
     frozen, temperature = fold_batch_norms(backbone.module), backbone.spec.temperature
     corrected = [attach(frozen, load_afd(afd_path(name))).eval() for name in modules]
-    teacher_of_all = Teacher(corrected[0], others, temperature)
+    teacher_of_all = Teacher(corrected[0], others, temperature, teacher_share)
 
     divergences = measure(corrected, teacher_of_all, photos, backbone, qualities, boxes)
     click.echo(f"{len(photos)} photos, {boxes} views each\n")

@@ -98,6 +98,13 @@ class _Widths(click.ParamType[tuple[int, ...]]):
     metavar="MODEL[=WEIGHTS]",
     help="Another network of the same classes whose answers are learnt, too; may be repeated.",
 )
+@click.option(
+    "--teacher-share",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="What their answers count, all together.",
+)
 @click.option("--teacher-size", type=click.IntRange(min=32), help="Enlarge views to this side for them.")
 @click.option(
     "--degradations",
@@ -171,7 +178,8 @@ def _trainer(backbone: Backbone, folders: tuple[Path, ...], options: dict[str, A
             divergence_knee=options["divergence_knee"] or None,
             **{name: options[name] for name in ("shape", "layer", "fe_width", "stage_widths", "minutes")},
             **{name: options[name] for name in ("batch_size", "crop", "boxes", "learning_rate")},
-            **{name: options[name] for name in ("ema_decay", "seed", "teachers", "teacher_size", "cutmix")},
+            **{name: options[name] for name in ("ema_decay", "seed", "cutmix")},
+            **{name: options[name] for name in ("teachers", "teacher_share", "teacher_size")},
         )
         training, held_out = split_photos(find_photos(folders), options["held_out"])
     except TypeError as error:

@@ -18,8 +18,8 @@ from dctafd.research.training_data import TrainingBatch
 class Teacher:
     """Answers with the features and logits that the frozen network has for the clean photos of a batch.
 
-    Other networks may have a say: the logits are then those of the mean of the classifier's probabilities
-    and the others' (`OtherTeacher`), half and half; the features remain the classifier's own.
+    Other networks may have a say: the logits are then those of a mean of the classifier's probabilities and
+    the others' (`OtherTeacher`), by `share`; the features remain the classifier's own.
 
     Where boxes are fixed (`FixedBox`), the networks run for boxes that were not seen before only: their
     logits and the last stage's features are remembered, in half precision and in main memory (68 KB a box
@@ -30,6 +30,7 @@ class Teacher:
         classifier: holds the frozen network.
         others: networks with the same classes.
         temperature: of the classifier (`ModelSpec`).
+        share: what the others count, all together; half where nothing is said.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class Teacher:
         classifier: CorrectedClassifier,
         others: Sequence[OtherTeacher] = (),
         temperature: float = 1.0,
+        share: float = 0.5,
     ) -> None:
-        self._classifier, self._others, self._temperature = classifier, tuple(others), temperature
+        self._classifier, self._others = classifier, tuple(others)
+        self._temperature, self._share = temperature, share
         self._known: dict[int, tuple[Tensor, Tensor]] = {}
 
     @torch.no_grad()
@@ -71,7 +74,7 @@ class Teacher:
             return features
         others = torch.stack([other.probabilities(clean) for other in self._others]).mean(0)
         own = (features.logits.float() / self._temperature).softmax(1)
-        mixed = 0.5 * (own + others)  # (B, classes)
+        mixed = (1 - self._share) * own + self._share * others  # (B, classes)
         # 1e-7: of less, half precision, in which answers are remembered, would make nothing better.
         return replace(features, logits=mixed.clamp(min=1e-7).log() * self._temperature)
 

@@ -113,7 +113,7 @@ class Trainer:
         self.classifier = self._on_machine(attach(frozen, afd).train())
         self.average = self._on_machine(attach(frozen, copy.deepcopy(afd)).eval())
         others = _other_teachers(config, backbone, machine.device)
-        self.teacher = Teacher(self.classifier, others, backbone.spec.temperature)
+        self.teacher = Teacher(self.classifier, others, backbone.spec.temperature, config.teacher_share)
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.classifier.afd, config.weight_decay, config.rep_conv_rate),
             lr=config.learning_rate,

@@ -41,8 +41,9 @@ class TrainingConfig:
         losses: weights of the loss's terms.
         divergence_knee: of the loss's term "logits" (`logits_loss`), in nats; None for the plain divergence.
         degradations: what the photos go through.
-        teachers: other networks whose answers on the clean photos count as much as the classifier's own, all
-            together (`Teacher`): the model's name, or "model=file of weights".
+        teachers: other networks whose answers on the clean photos are learnt beside the classifier's own
+            (`Teacher`): the model's name, or "model=file of weights".
+        teacher_share: what they count, all together; the classifier's own answer counts the rest.
         teacher_size: side to which views are enlarged for them, None for none.
     """
 
@@ -67,6 +68,7 @@ class TrainingConfig:
     divergence_knee: float | None = 0.3
     degradations: DegradationRange = field(default_factory=DegradationRange)
     teachers: tuple[str, ...] = ()
+    teacher_share: float = 0.5
     teacher_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -76,6 +78,8 @@ class TrainingConfig:
             raise ValueError(f"a photo needs at least one box, not {self.boxes}")
         if not 0 <= self.cutmix <= 1:
             raise ValueError(f"the share of pasted views has to be 0 to 1, not {self.cutmix}")
+        if not 0 <= self.teacher_share <= 1:
+            raise ValueError(f"the teachers' share has to be 0 to 1, not {self.teacher_share}")
         if self.divergence_knee is not None and self.divergence_knee <= 0:
             raise ValueError(f"the knee has to be above 0, not {self.divergence_knee}")
 

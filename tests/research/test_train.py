@@ -258,7 +258,8 @@ def test_another_teacher_gets_views_as_it_wants_them_and_answers_for_both_direct
         torch.testing.assert_close(got, (answers[0] + answers[1]) / 2, rtol=1e-3, atol=1e-4)
 
 
-def test_other_teachers_count_half_and_change_the_logits_only() -> None:
+@pytest.mark.parametrize("share", [0.5, 0.75])
+def test_other_teachers_count_their_share_and_change_the_logits_only(share: float) -> None:
     backbone = small_backbone()
     others = [small_backbone(seed=seed) for seed in (1, 2)]
     classifier = attach(backbone.module, trained_afd(backbone.module, "deep"))
@@ -266,9 +267,10 @@ def test_other_teachers_count_half_and_change_the_logits_only() -> None:
     batch = collate_pairs([make_pair(photo(1, (CROP, CROP)), Degradation(50), SPEC)] * 2)
     batch = replace(batch, clean=clean)
     teachers = [OtherTeacher(other, SPEC, None) for other in others]
-    got = Teacher(classifier, teachers, temperature=2.0)(batch)
+    got = Teacher(classifier, teachers, temperature=2.0, share=share)(batch)
     own = classifier.direct_features(clean)
-    expected = 0.5 * (own.logits / 2).softmax(1) + sum(0.25 * t.probabilities(clean) for t in teachers)
+    their = sum(0.5 * t.probabilities(clean) for t in teachers)
+    expected = (1 - share) * (own.logits / 2).softmax(1) + share * their
     torch.testing.assert_close((got.logits / 2).softmax(1), expected, rtol=1e-4, atol=1e-5)
     for layer, wanted in zip(got.layers, own.layers, strict=True):
         assert torch.equal(layer, wanted)
@@ -293,6 +295,20 @@ def test_teachers_are_loaded_by_name_and_must_know_the_same_classes(
     fewer = replace(small_backbone(), labels=("one", "two"))
     with pytest.raises(WeightsError, match="resnet18 has 6 classes, small has 2"):
         trainer(replace(QUICK, teachers=("resnet18",)), fewer)
+
+
+def test_the_share_of_a_configuration_is_what_teachers_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dctafd.research.train.load_backbone", lambda *_: small_backbone(seed=4))
+    batch = collate_pairs([make_pair(photo(1, (CROP, CROP)), Degradation(50), SPEC)] * 2)
+    own, all_theirs = (
+        trainer(replace(QUICK, teachers=("resnet18",), teacher_share=share)).teacher(batch).logits
+        for share in (0.0, 1.0)
+    )
+    answer = small_backbone().module(batch.clean)
+    torch.testing.assert_close(own.softmax(1), answer.softmax(1), rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(all_theirs.softmax(1), answer.softmax(1), atol=0.05)
+    with pytest.raises(ValueError, match="share has to be 0 to 1"):
+        TrainingConfig(teacher_share=1.5)
 
 
 @pytest.mark.parametrize("bf16", [False, True])
