@@ -81,6 +81,13 @@ class _Widths(click.ParamType[tuple[int, ...]]):
     show_default=True,
     help="Share of the views into which part of another photo is pasted.",
 )
+@click.option(
+    "--stretch",
+    type=click.FloatRange(1, 2),
+    default=1.0,
+    show_default=True,
+    help="Squeeze or stretch views by up to this factor.",
+)
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True)
 @click.option("--ema-decay", type=click.FloatRange(0, 1), default=0.999, show_default=True)
 @click.option("--loss-weights", type=_Numbers(), default={}, help="logits, features, stem, drift.")
@@ -178,7 +185,7 @@ def _trainer(backbone: Backbone, folders: tuple[Path, ...], options: dict[str, A
             divergence_knee=options["divergence_knee"] or None,
             **{name: options[name] for name in ("shape", "layer", "fe_width", "stage_widths", "minutes")},
             **{name: options[name] for name in ("batch_size", "crop", "boxes", "learning_rate")},
-            **{name: options[name] for name in ("ema_decay", "seed", "cutmix")},
+            **{name: options[name] for name in ("ema_decay", "seed", "cutmix", "stretch")},
             **{name: options[name] for name in ("teachers", "teacher_share", "teacher_size")},
         )
         training, held_out = split_photos(find_photos(folders), options["held_out"])

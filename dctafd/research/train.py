@@ -104,6 +104,7 @@ class Trainer:
             config.crop,
             config.boxes,
             config.cutmix,
+            config.stretch,
         )
         torch.manual_seed(config.seed)
         afd = AFDModule(_module_config(backbone, config))

@@ -30,6 +30,7 @@ class TrainingConfig:
             draws a new box every time.
         cutmix: share of the views into which part of another photo's view is pasted (`Patch`), so that fewer
             views look alike. The teacher sees them as they are.
+        stretch: views are squeezed or stretched by up to this factor, at least 1 (`random_view`).
         rep_conv_rate: learning rate of RepConv's branches, as a multiple of `learning_rate`. A weight of the
             folded kernel is a sum over some hundred products of the branches' weights, all of which AdamW
             moves by the learning rate: at the full rate kernels are turned over within a few steps.
@@ -58,6 +59,7 @@ class TrainingConfig:
     crop: int | None = None
     boxes: int | None = None
     cutmix: float = 0.0
+    stretch: float = 1.0
     learning_rate: float = 2e-3
     rep_conv_rate: float = 0.1
     weight_decay: float = 1e-2
@@ -78,6 +80,8 @@ class TrainingConfig:
             raise ValueError(f"a photo needs at least one box, not {self.boxes}")
         if not 0 <= self.cutmix <= 1:
             raise ValueError(f"the share of pasted views has to be 0 to 1, not {self.cutmix}")
+        if not 1 <= self.stretch <= 2:
+            raise ValueError(f"views can be stretched by factors of 1 to 2, not {self.stretch}")
         if not 0 <= self.teacher_share <= 1:
             raise ValueError(f"the teachers' share has to be 0 to 1, not {self.teacher_share}")
         if self.divergence_knee is not None and self.divergence_knee <= 0:

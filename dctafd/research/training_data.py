@@ -167,6 +167,7 @@ class PairSource:
         crop: side of the views in pixels, None for the classifier's own.
         boxes: how many fixed boxes each photo is seen through; None draws a new one each time.
         cutmix: share of the views into which part of another photo's view is pasted.
+        stretch: views are squeezed or stretched by up to this factor.
     """
 
     def __init__(
@@ -179,8 +180,10 @@ class PairSource:
         crop: int | None = None,
         boxes: int | None = None,
         cutmix: float = 0.0,
+        stretch: float = 1.0,
     ) -> None:
-        self.photos, self.drawn_from, self.boxes, self.cutmix = photos, drawn_from, boxes, cutmix
+        self.photos, self.drawn_from, self.boxes = photos, drawn_from, boxes
+        self.cutmix, self.stretch = cutmix, stretch
         self.spec = replace(spec, crop=crop or spec.crop)
         self._part = self.spec.crop / spec.crop
         self.batch_size, self.seed = batch_size, seed
@@ -211,21 +214,21 @@ class PairSource:
 
     def _new_view(self, photo: Photo, size: tuple[int, int], rng: np.random.Generator) -> Photo:
         """Return a new view of a photo, or of two."""
-        view = random_view(photo, size, rng, self._part)
+        view = random_view(photo, size, rng, self._part, self.stretch)
         if not self.cutmix or rng.random() >= self.cutmix:
             return view
-        other = random_view(self._other_photo(rng), size, rng, self._part)
+        other = random_view(self._other_photo(rng), size, rng, self._part, self.stretch)
         return Patch.draw(rng).paste(other, view, (0, 0, *size))
 
     def _views_of_box(self, photo: Photo, number: int, degradation: Degradation) -> tuple[Photo, Photo]:
         """Return the view of a fixed box from which `degrade` makes it, and the box as it is in the photo."""
         rng, crop = np.random.default_rng([self.seed, number]), self.spec.crop
-        box = FixedBox.draw(photo, crop, rng, self._part)
+        box = FixedBox.draw(photo, crop, rng, self._part, self.stretch)
         view, pristine = box.cut(photo, crop, degradation), box.cut(photo, crop)
         if not self.cutmix or rng.random() >= self.cutmix:
             return view, pristine
         other_photo = self._other_photo(rng)
-        other, patch = FixedBox.draw(other_photo, crop, rng, self._part), Patch.draw(rng)
+        other, patch = FixedBox.draw(other_photo, crop, rng, self._part, self.stretch), Patch.draw(rng)
         return (
             patch.paste(other.cut(other_photo, crop, degradation), view, crop_window(degradation, crop)),
             patch.paste(other.cut(other_photo, crop), pristine, (0, 0, crop, crop)),

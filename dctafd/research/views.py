@@ -18,7 +18,9 @@ _MARGIN = 14  # most view pixels that grid shifts take before or after a box, 7 
 _PATCH_SIDES = (0.3, 0.8)  # of the view's
 
 
-def random_view(photo: Photo, size: tuple[int, int], rng: np.random.Generator, part: float = 1.0) -> Photo:
+def random_view(
+    photo: Photo, size: tuple[int, int], rng: np.random.Generator, part: float = 1.0, stretch: float = 1.0
+) -> Photo:
     """Cut out a random box, resize it to `size` (height, width), mirror every other one.
 
     Args:
@@ -27,20 +29,34 @@ def random_view(photo: Photo, size: tuple[int, int], rng: np.random.Generator, p
         rng: draws the box.
         part: how much of the classifier's side the view is to show, 0..1: the smaller, the smaller the box,
             so that the view is no finer than one of full size.
+        stretch: views are squeezed or stretched by up to this factor, at least 1.
     """
-    height, width = size
-    largest = part * min(photo.shape[0] / height, photo.shape[1] / width)
-    zoom = largest * rng.uniform(*_ZOOMS)  # photo pixels per pixel of the view
-    top = rng.uniform(0, photo.shape[0] - zoom * height)
-    left = rng.uniform(0, photo.shape[1] - zoom * width)
-    view = _cut(photo, (top, left), zoom, size)
+    (top, left), zooms = _draw_box(photo, size, rng, part, stretch)
+    view = _cut(photo, (top, left), zooms, size)
     return np.ascontiguousarray(view[:, ::-1]) if rng.random() < 0.5 else view
 
 
-def _cut(photo: Photo, corner: tuple[float, float], zoom: float, size: tuple[int, int]) -> Photo:
-    """Cut the box at `corner` (top, left), `zoom` photo pixels per pixel, and resize it to `size`."""
-    (top, left), (height, width) = corner, size
-    bottom, right = min(top + zoom * height, photo.shape[0]), min(left + zoom * width, photo.shape[1])
+def _draw_box(
+    photo: Photo, size: tuple[int, int], rng: np.random.Generator, part: float, stretch: float
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Draw the (top, left) of a box in the photo, and its photo pixels per view pixel, down and across."""
+    height, width = size
+    # The ratio of sides is drawn as torchvision's RandomResizedCrop draws it.
+    ratio = float(np.exp(rng.uniform(-1, 1) * np.log(stretch))) if stretch > 1 else 1.0
+    largest = part * min(photo.shape[0] / height, photo.shape[1] / (ratio * width))
+    down = largest * rng.uniform(*_ZOOMS)
+    across = ratio * down
+    top = rng.uniform(0, max(0.0, photo.shape[0] - down * height))
+    left = rng.uniform(0, max(0.0, photo.shape[1] - across * width))
+    return (top, left), (down, across)
+
+
+def _cut(
+    photo: Photo, corner: tuple[float, float], zooms: tuple[float, float], size: tuple[int, int]
+) -> Photo:
+    """Cut the box at `corner` (top, left), `zooms` photo pixels per pixel, and resize it to `size`."""
+    (top, left), (down, across), (height, width) = corner, zooms, size
+    bottom, right = min(top + down * height, photo.shape[0]), min(left + across * width, photo.shape[1])
     image = Image.fromarray(photo)
     box = (max(left, 0.0), max(top, 0.0), right, bottom)
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box=box))
@@ -54,7 +70,8 @@ class FixedBox:
 
     Attributes:
         top, left: of the box in the photo (mirrored, if it is), in photo pixels.
-        zoom: photo pixels per classifier pixel.
+        zoom: photo pixels per classifier pixel, down the photo.
+        stretch: the same across the photo, as a multiple of `zoom`.
         mirrored: whether the photo is mirrored first.
     """
 
@@ -62,26 +79,29 @@ class FixedBox:
     left: float
     zoom: float
     mirrored: bool
+    stretch: float = 1.0
 
     @classmethod
-    def draw(cls, photo: Photo, crop: int, rng: np.random.Generator, part: float = 1.0) -> FixedBox:
-        """Draw a box for a view of `crop` pixels a side; `part` as in `random_view`."""
-        zoom = part * min(photo.shape[:2]) / crop * rng.uniform(*_ZOOMS)
-        top, left = (rng.uniform(0, side - zoom * crop) for side in photo.shape[:2])
-        return cls(top, left, zoom, bool(rng.random() < 0.5))
+    def draw(
+        cls, photo: Photo, crop: int, rng: np.random.Generator, part: float = 1.0, stretch: float = 1.0
+    ) -> FixedBox:
+        """Draw a box for a view of `crop` pixels a side; `part` and `stretch` as in `random_view`."""
+        (top, left), (down, across) = _draw_box(photo, (crop, crop), rng, part, stretch)
+        return cls(top, left, down, bool(rng.random() < 0.5), across / down)
 
     def cut(self, photo: Photo, crop: int, degradation: Degradation | None = None) -> Photo:
         """Return the view of `view_size` from which `degrade` makes the box; without one, the box itself."""
         if self.mirrored:
             photo = np.ascontiguousarray(photo[:, ::-1])
         if degradation is None:
-            return _cut(photo, (self.top, self.left), self.zoom, (crop, crop))
+            return _cut(photo, (self.top, self.left), (self.zoom, self.zoom * self.stretch), (crop, crop))
         *margins, shown, _ = crop_window(degradation, crop)
-        zoom = self.zoom * crop / shown
-        border = math.ceil(_MARGIN * max(zoom, self.zoom))
+        zooms = np.array([self.zoom, self.zoom * self.stretch])
+        finer = zooms * crop / shown
+        border = math.ceil(_MARGIN * max(*finer, *zooms))
         photo = np.pad(photo, ((border, border), (border, border), (0, 0)), "reflect")
-        top, left = np.array([self.top, self.left]) + border - zoom * np.array(margins)
-        return _cut(photo, (float(top), float(left)), zoom, view_size(degradation, crop))
+        top, left = np.array([self.top, self.left]) + border - finer * np.array(margins)
+        return _cut(photo, (float(top), float(left)), tuple(finer), view_size(degradation, crop))
 
 
 def crop_window(degradation: Degradation, crop: int) -> tuple[int, int, int, int]:

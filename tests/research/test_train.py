@@ -147,12 +147,13 @@ def test_smaller_views_are_cut_not_shrunk() -> None:
     ],
 )
 @pytest.mark.parametrize("corner", [(20.0, 24.0), (0.0, 0.0), (96 - 1.2 * CROP, 96 - 1.2 * CROP)])
+@pytest.mark.parametrize("stretch", [1.0, 0.75])
 def test_a_fixed_box_shows_the_same_whatever_is_done_to_it(
-    degradation: Degradation, mirrored: bool, corner: tuple[float, float]
+    degradation: Degradation, mirrored: bool, corner: tuple[float, float], stretch: float
 ) -> None:
     spec = ModelSpec("plain", "none", crop=CROP, mean=(0, 0, 0), std=(1, 1, 1))
     gray = np.repeat(photo(1, (96, 96))[:, :, :1], 3, axis=2)
-    box = FixedBox(*corner, zoom=1.2, mirrored=mirrored)
+    box = FixedBox(*corner, zoom=1.2, mirrored=mirrored, stretch=stretch)
     pair = make_pair(box.cut(gray, CROP, degradation), degradation, spec)
     pristine = box.cut(gray, CROP).transpose(2, 0, 1).astype(np.float32)
     difference = np.abs(255 * pair.clean - pristine)

@@ -1,5 +1,6 @@
 """Views of photos: pasted patches show the same part of a photo whatever is done to the view."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from dctafd.nets.registry import ModelSpec
 from dctafd.research.degrade import Degradation, DegradationRange, view_size
 from dctafd.research.training_config import TrainingConfig
 from dctafd.research.training_data import PairSource
-from dctafd.research.views import Patch, crop_window
+from dctafd.research.views import FixedBox, Patch, crop_window, random_view
 
 CROP = 32
 SPEC = ModelSpec("plain", "none", crop=CROP, mean=(0, 0, 0), std=(1, 1, 1))
@@ -114,6 +115,53 @@ def test_without_patches_views_are_what_they_were() -> None:
         for share in (0.0, 1e-12)
     )
     np.testing.assert_array_equal(plain.clean, mixed.clean)
+
+
+# What is shown of this photo can be read off its pixels: red counts rows, green counts columns.
+COORDINATES = np.stack([*np.indices((150, 200)), np.zeros((150, 200))], axis=2).astype(np.uint8)
+
+
+def zooms_of(view: np.ndarray) -> tuple[float, float]:
+    """Photo pixels per pixel of a view of COORDINATES, down and across."""
+    across = float(np.polyfit(np.arange(view.shape[1]), view[:, :, 1].mean(0), 1)[0])
+    return float(np.polyfit(np.arange(view.shape[0]), view[:, :, 0].mean(1), 1)[0]), abs(across)
+
+
+def a_random_view(stretch: float, seed: int) -> np.ndarray:
+    return random_view(COORDINATES, (64, 64), np.random.default_rng(seed), stretch=stretch)
+
+
+def a_fixed_box(stretch: float, seed: int) -> np.ndarray:
+    return FixedBox.draw(COORDINATES, 64, np.random.default_rng(seed), stretch=stretch).cut(COORDINATES, 64)
+
+
+@pytest.mark.parametrize("shown", [a_random_view, a_fixed_box])
+@pytest.mark.parametrize("stretch", [1.0, 1.5])
+def test_views_are_stretched_both_ways_up_to_the_factor(
+    shown: Callable[[float, int], np.ndarray], stretch: float
+) -> None:
+    zooms = np.array([zooms_of(shown(stretch, seed)) for seed in range(80)])
+    assert (zooms * 64 < [151, 201]).all()
+    ratios = zooms[:, 1] / zooms[:, 0]
+    assert ratios.min() == pytest.approx(1 / stretch, rel=0.04)
+    assert ratios.max() == pytest.approx(stretch, rel=0.04)
+    assert np.log(ratios).mean() == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("boxes", [None, 2])
+def test_pairs_are_stretched_where_asked(boxes: int | None) -> None:
+    def ratio(stretch: float, seed: int) -> float:
+        made = PairSource([COORDINATES], SPEC, LOSSLESS, 1, seed=seed, boxes=boxes, stretch=stretch)
+        down, across = zooms_of(255 * made.pair(0, 0).clean.transpose(1, 2, 0))
+        return across / down
+
+    assert np.ptp([ratio(1.0, seed) for seed in range(20)]) < 0.05
+    assert np.ptp([ratio(1.5, seed) for seed in range(20)]) > 0.4
+
+
+def test_views_are_not_stretched_more_than_twice() -> None:
+    with pytest.raises(ValueError, match=r"factors of 1 to 2, not 0\.5"):
+        TrainingConfig(stretch=0.5)
 
 
 def test_a_share_is_from_0_to_1() -> None:
