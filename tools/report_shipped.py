@@ -212,9 +212,11 @@ def training_runs(module: Module, training: dict[str, Any]) -> str:
 
 
 def _taught(run: dict[str, Any]) -> str:
-    """Say which other networks taught in a run."""
+    """Say which other networks taught in a run, and what they counted where it was not half."""
     names = [teacher.partition("=")[0] for teacher in run.get("teachers", ())]
-    return f"; taught by {' and '.join(f'`{name}`' for name in names)}, too" if names else ""
+    share = run.get("teacher_share", 0.5)
+    counted = "" if share == 0.5 else f", which counted {100 * share:.0f} %"
+    return f"; taught by {' and '.join(f'`{name}`' for name in names)}, too{counted}" if names else ""
 
 
 def _wrapped(text: str) -> str:

@@ -8,7 +8,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from dctafd.nets.afd import AFDModule
 from dctafd.nets.afd_weights import AFDCard, load_afd, read_afd_card, save_afd
+from dctafd.nets.widen import begin_with
 
 from ..nets.small_nets import small_resnet, trained_afd
 
@@ -44,6 +46,29 @@ def test_weights_are_the_mean_and_the_card_tells_of_both(files: list[Path], tmp_
     training = read_afd_card(output).training
     before_alone = {"run": "first", "earlier": ["one more"]}
     assert training == {"run": "second", "earlier": ["others"], "averaged_with": before_alone}
+
+
+def test_a_narrower_module_is_widened_as_its_training_widened_it(files: list[Path], tmp_path: Path) -> None:
+    card, narrow = read_afd_card(files[0]), load_afd(files[0])
+    widths = tuple(width + 8 for width in card.config.stage_widths)
+    torch.manual_seed(5)
+    wide = AFDModule(replace(card.config, stage_widths=widths))
+    begin_with(wide, narrow.state_dict(), files[0])
+    wide_card = replace(card, config=wide.config, training={"seed": 5})
+    after, output = files[1], tmp_path / "mean.safetensors"
+    save_afd(after, wide.eval().reparameterize(), wide_card, torch.float32)
+    torch.manual_seed(0)
+    # A training that changed nothing: the mean is what it began with, in the new channels, too.
+    result = CliRunner().invoke(main, [str(files[0]), str(after), "-o", str(output)])
+    assert result.exit_code == 0, result.output
+    began, mean = wide.state_dict(), load_afd(output).state_dict()
+    for name, value in began.items():
+        torch.testing.assert_close(mean[name], value, rtol=2e-3, atol=2e-3)
+    assert began["stages.0.reduce.weight"][-8:].abs().max() > 0.05
+    save_afd(files[0], narrow, replace(card, training={"seed": 5}))
+    result = CliRunner().invoke(main, [str(after), str(files[0]), "-o", str(output)])
+    assert result.exit_code == 1
+    assert "widened" in result.output
 
 
 def test_modules_of_two_kinds_have_no_mean(files: list[Path], tmp_path: Path) -> None:
