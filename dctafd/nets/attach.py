@@ -167,7 +167,12 @@ def _correct_stem(module: nn.Module, inputs: Any, stem: Tensor, *, afd: AFDModul
         raise WeightsError(
             f"the AFD-Module is for a stem of {channels} channels, this one has {stem.shape[1]}"
         )
-    corrected = stem if state.fdm is None else afd.fe(stem, state.fdm)
+    corrected = stem
+    if state.fdm is not None:
+        # An in-place layer has overwritten its input already, so nothing else waits for that.
+        others = () if getattr(module, "inplace", False) else inputs
+        correct = afd.fe.correct_ if not state.record and _is_disposable(stem, others) else afd.fe
+        corrected = correct(stem, state.fdm)
     if state.record:
         state.stem_before = stem
         state.layers.append(corrected)
@@ -194,10 +199,12 @@ def _correct_stage(
 def _is_disposable(features: Tensor, inputs: tuple[Tensor, ...]) -> bool:
     """Whether a layer's output may be overwritten: no gradient asks for it and it is not the layer's input.
 
-    Nor may autocast, which does not reach in-place operations, have other ideas about its type.
+    Nor may autocast, which does not reach in-place operations, have other ideas about its type. An exported
+    graph has no memory of its own to save, and in it such operations become slower ones.
     """
     return (
         not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled(features.device.type)
         and not any(features is other for other in inputs)
     )

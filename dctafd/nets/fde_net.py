@@ -46,14 +46,28 @@ class FDENet(nn.Module):
             scale: (B, 2), stored pixels per classifier pixel.
             primary_quality: (B,), 0 where unknown.
         """
-        magnitude = _magnitude(coefficients)
-        x = torch.cat([magnitude, _kept_steps(magnitude, steps)], 1)  # (B, 384, G, G)
         context = self.context(_context(steps, scale, primary_quality))  # (B, width)
-        x = _leaky(self.block(x) + context[:, :, None, None])  # (B, width, G, G)
+        x = _leaky(self._blocks(coefficients, steps, context))  # (B, width, G, G)
         x = _leaky(self.neighbours(x))  # (B, width, G, G)
         fdm = self.head(x)  # (B, fdm_channels, G, G)
         # |x| and not softplus or ReLU, whose gradient dies when a training overshoots.
         return torch.cat([fdm[:, :1].abs(), fdm[:, 1:]], 1)
+
+    def _blocks(self, coefficients: Tensor, steps: Tensor, context: Tensor) -> Tensor:
+        """Return `block` of magnitudes and kept steps, with the context (B, width) added: (B, width, G, G).
+
+        The log step of a coefficient that is not zero, 0 elsewhere, is the second half of what `block` reads,
+        so that it knows each one's error. A photo has one step for a whole channel, so it is multiplied into
+        the kernel, and the map of 384 channels is never written.
+        """
+        magnitude = _magnitude(coefficients).flatten(2)  # (B, 192, G G)
+        kernel, kept_kernel = self.block.weight.flatten(1).split(COEFFICIENT_CHANNELS, 1)  # (width, 192) each
+        kept_kernel = kept_kernel * (0.4 * torch.log1p(steps))[:, None]  # (B, width, 192)
+        assert self.block.bias is not None
+        x = (context + self.block.bias)[:, :, None]  # (B, width, 1)
+        x = torch.baddbmm(x, kernel.expand(steps.shape[0], -1, -1), magnitude)  # (B, width, G G)
+        x = torch.baddbmm(x, kept_kernel, magnitude.sign())  # the magnitude is 0 where the coefficient is
+        return x.unflatten(2, coefficients.shape[2:])
 
 
 def _leaky(x: Tensor) -> Tensor:
@@ -64,11 +78,6 @@ def _leaky(x: Tensor) -> Tensor:
 def _magnitude(coefficients: Tensor) -> Tensor:
     """Compress the coefficients' sizes, which reach over four decades; 0 where the coefficient is 0 alone."""
     return coefficients.abs().mul_(0.125).log1p_()
-
-
-def _kept_steps(magnitude: Tensor, steps: Tensor) -> Tensor:
-    """Return the log step of each coefficient that is not zero, so that its error is known; 0 elsewhere."""
-    return magnitude.sign().mul_((0.4 * torch.log1p(steps))[:, :, None, None])
 
 
 def _context(steps: Tensor, scale: Tensor, primary_quality: Tensor) -> Tensor:

@@ -73,6 +73,30 @@ class FENet(nn.Module):
     def forward(self, stem: Tensor, fdm: Tensor) -> Tensor:
         """Return the corrected stem (B, C, H, W) for a stem (B, C, H, W) and an FDM (B, F, G, G)."""
         height, width = stem.shape[-2:]
+        correction = self.decode(self._gated(stem, fdm))  # (B, C, H, W), or more where the stem was padded
+        if correction.shape != stem.shape:
+            correction = correction[..., :height, :width]
+        return _add(stem, correction, self.non_negative)
+
+    def correct_(self, stem: Tensor, fdm: Tensor) -> Tensor:
+        """Do `forward` in the stem's own memory, where its layout allows it, and return it.
+
+        That is for inference, as `StageCorrection.correct_` is: the last layer's matrix products add what
+        they make, one for each row of a patch.
+        """
+        channels, height, width = stem.shape[1:]
+        rows = stem.permute(0, 2, 3, 1)  # (B, H, W, C), as channels_last lays it out
+        if height % self.patch or width % self.patch or not rows.is_contiguous():
+            return self(stem, fdm)
+        inner = self._gated(stem, fdm).permute(0, 2, 3, 1).flatten(0, 1)  # (B H/patch, W/patch, width)
+        rows = rows.view(inner.shape[0], self.patch, width // self.patch, self.patch * channels)
+        kernel = self.decode.weight.permute(2, 0, 3, 1).flatten(2)  # (patch, width, patch C)
+        for row in range(self.patch):
+            rows[:, row].baddbmm_(inner, kernel[row].expand(inner.shape[0], -1, -1))
+        return stem.relu_() if self.non_negative else stem
+
+    def _gated(self, stem: Tensor, fdm: Tensor) -> Tensor:
+        """Return what the last layer reads (B, width, H/patch, W/patch), the drift gate applied."""
         patches = _pad_to_multiple(stem, self.patch)
         above = self.activate(self.above(self.activate(self.encode(patches))))  # (B, width, H/patch, W/patch)
         below = functional.max_pool2d(above, 2, ceil_mode=True)  # (B, width, H/2/patch, W/2/patch)
@@ -81,11 +105,7 @@ class FENet(nn.Module):
         below = functional.interpolate(self.reduce(below), above.shape[-2:], mode="nearest")
         merged = self.activate(self.merge(above + below))  # (B, width, H/patch, W/patch)
         # The gate is constant over a patch and the last layer has no bias, so gating before it is the same.
-        merged = merged * resize_to(self.gate(fdm), merged)
-        correction = self.decode(merged)  # (B, C, H, W), or a little more where the stem was padded
-        if correction.shape != stem.shape:
-            correction = correction[..., :height, :width]
-        return _add(stem, correction, self.non_negative)
+        return merged * resize_to(self.gate(fdm), merged)
 
 
 class StageCorrection(nn.Module):

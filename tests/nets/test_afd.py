@@ -125,20 +125,46 @@ def test_a_correction_in_place_is_the_same(layout: torch.memory_format, non_nega
         assert torch.equal(features, kept)
 
 
+@pytest.mark.parametrize("non_negative", [True, False])
+@pytest.mark.parametrize("patch", [1, 2])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("size", [(12, 20), (13, 20)])
+def test_a_stem_correction_in_place_is_the_same(
+    size: tuple[int, int], layout: torch.memory_format, patch: int, non_negative: bool
+) -> None:
+    torch.manual_seed(0)
+    fe = FENet(8, 4, width=5, patch=patch, non_negative=non_negative).to(memory_format=layout)  # type: ignore[call-overload]
+    nn.init.normal_(fe.decode.weight)
+    stem = torch.randn(2, 8, *size).contiguous(memory_format=layout)
+    fdm = torch.rand(2, 4, 3, 5)
+    with torch.no_grad():
+        expected = fe(stem, fdm)
+        kept = stem.clone()
+        corrected = fe.correct_(stem, fdm)
+    torch.testing.assert_close(corrected, expected, rtol=1e-5, atol=1e-5)
+    assert not torch.equal(corrected, kept)
+    if layout is torch.channels_last and size[0] % patch == 0:
+        assert corrected is stem
+    else:
+        assert torch.equal(stem, kept)
+
+
 class _WithSkip(nn.Module):
-    """A network whose second stage hands its input on as it is, while another path needs that input, too."""
+    """A network whose stem and second stage hand on their inputs, which another path needs as they are."""
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.relu = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU())
+        self.conv = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU())
+        self.relu = nn.Identity()
         self.down = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())
         self.stage = nn.Identity()
-        self.fc = nn.Linear(16, CLASSES)
+        self.fc = nn.Linear(24, CLASSES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.down(self.relu(x))
-        return self.fc(torch.cat([self.stage(x), x], 1).mean((2, 3)))
+        stem = self.conv(x)
+        x = self.down(self.relu(stem))
+        return self.fc(torch.cat([each.mean((2, 3)) for each in (self.stage(x), x, stem)], 1))
 
 
 @pytest.mark.parametrize("net", [small_resnet(), _WithSkip().eval()], ids=["resnet", "with skip"])

@@ -32,6 +32,19 @@ def test_torch_export_program(classifier: CorrectedClassifier, tmp_path: Path) -
             torch.testing.assert_close(program(*inputs), classifier(*inputs))
 
 
+def test_a_graph_has_no_operations_in_place(classifier: CorrectedClassifier) -> None:
+    def operations(layout: torch.memory_format) -> list[str]:
+        network = classifier.to(memory_format=layout)  # type: ignore[call-overload]
+        pixels, *others = random_inputs()
+        with torch.no_grad():
+            program = torch.export.export(network, (pixels.contiguous(memory_format=layout), *others))
+        return [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+
+    in_rows = operations(torch.channels_last)  # where corrections are added in the features' memory otherwise
+    assert in_rows == operations(torch.contiguous_format)
+    assert not any("addmm_" in name for name in in_rows)
+
+
 def test_a_plain_classifier_takes_pixels_only(tmp_path: Path) -> None:
     net, path = small_resnet(), tmp_path / "plain.pt2"
     export_classifier(net, CROP, path)
