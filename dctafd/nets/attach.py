@@ -169,9 +169,8 @@ def _correct_stem(module: nn.Module, inputs: Any, stem: Tensor, *, afd: AFDModul
         )
     corrected = stem
     if state.fdm is not None:
-        # An in-place layer has overwritten its input already, so nothing else waits for that.
-        others = () if getattr(module, "inplace", False) else inputs
-        correct = afd.fe.correct_ if not state.record and _is_disposable(stem, others) else afd.fe
+        # What records the stem as it was still needs it.
+        correct = afd.fe.correct_ if not state.record and _is_disposable(module, inputs, stem) else afd.fe
         corrected = correct(stem, state.fdm)
     if state.record:
         state.stem_before = stem
@@ -189,16 +188,17 @@ def _correct_stage(
     if state.fdm is not None and index < len(afd.stages):
         stage = afd.stages[index]
         assert isinstance(stage, StageCorrection)
-        correct = stage.correct_ if _is_disposable(features, inputs) else stage
+        correct = stage.correct_ if _is_disposable(module, inputs, features) else stage
         features = correct(features, state.fdm)
     if state.record:
         state.layers.append(features)
     return features
 
 
-def _is_disposable(features: Tensor, inputs: tuple[Tensor, ...]) -> bool:
+def _is_disposable(module: nn.Module, inputs: tuple[Tensor, ...], features: Tensor) -> bool:
     """Whether a layer's output may be overwritten: no gradient asks for it and it is not the layer's input.
 
+    An in-place layer's output is its input, but has overwritten it already, so that nothing waits for it.
     Nor may autocast, which does not reach in-place operations, have other ideas about its type. An exported
     graph has no memory of its own to save, and in it such operations become slower ones.
     """
@@ -206,5 +206,5 @@ def _is_disposable(features: Tensor, inputs: tuple[Tensor, ...]) -> bool:
         not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled(features.device.type)
-        and not any(features is other for other in inputs)
+        and (getattr(module, "inplace", False) or not any(features is other for other in inputs))
     )

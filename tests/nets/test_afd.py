@@ -105,6 +105,21 @@ def test_nothing_is_corrected_where_nothing_drifted() -> None:
     assert not torch.equal(corrected[..., :2], features[..., :2])
 
 
+@torch.no_grad()
+def check_in_place(
+    correction: FENet | StageCorrection, features: torch.Tensor, fdm: torch.Tensor, in_place: bool
+) -> None:
+    """`correct_` does what `forward` does, in the features' memory or, where it cannot, beside it."""
+    expected, kept = correction(features, fdm), features.clone()
+    corrected = correction.correct_(features, fdm)
+    torch.testing.assert_close(corrected, expected, rtol=1e-5, atol=1e-5)
+    assert not torch.equal(corrected, kept)
+    if in_place:
+        assert corrected is features
+    else:
+        assert torch.equal(features, kept)
+
+
 @pytest.mark.parametrize("non_negative", [True, False])
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_a_correction_in_place_is_the_same(layout: torch.memory_format, non_negative: bool) -> None:
@@ -113,16 +128,7 @@ def test_a_correction_in_place_is_the_same(layout: torch.memory_format, non_nega
     nn.init.normal_(correction.expand.weight)
     features = torch.randn(2, 8, 6, 7).contiguous(memory_format=layout)
     fdm = torch.rand(2, 4, 3, 3)
-    with torch.no_grad():
-        expected = correction(features, fdm)
-        kept = features.clone()
-        corrected = correction.correct_(features, fdm)
-    torch.testing.assert_close(corrected, expected, rtol=1e-5, atol=1e-5)
-    assert not torch.equal(corrected, kept)
-    if layout is torch.channels_last:
-        assert corrected is features
-    else:
-        assert torch.equal(features, kept)
+    check_in_place(correction, features, fdm, in_place=layout is torch.channels_last)
 
 
 @pytest.mark.parametrize("non_negative", [True, False])
@@ -137,16 +143,7 @@ def test_a_stem_correction_in_place_is_the_same(
     nn.init.normal_(fe.decode.weight)
     stem = torch.randn(2, 8, *size).contiguous(memory_format=layout)
     fdm = torch.rand(2, 4, 3, 5)
-    with torch.no_grad():
-        expected = fe(stem, fdm)
-        kept = stem.clone()
-        corrected = fe.correct_(stem, fdm)
-    torch.testing.assert_close(corrected, expected, rtol=1e-5, atol=1e-5)
-    assert not torch.equal(corrected, kept)
-    if layout is torch.channels_last and size[0] % patch == 0:
-        assert corrected is stem
-    else:
-        assert torch.equal(stem, kept)
+    check_in_place(fe, stem, fdm, in_place=layout is torch.channels_last and size[0] % patch == 0)
 
 
 class _WithSkip(nn.Module):
