@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import click
 import numpy as np
 import torch
-from builtin_training.evaluation import best_temperature
+from builtin_training.evaluation import best_temperature, prepared_batches
 from builtin_training.split import labelled_photos
 from measure_builtin import CALTECH, view_files
 from torch import Tensor
@@ -28,10 +28,6 @@ from dctafd.nets.afd_weights import afd_path, load_afd
 from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.registry import ModelSpec, load_backbone
-from dctafd.pipeline.model_input import collate
-from dctafd.pipeline.prepare import prepare
-
-BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +53,7 @@ def answers(
 ) -> list[Tensor]:
     """Return logits for JPEG files, (N, classes) each: without a module, then with each module."""
     parts: list[list[Tensor]] = []
-    for start in range(0, len(files), BATCH):
-        inputs = [
-            prepare(data, spec.resize, spec.crop, mean=spec.mean, std=spec.std)
-            for data in files[start : start + BATCH]
-        ]
-        batch = collate(inputs)
+    for batch in prepared_batches(files, spec):
         direct = classifiers[0].direct(batch.pixels)
         parts.append([direct, *(classifier(*batch.tensors()) for classifier in classifiers)])
     return [torch.cat(rows) / spec.temperature for rows in zip(*parts, strict=True)]

@@ -12,13 +12,14 @@ thrown away.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
+from builtin_training.evaluation import prepared_batches, top1
 from builtin_training.split import labelled_photos
 from measure_builtin import CALTECH, view_files
 from shipped_modules import OFF_GRID_FOCUS
@@ -28,8 +29,7 @@ from dctafd.nets.afd_weights import afd_path, load_afd
 from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.registry import Backbone, ModelSpec, load_backbone
-from dctafd.pipeline.model_input import InputBatch, collate
-from dctafd.pipeline.prepare import prepare
+from dctafd.pipeline.model_input import InputBatch
 from dctafd.research.degrade import DegradationRange
 from dctafd.research.losses import logits_loss
 from dctafd.research.teacher import OtherTeacher, Teacher
@@ -64,20 +64,6 @@ def fine_tune(network: nn.Module, teacher: Teacher, source: PairSource, minutes:
 
 
 @torch.inference_mode()
-def top1(
-    answer: Callable[[InputBatch], Tensor], files: Sequence[bytes], labels: Tensor, spec: ModelSpec
-) -> float:
-    """Return the percentage of JPEG files that `answer` (B, classes) gets right."""
-    right = 0
-    for start in range(0, len(files), 64):
-        inputs = [
-            prepare(data, spec.resize, spec.crop, mean=spec.mean, std=spec.std)
-            for data in files[start : start + 64]
-        ]
-        right += int((answer(collate(inputs)).argmax(1) == labels[start : start + 64]).sum())
-    return 100 * right / len(files)
-
-
 def report(classifier: CorrectedClassifier, tuned: nn.Module, spec: ModelSpec) -> None:
     """Print a table of top-1 on the validation slice, and the shares regained."""
     photos = labelled_photos(CALTECH, "validation")
@@ -92,7 +78,8 @@ def report(classifier: CorrectedClassifier, tuned: nn.Module, spec: ModelSpec) -
     click.echo("|---|---|---|---|---|")
     clean = 0.0
     for quality, files in view_files(photos, VIEWS).items():
-        shares = [top1(way, files, labels, spec) for way in ways]
+        batches = list(prepared_batches(files, spec))
+        shares = [top1(torch.cat([way(batch) for batch in batches]), labels) for way in ways]
         cells = " | ".join(f"{share:.1f}" for share in shares)
         if quality is None:
             clean = shares[0]

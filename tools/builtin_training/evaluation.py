@@ -1,8 +1,8 @@
-"""Top-1 and calibration of the student on photos as they are stored."""
+"""Top-1 and calibration of the built-in classifier, and the inputs that it is measured on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,16 @@ from torch.nn import functional
 
 from builtin_training.split import LabelledPhoto
 from builtin_training.student import normalise
+from dctafd.nets.registry import ModelSpec
+from dctafd.pipeline.model_input import InputBatch, collate
+from dctafd.pipeline.prepare import prepare
+
+
+def prepared_batches(files: Sequence[bytes], spec: ModelSpec, size: int = 64) -> Iterator[InputBatch]:
+    """Prepare JPEG files for a model, in order; yield batches of `size`, of which the last may be smaller."""
+    for start in range(0, len(files), size):
+        part = files[start : start + size]
+        yield collate([prepare(data, spec.resize, spec.crop, mean=spec.mean, std=spec.std) for data in part])
 
 
 def centre_crops(
