@@ -78,8 +78,8 @@ def report(classifier: CorrectedClassifier, tuned: nn.Module, spec: ModelSpec) -
     click.echo("|---|---|---|---|---|")
     clean = 0.0
     for quality, files in view_files(photos, VIEWS).items():
-        batches = list(prepared_batches(files, spec))
-        shares = [top1(torch.cat([way(batch) for batch in batches]), labels) for way in ways]
+        logits = zip(*([way(batch) for way in ways] for batch in prepared_batches(files, spec)), strict=True)
+        shares = [top1(torch.cat(parts), labels) for parts in logits]
         cells = " | ".join(f"{share:.1f}" for share in shares)
         if quality is None:
             clean = shares[0]
