@@ -4,8 +4,8 @@
 
 Weights that lie on one path of training can be averaged, and often do better than either (Wortsman et al.
 2022, Model soups). What the second file says of itself is kept; its metadata then tells of the averaging, and
-of the trainings that led to the first file alone. Where the training widened the module, the first file is
-widened here as it was there.
+of the trainings that led to the first file alone. Where the training widened the module or began to correct
+later stages, the first file is widened here as it was there.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def as_training_began(before: Path, after: AFDCard) -> AFDModule:
 
 
 def _of_one_kind(first: AFDConfig, second: AFDConfig) -> bool:
-    """Whether two modules differ in their widths at most, with corrections after the same stages."""
+    """Whether two modules differ in their widths at most, and the second corrects all that the first does."""
     alike = replace(second, fe_width=first.fe_width, stage_widths=first.stage_widths)
-    return first == alike and len(first.stage_widths) == len(second.stage_widths)
+    return first == alike and len(first.stage_widths) <= len(second.stage_widths)
 
 
 @click.command()

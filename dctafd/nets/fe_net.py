@@ -81,18 +81,19 @@ class FENet(nn.Module):
     def correct_(self, stem: Tensor, fdm: Tensor) -> Tensor:
         """Do `forward` in the stem's own memory, where its layout allows it, and return it.
 
-        That is for inference, as `StageCorrection.correct_` is: the last layer's matrix products add what
-        they make, one for each row of a patch.
+        That is for inference, as `StageCorrection.correct_` is: the last layer's matrix product adds what it
+        makes. A patch's rows lie apart in the stem, those of different patches side by side: one product over
+        all of them needs an input a row that is 0 in all columns but that row's own.
         """
         channels, height, width = stem.shape[1:]
         rows = stem.permute(0, 2, 3, 1)  # (B, H, W, C), as channels_last lays it out
         if height % self.patch or width % self.patch or not rows.is_contiguous():
             return self(stem, fdm)
         inner = self._gated(stem, fdm).permute(0, 2, 3, 1).flatten(0, 1)  # (B H/patch, W/patch, width)
-        rows = rows.view(inner.shape[0], self.patch, width // self.patch, self.patch * channels)
-        kernel = self.decode.weight.permute(2, 0, 3, 1).flatten(2)  # (patch, width, patch C)
-        for row in range(self.patch):
-            rows[:, row].baddbmm_(inner, kernel[row].expand(inner.shape[0], -1, -1))
+        spread = inner.new_zeros(inner.shape[0], self.patch, inner.shape[1], self.patch, inner.shape[2])
+        spread.diagonal(dim1=1, dim2=3).copy_(inner[..., None])  # row r of a patch reads columns r alone
+        kernel = self.decode.weight.permute(2, 0, 3, 1).flatten(2).flatten(0, 1)  # (patch width, patch C)
+        rows.view(-1, self.patch * channels).addmm_(spread.view(-1, kernel.shape[0]), kernel)
         return stem.relu_() if self.non_negative else stem
 
     def _gated(self, stem: Tensor, fdm: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ def features_at(network: nn.Module, layer: str, pixels: Tensor) -> Tensor:
     except AttributeError as error:
         raise WeightsError(f"{type(network).__name__} has no layer {layer!r}") from error
     try:
-        network(pixels)
+        # And not network(pixels), which would run what `nn.Module.compile` made of the network.
+        network.forward(pixels)
     except _ReachedError as reached:
         return reached.features
     finally:

@@ -59,13 +59,14 @@ class Teacher:
         return Features(logits, None, stem, [stem, last])
 
     def _learn(self, boxes: tuple[int, ...], pristine: Tensor) -> None:
-        new = [index for index, box in enumerate(boxes) if box not in self._known]
-        if not new:
+        if all(box in self._known for box in boxes):
             return
-        features = self._answers(pristine[new])
+        # Boxes come again in the order they came in, so that few are known, if any. They are run again: the
+        # batch keeps its size, for which the networks may be compiled.
+        features = self._answers(pristine)
         answers = (features.logits.half().cpu(), features.layers[-1].half().cpu())
-        for index, logits, last in zip(new, *answers, strict=True):
-            self._known[boxes[index]] = (logits.clone(), last.clone())
+        for box, logits, last in zip(boxes, *answers, strict=True):
+            self._known[box] = (logits.clone(), last.clone())
 
     def _answers(self, clean: Tensor) -> Features:
         """Return features for normalised pixels (B, 3, S, S), which are views of one size."""
@@ -102,11 +103,16 @@ class OtherTeacher:
         self._gain, self._offset = own[1] / its[1], (own[0] - its[0]) / its[1]  # (3, 1, 1) each
         self._temperature = backbone.spec.temperature
 
+    def compile(self) -> None:
+        """Compile the network for the size that the next batches have."""
+        self._network.compile(dynamic=False)
+
     @torch.no_grad()
     def probabilities(self, views: Tensor) -> Tensor:
         """Return (B, classes), the mean over a view and its mirror image, for normalised (B, 3, S, S)."""
         views = views * self._gain + self._offset
         if self._size is not None and self._size != views.shape[-1]:
             views = functional.interpolate(views, (self._size, self._size), mode="bilinear", antialias=True)
-        logits = torch.stack([self._network(views), self._network(views.flip(3))])  # (2, B, classes)
+        mirrored = views.flip(3).contiguous(memory_format=torch.channels_last)  # flip would lose the layout
+        logits = torch.stack([self._network(views), self._network(mirrored)])  # (2, B, classes)
         return (logits.float() / self._temperature).softmax(2).mean(0)

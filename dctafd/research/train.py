@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._inductor.config
 from torch import Tensor, nn
 
 from dctafd.jpeg.errors import WeightsError
@@ -121,12 +122,24 @@ class Trainer:
         )
         self.state = TrainingState()
         self.earlier: list[dict[str, Any]] = []
-        self._losses: Callable[[TrainingBatch], dict[str, Tensor]] = self._forward
+        self._compare = afd_losses
         if machine.compile:
-            self._losses = torch.compile(self._forward)
+            self._compile(others)
 
     def _on_machine(self, classifier: CorrectedClassifier) -> CorrectedClassifier:
         return classifier.to(self.machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _compile(self, others: Sequence[OtherTeacher]) -> None:
+        """Compile networks and losses, once for each shape of their batches; validation remains as it is."""
+        # Else what was compiled for a teacher would run for the classifier, which has hooks and is like it.
+        torch._dynamo.config.skip_nnmodule_hook_guards = False
+        # Teachers' weights become constants, which is what lets ReLUs and residuals join the convolutions.
+        torch._inductor.config.freezing = True
+        self.classifier.backbone.compile(dynamic=False)
+        self.classifier.afd.fde.compile(dynamic=False)
+        for other in others:
+            other.compile()
+        self._compare = torch.compile(afd_losses, dynamic=False)
 
     # Running ------------------------------------------------------------------------------------------
 
@@ -193,12 +206,12 @@ class Trainer:
         self.state.step += 1
         return losses
 
-    def _forward(self, batch: TrainingBatch) -> dict[str, Tensor]:
+    def _losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
         with self.machine.autocast():
             teacher = self.teacher(batch)
             student = self.classifier.forward_features(*batch.compressed.tensors())
         temperature, knee = self.backbone.spec.temperature, self.config.divergence_knee
-        return afd_losses(student, teacher, self.classifier.afd, temperature, knee)
+        return self._compare(student, teacher, self.classifier.afd, temperature, knee)
 
     @torch.no_grad()
     def _update_average(self) -> None:

@@ -48,9 +48,18 @@ def test_weights_are_the_mean_and_the_card_tells_of_both(files: list[Path], tmp_
     assert training == {"run": "second", "earlier": ["others"], "averaged_with": before_alone}
 
 
-def test_a_narrower_module_is_widened_as_its_training_widened_it(files: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_a_narrower_module_is_widened_as_its_training_widened_it(
+    lacking: int, files: list[Path], tmp_path: Path
+) -> None:
     card, narrow = read_afd_card(files[0]), load_afd(files[0])
     widths = tuple(width + 8 for width in card.config.stage_widths)
+    if lacking:  # the training began to correct the last stage, too
+        card = replace(card, config=replace(card.config, stage_widths=card.config.stage_widths[:-lacking]))
+        fewer = AFDModule(card.config).eval().reparameterize()
+        begin_with(fewer, narrow.state_dict(), files[0])
+        narrow = fewer
+        save_afd(files[0], narrow, card, torch.float32)
     torch.manual_seed(5)
     wide = AFDModule(replace(card.config, stage_widths=widths))
     begin_with(wide, narrow.state_dict(), files[0])
@@ -68,7 +77,7 @@ def test_a_narrower_module_is_widened_as_its_training_widened_it(files: list[Pat
     save_afd(files[0], narrow, replace(card, training={"seed": 5}))
     result = CliRunner().invoke(main, [str(after), str(files[0]), "-o", str(output)])
     assert result.exit_code == 1
-    assert "widened" in result.output
+    assert ("of one configuration" if lacking else "widened") in result.output
 
 
 def test_modules_of_two_kinds_have_no_mean(files: list[Path], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Training: pairs, losses, schedule, exact resume, and that it learns."""
 
 import copy
+import functools
 import math
 from contextlib import closing
 from dataclasses import replace
@@ -319,6 +320,21 @@ def test_training_with_fixed_boxes_learns_the_last_stage(bf16: bool) -> None:
     assert training.state.step == 4
     with pytest.raises(ValueError, match="at least one box"):
         TrainingConfig(boxes=0)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile looks at it, not we
+def test_a_compiled_training_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graphs that torch.compile traces are run as they are: without a compiler of C++, in seconds."""
+    traced = functools.partial(torch.compile, backend="aot_eager")
+    monkeypatch.setattr(torch, "compile", traced)
+    monkeypatch.setattr("dctafd.research.train.load_backbone", lambda model, weights: small_backbone(seed=1))
+    learnt = []
+    for compile in (False, True):
+        config = replace(QUICK, boxes=1, batch_size=3, teachers=("another",))
+        training = trainer(config, machine=replace(MACHINE, compile=compile))
+        training.run()
+        learnt.append(torch.cat([weight.flatten() for weight in training.classifier.afd.parameters()]))
+    torch.testing.assert_close(learnt[1], learnt[0], rtol=1e-4, atol=1e-5)
 
 
 # Losses and schedule ----------------------------------------------------------------------------------
