@@ -82,8 +82,8 @@ class FENet(nn.Module):
         """Do `forward` in the stem's own memory, where its layout allows it, and return it.
 
         That is for inference, as `StageCorrection.correct_` is: the last layer's matrix product adds what it
-        makes. A patch's rows lie apart in the stem, those of different patches side by side: one product over
-        all of them needs an input a row that is 0 in all columns but that row's own.
+        makes. Row r of every patch has a kernel of its own. For one product over all rows its input is as
+        wide as all kernels together, and 0 but for the columns of kernel r.
         """
         channels, height, width = stem.shape[1:]
         rows = stem.permute(0, 2, 3, 1)  # (B, H, W, C), as channels_last lays it out
@@ -91,7 +91,7 @@ class FENet(nn.Module):
             return self(stem, fdm)
         inner = self._gated(stem, fdm).permute(0, 2, 3, 1).flatten(0, 1)  # (B H/patch, W/patch, width)
         spread = inner.new_zeros(inner.shape[0], self.patch, inner.shape[1], self.patch, inner.shape[2])
-        spread.diagonal(dim1=1, dim2=3).copy_(inner[..., None])  # row r of a patch reads columns r alone
+        spread.diagonal(dim1=1, dim2=3).copy_(inner[..., None])  # (B H/patch, W/patch, width, patch)
         kernel = self.decode.weight.permute(2, 0, 3, 1).flatten(2).flatten(0, 1)  # (patch width, patch C)
         rows.view(-1, self.patch * channels).addmm_(spread.view(-1, kernel.shape[0]), kernel)
         return stem.relu_() if self.non_negative else stem
