@@ -61,8 +61,8 @@ class Teacher:
     def _learn(self, boxes: tuple[int, ...], pristine: Tensor) -> None:
         if all(box in self._known for box in boxes):
             return
-        # Boxes come again in the order they came in, so that few are known, if any. They are run again: the
-        # batch keeps its size, for which the networks may be compiled.
+        # An epoch's boxes are all new or all known, so that a batch has both only where two epochs meet. The
+        # known ones are then run again: the batch keeps its size, for which the networks may be compiled.
         features = self._answers(pristine)
         answers = (features.logits.half().cpu(), features.layers[-1].half().cpu())
         for box, logits, last in zip(boxes, *answers, strict=True):

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch._inductor.config
 from torch import Tensor, nn
 
 from dctafd.jpeg.errors import WeightsError
@@ -131,10 +130,13 @@ class Trainer:
 
     def _compile(self, others: Sequence[OtherTeacher]) -> None:
         """Compile networks and losses, once for each shape of their batches; validation remains as it is."""
+        from torch._dynamo import config as tracing
+        from torch._inductor import config as generation
+
         # Else what was compiled for a teacher would run for the classifier, which has hooks and is like it.
-        torch._dynamo.config.skip_nnmodule_hook_guards = False
+        tracing.skip_nnmodule_hook_guards = False
         # Teachers' weights become constants, which is what lets ReLUs and residuals join the convolutions.
-        torch._inductor.config.freezing = True
+        generation.freezing = True
         self.classifier.backbone.compile(dynamic=False)
         self.classifier.afd.fde.compile(dynamic=False)
         for other in others:

@@ -327,6 +327,8 @@ def test_a_compiled_training_learns_the_same(monkeypatch: pytest.MonkeyPatch) ->
     """The graphs that torch.compile traces are run as they are: without a compiler of C++, in seconds."""
     traced = functools.partial(torch.compile, backend="aot_eager")
     monkeypatch.setattr(torch, "compile", traced)
+    for setting in ("torch._dynamo.config.skip_nnmodule_hook_guards", "torch._inductor.config.freezing"):
+        monkeypatch.setattr(setting, setting.endswith("guards"))  # the default, to which it also returns
     monkeypatch.setattr("dctafd.research.train.load_backbone", lambda model, weights: small_backbone(seed=1))
     learnt = []
     for compile in (False, True):
