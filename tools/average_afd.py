@@ -69,6 +69,9 @@ def main(before: Path, after: Path, output: Path) -> None:
     known = cards[1].training.get("earlier", [])
     own_way = [run for run in cards[0].training.get("earlier", []) if run not in known]
     training = {**cards[1].training, "averaged_with": {**cards[0].training, "earlier": own_way}}
+    if "averaged_with" in cards[1].training:  # AFTER was a mean itself
+        means = [*cards[1].training.get("averaged_before", []), cards[1].training["averaged_with"]]
+        training["averaged_before"] = means
     save_afd(output, average(first, load_afd(after)), replace(cards[1], training=training))
     click.echo(f"wrote {output}")
 

@@ -188,27 +188,43 @@ def model_card(name: str, module: Module, card: AFDCard, figures: list[str]) -> 
 def training_runs(module: Module, training: dict[str, Any]) -> str:
     """Return the trainings that led to a module, from its metadata, in a sentence or three."""
     runs = [*training.get("earlier", ()), training]
+    means = [*training.get("averaged_before", ()), training.get("averaged_with")]
+    beside = [run for run in means if run and not any(_same_run(run, other) for other in runs)]
     crop = get_spec(module.model).crop
-    told = [
-        f"{run['steps_done']:,} steps of {run['batch_size']} views of {run['crop'] or crop} pixels "
-        f"({run['seconds'] / 60:.0f} minutes{_taught(run)})"
-        for run in runs
-    ]
-    views = f"{sum(run['images_seen'] for run in runs):,} views in all."
+    told = [_told(run, crop) for run in runs]
+    views = f"{sum(run['images_seen'] for run in [*runs, *beside]):,} views in all."
     if len(told) == 1:
-        return f"{told[0]}, {views}"
-    text = f"Runs, each from the averaged weights of the one before: {'; '.join(told)}; {views}"
+        text = f"{told[0]}, {views}"
+    else:
+        text = f"Runs, each from the averaged weights of the one before: {'; '.join(told)}; {views}"
     if module.transferred_from:
         others = sum(run.get("backbone") != training["backbone"] for run in runs[:-1])
         text += (
             f" The first {others} were those of `{module.transferred_from}`, whose module was carried"
             " over by `tools/transfer_afd.py`."
         )
-    if "averaged_with" in training:
+    for run in beside:
+        text += f" Beside the last one, from the same weights, another ran: {_told(run, crop)}; both count half."
+    if means[-1] and means[-1] not in beside:
         text += (
             " What ships is the mean of the weights before and after the last run (`tools/average_afd.py`)."
         )
+    if "pruned_from" in training:
+        before = ", ".join(map(str, training["pruned_from"]["stage_widths"]))
+        text += f" The bottlenecks, trained with {before} channels, were pruned then (`tools/prune_afd.py`)."
     return text
+
+
+def _told(run: dict[str, Any], crop: int) -> str:
+    """Return how long a run was, on what views, and which other networks taught in it."""
+    return (
+        f"{run['steps_done']:,} steps of {run['batch_size']} views of {run['crop'] or crop} pixels "
+        f"({run['seconds'] / 60:.0f} minutes{_taught(run)})"
+    )
+
+
+def _same_run(run: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(run[key] == other[key] for key in ("seed", "steps_done", "seconds"))
 
 
 def _taught(run: dict[str, Any]) -> str:

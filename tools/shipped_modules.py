@@ -37,6 +37,8 @@ _DISTILLED = (*_STEPS, "--degradations", f"lowest=6,highest=50,{_MIX}")
 # views that are stretched. Both ResNet-50 modules had other runs before, as the cards' metadata tells.
 _EVER_NEW = ("--cutmix", "0.6", "--stretch", "1.33", *_STEPS, "--degradations", f"lowest=7,highest=40,{_MIX}")
 # With better answers to learn than its own there may be something to correct after layer4, too.
+# A third of those channels does the same (docs/training.md, "Trained wide, shipped narrow").
+RESNET50_PRUNED_WIDTHS = (16, 48, 96, 32)
 RESNET50_KTB_DISTILLATION_ARGUMENTS = (
     *("--seed", "31", "--compile", *_EVER_NEW),
     *("--stage-widths", "48,96,128,128"),
@@ -115,6 +117,7 @@ class Module:
             `train_builtin.py save-teacher` wrote for the built-in classifier.
         transferred_from: another one of `MODULES`, for the same architecture, with whose module the second
             and third training begin (`transfer_afd.py`), in place of a first one.
+        pruned_widths: channels that `prune_afd.py` leaves the corrections after the stages; empty for all.
         note: for the model card.
     """
 
@@ -128,6 +131,7 @@ class Module:
     distillation: tuple[str, ...] = ()
     teachers: tuple[str, ...] = ("mobilenet_v2_coral",)
     transferred_from: str | None = None
+    pruned_widths: tuple[int, ...] = ()
     note: str = ""
 
 
@@ -173,6 +177,7 @@ MODULES = {
         distillation=RESNET50_KTB_DISTILLATION_ARGUMENTS,
         teachers=("mobilenet_v2_coral", "resnet50_pqf"),
         transferred_from="resnet50_pqf",
+        pruned_widths=RESNET50_PRUNED_WIDTHS,
         note=KILL_THE_BITS,
     ),
     "resnet50_pqf": Module(
@@ -184,6 +189,7 @@ MODULES = {
         refinement=RESNET50_REFINEMENT_ARGUMENTS,
         distillation=RESNET50_PQF_DISTILLATION_ARGUMENTS,
         teachers=("mobilenet_v2_coral", "resnet50_ktb"),
+        pruned_widths=RESNET50_PRUNED_WIDTHS,
     ),
     "resnet50_pqf_stem": Module(
         "resnet50_pqf",

@@ -4,6 +4,7 @@
     python tools/train_shipped.py refine resnet18 --minutes 60  # on views of the classifier's own size
     python tools/train_shipped.py distil resnet50 --minutes 60  # the same, with other networks as teachers
         # (--average ships the mean of the weights before and after: both ResNet-50 modules)
+    python tools/train_shipped.py prune resnet50              # channels that the others can stand in for
     python tools/train_shipped.py measure resnet18            # every protocol of `dctafd evaluate`
     python tools/report_shipped.py                            # docs/results.md and the model cards
 
@@ -25,6 +26,7 @@ import click
 import torch
 from shipped_modules import MODULES, PROTOCOLS, QUALITIES, RUN, SHARED, Module
 
+from dctafd.nets.afd_weights import read_afd_card
 from dctafd.nets.registry import WEIGHTS_DIRECTORY
 
 names_argument = click.argument("names", nargs=-1, required=True, type=click.Choice(sorted(MODULES)))
@@ -83,6 +85,26 @@ def distil(names: Sequence[str], minutes: float, start_from: str | None, average
             raise click.ClickException(f"--average needs a weights file to begin with, not {begun}")
         teachers = [part for teacher in module.teachers for part in ("--teacher", _teacher_argument(teacher))]
         _train(name, f"{name}_distilled", [*module.distillation, *teachers], minutes, begun, average)
+
+
+@main.command()
+@names_argument
+def prune(names: Sequence[str]) -> None:
+    """Make shipped modules narrower; as they were they stay in runs/shipped, NAME_wide.safetensors."""
+    for name in names:
+        module, shipped = MODULES[name], WEIGHTS_DIRECTORY / f"{name}_afd.safetensors"
+        if not module.pruned_widths:
+            raise click.ClickException(f"{name} has no recipe for fewer channels")
+        if read_afd_card(shipped).config.stage_widths == module.pruned_widths:
+            raise click.ClickException(f"{shipped} is pruned already")
+        RUN.mkdir(parents=True, exist_ok=True)
+        wide = RUN / f"{name}_wide.safetensors"
+        wide.write_bytes(shipped.read_bytes())
+        photos = [part for folder in module.photos for part in ("--images", str(folder))]
+        widths = ",".join(map(str, module.pruned_widths))
+        script = Path(__file__).with_name("prune_afd.py")
+        files = ["--afd", str(wide), "-o", str(shipped)]
+        _run([str(script), *_model_arguments(module), *photos, *files, "--stage-widths", widths])
 
 
 def _train(

@@ -35,12 +35,13 @@ class _Numbers(click.ParamType[dict[str, float]]):
             self.fail(f"{value!r} is not of the form logits=1,stem=0.2", param, ctx)
 
 
-class _Widths(click.ParamType[tuple[int, ...]]):
+class Widths(click.ParamType[tuple[int, ...]]):
     """Whole numbers with commas between."""
 
     name = "N,N,..."
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        """Return the numbers; they are no widths yet, which must be 1 or more."""
         if isinstance(value, tuple):
             return value
         try:
@@ -68,7 +69,7 @@ class _Widths(click.ParamType[tuple[int, ...]]):
 @click.option("--layer", help="Name of the stem layer, for networks whose stem is not known.")
 @click.option("--shape", type=click.Choice(["stem", "deep"]), default="deep", show_default=True)
 @click.option("--fe-width", type=click.IntRange(min=1), help="Channels of FE-Net.")
-@click.option("--stage-widths", type=_Widths(), help="Channels of the corrections after the stages.")
+@click.option("--stage-widths", type=Widths(), help="Channels of the corrections after the stages.")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps to train. [default: 20000, or --minutes]")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time to train.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)

@@ -47,6 +47,11 @@ def test_weights_are_the_mean_and_the_card_tells_of_both(files: list[Path], tmp_
     before_alone = {"run": "first", "earlier": ["one more"]}
     assert training == {"run": "second", "earlier": ["others"], "averaged_with": before_alone}
 
+    # A mean of a mean tells of all three.
+    result = CliRunner().invoke(main, [str(files[0]), str(output), "-o", str(output)])
+    assert result.exit_code == 0, result.output
+    assert read_afd_card(output).training == {**training, "averaged_before": [before_alone]}
+
 
 @pytest.mark.parametrize("lacking", [0, 1])
 def test_a_narrower_module_is_widened_as_its_training_widened_it(
