@@ -204,7 +204,7 @@ def training_runs(module: Module, training: dict[str, Any]) -> str:
             " over by `tools/transfer_afd.py`."
         )
     for run in beside:
-        text += f" Beside the last one ran another from the same weights: {_told(run, crop)}; both count half."
+        text += f" Beside the last, from the same weights, ran another: {_told(run, crop)}; both count half."
     if means[-1] and means[-1] not in beside:
         text += (
             " What ships is the mean of the weights before and after the last run (`tools/average_afd.py`)."
