@@ -99,12 +99,13 @@ class FENet(nn.Module):
     def _gated(self, stem: Tensor, fdm: Tensor) -> Tensor:
         """Return what the last layer reads (B, width, H/patch, W/patch), the drift gate applied."""
         patches = _pad_to_multiple(stem, self.patch)
-        above = self.activate(self.above(self.activate(self.encode(patches))))  # (B, width, H/patch, W/patch)
+        above = _activated(self.encode(patches), self.activate)  # (B, width, H/patch, W/patch)
+        above = _activated(self.above(above), self.activate)  # (B, width, H/patch, W/patch)
         below = functional.max_pool2d(above, 2, ceil_mode=True)  # (B, width, H/2/patch, W/2/patch)
-        below = self.activate(self.below_in(torch.cat([below, resize_to(fdm, below)], 1)))
-        below = self.activate(self.below(below))  # (B, 2 width, H/2/patch, W/2/patch)
+        below = _activated(self.below_in(torch.cat([below, resize_to(fdm, below)], 1)), self.activate)
+        below = _activated(self.below(below), self.activate)  # (B, 2 width, H/2/patch, W/2/patch)
         below = functional.interpolate(self.reduce(below), above.shape[-2:], mode="nearest")
-        merged = self.activate(self.merge(above + below))  # (B, width, H/patch, W/patch)
+        merged = _activated(self.merge(above + below), self.activate)  # (B, width, H/patch, W/patch)
         # The gate is constant over a patch and the last layer has no bias, so gating before it is the same.
         return merged * resize_to(self.gate(fdm), merged)
 
@@ -151,10 +152,18 @@ class StageCorrection(nn.Module):
     def _gated(self, features: Tensor, fdm: Tensor) -> Tensor:
         """Return the bottleneck's inner map (B, width, H, W), the drift gate applied."""
         fdm = resize_to(fdm, features)  # (B, F, H, W)
-        x = self.activate(self.reduce(features))  # (B, width, H, W)
-        x = self.activate(self.conv(torch.cat([x, fdm], 1)))  # (B, width, H, W)
+        x = _activated(self.reduce(features), self.activate)  # (B, width, H, W)
+        x = _activated(self.conv(torch.cat([x, fdm], 1)), self.activate)  # (B, width, H, W)
         # The last layer has no bias, so gating before it is the same.
         return x * self.gate(fdm)
+
+
+def _activated(x: Tensor, activate: nn.Module) -> Tensor:
+    """Apply the activation to a fresh map, in its own memory where no gradient asks for what it was."""
+    needed = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    if needed or x.device.type != "cpu" or not isinstance(activate, nn.PReLU):
+        return activate(x)
+    return functional.leaky_relu_(x, activate.weight.item())  # the one slope; on a GPU we would wait for it
 
 
 def _pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
