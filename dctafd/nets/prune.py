@@ -118,11 +118,9 @@ def _prune_stage(
     inner = _keep_best(moments.inner, expand, [[c] for c in range(len(expand))], width)
 
     conv = _deployed(stage.conv)
-    assert conv.bias is not None
-    kernel = torch.cat([conv.weight.flatten(1), conv.bias[:, None]], 1).detach().double()[inner.kept].t()
-    importance = inner.weights.norm(dim=1).clamp(
-        min=1e-12
-    )  # what an error in each of them does to the correction
+    kernel = torch.cat([conv.weight.flatten(1), _bias(conv)[:, None]], 1).detach().double()[inner.kept].t()
+    # What an error in each of them does to the correction.
+    importance = inner.weights.norm(dim=1).clamp(min=1e-12)
     own = [list(range(9 * channel, 9 * channel + 9)) for channel in range(stage.reduce.out_channels)]
     guides_and_bias = range(9 * stage.reduce.out_channels, len(kernel))
     read = _keep_best(moments.patches, kernel * importance, own, width, guides_and_bias)
