@@ -39,7 +39,7 @@ _EVER_NEW = ("--cutmix", "0.6", "--stretch", "1.33", *_STEPS, "--degradations", 
 # With better answers to learn than its own there may be something to correct after layer4, too.
 _WIDE = ("--stage-widths", "48,96,128,128")
 RESNET50_KTB_DISTILLATION_ARGUMENTS = ("--seed", "31", "--compile", *_EVER_NEW, *_WIDE, *_EVERY_TRAINING)
-# What ships is the mean of this training and of one with seed 34, both from the same weights.
+# What ships is the mean of this training and of one with seed 34, from the same weights (--second-seed 34).
 RESNET50_PQF_DISTILLATION_ARGUMENTS = ("--seed", "33", "--compile", *_EVER_NEW, *_WIDE, *_EVERY_TRAINING)
 
 # A small network has more to learn from a large one, whose answers are dear: one box of each photo.

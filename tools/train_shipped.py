@@ -3,7 +3,8 @@
     python tools/train_shipped.py train resnet18 --minutes 60   # on views of 128 pixels, three times as fast
     python tools/train_shipped.py refine resnet18 --minutes 60  # on views of the classifier's own size
     python tools/train_shipped.py distil resnet50 --minutes 60  # the same, with other networks as teachers
-        # (--average ships the mean of the weights before and after: both ResNet-50 modules)
+        # (--average ships the mean of the weights before and after: resnet50; --second-seed 34 trains twice
+        # from the same weights and ships the mean of both: resnet50_pqf)
     python tools/train_shipped.py prune resnet50              # channels that the others can stand in for
     python tools/train_shipped.py measure resnet18            # every protocol of `dctafd evaluate`
     python tools/report_shipped.py                            # docs/results.md and the model cards
@@ -48,7 +49,7 @@ def main() -> None:
 def train(names: Sequence[str], minutes: float, start_from: str | None) -> None:
     """Train modules and put their files where the package looks for them."""
     for name in names:
-        _train(name, f"{name}_afd", MODULES[name].arguments, minutes, start_from)
+        _ship(name, _train(name, f"{name}_afd", MODULES[name].arguments, minutes, start_from))
 
 
 @main.command()
@@ -62,7 +63,7 @@ def refine(names: Sequence[str], minutes: float, start_from: str | None) -> None
         if not module.refinement:
             raise click.ClickException(f"{name} is trained at its classifier's own crop")
         begun = start_from or _transferred(module, "refined") or str(RUN / f"{name}_afd.checkpoint.pt")
-        _train(name, f"{name}_refined", module.refinement, minutes, begun)
+        _ship(name, _train(name, f"{name}_refined", module.refinement, minutes, begun))
 
 
 @main.command()
@@ -70,21 +71,28 @@ def refine(names: Sequence[str], minutes: float, start_from: str | None) -> None
 @click.option("--minutes", default=60.0, show_default=True, help="Time for each module.")
 @start_option
 @click.option("--average", is_flag=True, help="Ship the mean of the weights before and after.")
-def distil(names: Sequence[str], minutes: float, start_from: str | None, average: bool) -> None:
+@click.option("--second-seed", type=int, help="Train once more, with this seed; ship the mean of both.")
+def distil(
+    names: Sequence[str], minutes: float, start_from: str | None, average: bool, second_seed: int | None
+) -> None:
     """Go on from the modules that ship, or from a carried-over one, with other networks as teachers, too."""
+    if average and second_seed is not None:
+        raise click.UsageError("--average and --second-seed ship different means: give one of them")
     for name in names:
         module = MODULES[name]
         if not module.distillation:
             raise click.ClickException(f"{name} has no recipe for other teachers")
-        begun = (
-            start_from
-            or _transferred(module, "distilled")
-            or str(WEIGHTS_DIRECTORY / f"{name}_afd.safetensors")
-        )
+        begun = start_from or _transferred(module, "distilled") or str(_shipped_file(name))
         if average and not begun.endswith(".safetensors"):
             raise click.ClickException(f"--average needs a weights file to begin with, not {begun}")
         teachers = [part for teacher in module.teachers for part in ("--teacher", _teacher_argument(teacher))]
-        _train(name, f"{name}_distilled", [*module.distillation, *teachers], minutes, begun, average)
+        arguments, run = [*module.distillation, *teachers], f"{name}_distilled"
+        if second_seed is not None:
+            _ship_mean(name, *_train_two(name, run, arguments, second_seed, minutes, begun))
+        elif average:
+            _ship_mean(name, Path(begun), _train(name, run, arguments, minutes, begun))
+        else:
+            _ship(name, _train(name, run, arguments, minutes, begun))
 
 
 @main.command()
@@ -92,7 +100,7 @@ def distil(names: Sequence[str], minutes: float, start_from: str | None, average
 def prune(names: Sequence[str]) -> None:
     """Make shipped modules narrower; as they were they stay in runs/shipped, NAME_wide.safetensors."""
     for name in names:
-        module, shipped = MODULES[name], WEIGHTS_DIRECTORY / f"{name}_afd.safetensors"
+        module, shipped = MODULES[name], _shipped_file(name)
         if not module.pruned_widths:
             raise click.ClickException(f"{name} has no recipe for fewer channels")
         if read_afd_card(shipped).config.stage_widths == module.pruned_widths:
@@ -108,27 +116,47 @@ def prune(names: Sequence[str]) -> None:
 
 
 def _train(
-    name: str,
-    run: str,
-    arguments: Sequence[str],
-    minutes: float,
-    start_from: str | None,
-    average: bool = False,
-) -> None:
-    """Train a module as run `run` of runs/shipped; ship what comes of it, or its mean with `start_from`."""
+    name: str, run: str, arguments: Sequence[str], minutes: float | None, start_from: str | None
+) -> Path:
+    """Train a module as run `run` of runs/shipped, or go on where it stopped; return its weights file.
+
+    `minutes` is None where the arguments say how many steps.
+    """
     RUN.mkdir(parents=True, exist_ok=True)
     module, output = MODULES[name], RUN / f"{run}.safetensors"
     photos = [part for folder in module.photos for part in ("--images", str(folder))]
     serves = [part for model in module.serves for part in ("--serves", model)]
+    time = ["--minutes", str(minutes)] if minutes is not None else []
     beginning = ["--start-from", start_from] if start_from else []
     what = [*photos, *_model_arguments(module), "-o", str(output), "--licence", module.licence, *serves]
-    _dctafd(["train", *what, "--minutes", str(minutes), *arguments, *beginning])
-    shipped = WEIGHTS_DIRECTORY / f"{name}_afd.safetensors"
-    if average:
-        script = Path(__file__).with_name("average_afd.py")
-        _run([str(script), str(start_from), str(output), "-o", str(shipped)])
-    else:
-        shipped.write_bytes(output.read_bytes())
+    _dctafd(["train", *what, *time, *arguments, *beginning])
+    return output
+
+
+def _train_two(
+    name: str, run: str, arguments: Sequence[str], second_seed: int, minutes: float, start_from: str
+) -> tuple[Path, Path]:
+    """Train a module twice, from the same weights; return the second training's file, then the first's."""
+    # New channels are drawn by the seed, and modules in which they differ have no mean: one step makes them.
+    begun = str(_train(name, f"{run}_begun", [*arguments, "--steps", "1"], None, start_from))
+    output = _train(name, run, arguments, minutes, begun)
+    again = [*arguments, "--seed", str(second_seed)]  # the last of two counts
+    return _train(name, f"{run}_{second_seed}", again, minutes, begun), output
+
+
+def _ship(name: str, output: Path) -> None:
+    """Put a weights file where the package looks for it."""
+    _shipped_file(name).write_bytes(output.read_bytes())
+
+
+def _ship_mean(name: str, first: Path, second: Path) -> None:
+    """Ship the mean of two weights files of one lineage; the card is the second's."""
+    script = Path(__file__).with_name("average_afd.py")
+    _run([str(script), str(first), str(second), "-o", str(_shipped_file(name))])
+
+
+def _shipped_file(name: str) -> Path:
+    return WEIGHTS_DIRECTORY / f"{name}_afd.safetensors"
 
 
 @main.command()
@@ -142,7 +170,7 @@ def measure(names: Sequence[str], limit: int | None, protocols: Sequence[str]) -
     RUN.mkdir(parents=True, exist_ok=True)
     photos = SHARED / "images/eval"
     for name in names:
-        if not (WEIGHTS_DIRECTORY / f"{name}_afd.safetensors").is_file():
+        if not _shipped_file(name).is_file():
             raise click.ClickException(f"no module for {name} is shipped: `train {name}` makes one")
         for protocol in protocols:
             _dctafd(

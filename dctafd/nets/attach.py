@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from dctafd.jpeg.errors import WeightsError
 from dctafd.nets.afd import AFDModule
 from dctafd.nets.fe_net import StageCorrection
+from dctafd.nets.in_place import may_overwrite
 from dctafd.nets.stem import features_at
 
 
@@ -196,15 +196,9 @@ def _correct_stage(
 
 
 def _is_disposable(module: nn.Module, inputs: tuple[Tensor, ...], features: Tensor) -> bool:
-    """Whether a layer's output may be overwritten: no gradient asks for it and it is not the layer's input.
+    """Whether a layer's output may be overwritten: nothing asks for it and it is not the layer's input.
 
     An in-place layer's output is its input, but has overwritten it already, so that nothing waits for it.
-    Nor may autocast, which does not reach in-place operations, have other ideas about its type. An exported
-    graph has no memory of its own to save, and in it such operations become slower ones.
     """
-    return (
-        not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
-        and not torch.is_autocast_enabled(features.device.type)
-        and (getattr(module, "inplace", False) or not any(features is other for other in inputs))
-    )
+    others_wait = not getattr(module, "inplace", False) and any(features is other for other in inputs)
+    return may_overwrite(features) and not others_wait

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dctafd.nets.in_place import may_overwrite
 from dctafd.nets.rep_conv import RepConv
 
 COEFFICIENT_CHANNELS = 192  # 64 frequencies each of Y, Cb and Cr, natural order
@@ -66,7 +67,9 @@ class FDENet(nn.Module):
         assert self.block.bias is not None
         x = (context + self.block.bias)[:, :, None]  # (B, width, 1)
         x = torch.baddbmm(x, kernel.expand(steps.shape[0], -1, -1), magnitude)  # (B, width, G G)
-        x = torch.baddbmm(x, kept_kernel, magnitude.sign())  # the magnitude is 0 where the coefficient is
+        # The magnitude is 0 where the coefficient is.
+        kept = magnitude.sign_() if may_overwrite(magnitude) else magnitude.sign()  # (B, 192, G G)
+        x = torch.baddbmm(x, kept_kernel, kept)
         return x.unflatten(2, coefficients.shape[2:])
 
 

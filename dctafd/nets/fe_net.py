@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dctafd.nets.in_place import may_overwrite
 from dctafd.nets.rep_conv import RepConv
 
 # Of the activations at first; learnt, one for each part, as in the authors' code. With plain ReLUs, whose
@@ -104,10 +105,10 @@ class FENet(nn.Module):
         below = functional.max_pool2d(above, 2, ceil_mode=True)  # (B, width, H/2/patch, W/2/patch)
         below = _activated(self.below_in(torch.cat([below, resize_to(fdm, below)], 1)), self.activate)
         below = _activated(self.below(below), self.activate)  # (B, 2 width, H/2/patch, W/2/patch)
-        below = functional.interpolate(self.reduce(below), above.shape[-2:], mode="nearest")
-        merged = _activated(self.merge(above + below), self.activate)  # (B, width, H/patch, W/patch)
+        both = _add_enlarged(above, self.reduce(below))  # (B, width, H/patch, W/patch)
+        merged = _activated(self.merge(both), self.activate)  # (B, width, H/patch, W/patch)
         # The gate is constant over a patch and the last layer has no bias, so gating before it is the same.
-        return merged * resize_to(self.gate(fdm), merged)
+        return _times_gate(merged, resize_to(self.gate(fdm), merged))
 
 
 class StageCorrection(nn.Module):
@@ -155,13 +156,27 @@ class StageCorrection(nn.Module):
         x = _activated(self.reduce(features), self.activate)  # (B, width, H, W)
         x = _activated(self.conv(torch.cat([x, fdm], 1)), self.activate)  # (B, width, H, W)
         # The last layer has no bias, so gating before it is the same.
-        return x * self.gate(fdm)
+        return _times_gate(x, self.gate(fdm))
+
+
+def _add_enlarged(above: Tensor, below: Tensor) -> Tensor:
+    """Add a coarser map, each cell to all that it covers, to a fresh one (B, C, H, W)."""
+    height, width = below.shape[-2:]
+    if may_overwrite(above) and above.shape[-2:] == (2 * height, 2 * width):
+        cells = above.unflatten(2, (height, 2)).unflatten(4, (width, 2))  # (B, C, H/2, 2, W/2, 2), a view
+        cells.add_(below[:, :, :, None, :, None])
+        return above
+    return above + functional.interpolate(below, above.shape[-2:], mode="nearest")
+
+
+def _times_gate(x: Tensor, gate: Tensor) -> Tensor:
+    """Multiply a fresh map (B, C, H, W) by a gate (B, 1, H, W), in its own memory where it may be."""
+    return x.mul_(gate) if may_overwrite(x) else x * gate
 
 
 def _activated(x: Tensor, activate: nn.Module) -> Tensor:
-    """Apply the activation to a fresh map, in its own memory where no gradient asks for what it was."""
-    needed = torch.is_grad_enabled() or torch.compiler.is_compiling()
-    if needed or x.device.type != "cpu" or not isinstance(activate, nn.PReLU):
+    """Apply the activation to a fresh map, in its own memory where it may be."""
+    if not may_overwrite(x) or x.device.type != "cpu" or not isinstance(activate, nn.PReLU):
         return activate(x)
     return functional.leaky_relu_(x, activate.weight.item())  # the one slope; on a GPU we would wait for it
 

@@ -265,6 +265,23 @@ def test_any_multiple_of_8_is_a_valid_input_size(crop: int) -> None:
         assert classifier(*random_inputs(crop=crop)).shape == (2, CLASSES)
 
 
+@pytest.mark.parametrize("crop", [32, 40])  # of which the second has maps of odd size
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_inference_overwrites_its_own_maps_alone(crop: int, layout: torch.memory_format) -> None:
+    net = small_resnet()
+    classifier = attach(net, trained_afd(net, "deep").reparameterize())
+    classifier = classifier.to(memory_format=layout)  # type: ignore[call-overload]
+    inputs = random_inputs(crop=crop)
+    copies = [part.clone() for part in inputs]
+    with torch.enable_grad():  # under which no map is overwritten
+        logits, fdm = classifier.forward_with_fdm(*inputs)
+    with torch.inference_mode():
+        inferred, inferred_fdm = classifier.forward_with_fdm(*inputs)
+        torch.testing.assert_close(inferred, logits.detach(), rtol=1e-5, atol=1e-5)
+        assert torch.equal(inferred_fdm, fdm)
+    assert all(torch.equal(part, copy) for part, copy in zip(inputs, copies, strict=True))
+
+
 def test_torch_export_gives_the_same_answer() -> None:
     net = small_resnet()
     classifier = attach(net, trained_afd(net, "deep").reparameterize())
