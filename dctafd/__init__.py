@@ -12,8 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dctafd.jpeg.coefficients import Component, JpegCoefficients, JpegHeader
-    from dctafd.jpeg.errors import (
+    from dctafd.errors import (
         ArchiveError,
         CorruptJpegError,
         DctafdError,
@@ -24,42 +23,43 @@ if TYPE_CHECKING:
         UnsupportedJpegError,
         WeightsError,
     )
+    from dctafd.inference.classifier import Classifier, load_classifier
+    from dctafd.inference.results import Result
+    from dctafd.inputs.model_input import ModelInput
+    from dctafd.inputs.prepare import prepare
+    from dctafd.jpeg.coefficients import Component, JpegCoefficients, JpegHeader
     from dctafd.jpeg.history import HistoryEstimate, estimate_history
     from dctafd.jpeg.pixels import decode
     from dctafd.jpeg.quality import QualityEstimate, estimate_quality
     from dctafd.jpeg.reader import read, read_header
     from dctafd.nets.afd import AFDModule
     from dctafd.nets.attach import attach
-    from dctafd.pipeline.classifier import Classifier, load_classifier
-    from dctafd.pipeline.model_input import ModelInput
-    from dctafd.pipeline.prepare import prepare
-    from dctafd.pipeline.results import Result
 
 _HOME = {
     "AFDModule": "dctafd.nets.afd",
-    "ArchiveError": "dctafd.jpeg.errors",
-    "Classifier": "dctafd.pipeline.classifier",
+    "ArchiveError": "dctafd.errors",
+    "Classifier": "dctafd.inference.classifier",
     "Component": "dctafd.jpeg.coefficients",
-    "CorruptJpegError": "dctafd.jpeg.errors",
-    "DctafdError": "dctafd.jpeg.errors",
+    "CorruptJpegError": "dctafd.errors",
+    "DctafdError": "dctafd.errors",
     "HistoryEstimate": "dctafd.jpeg.history",
     "JpegCoefficients": "dctafd.jpeg.coefficients",
     "JpegHeader": "dctafd.jpeg.coefficients",
-    "LimitExceededError": "dctafd.jpeg.errors",
-    "MissingExtraError": "dctafd.jpeg.errors",
-    "ModelInput": "dctafd.pipeline.model_input",
-    "NotAJpegError": "dctafd.jpeg.errors",
+    "LimitExceededError": "dctafd.errors",
+    "MissingExtraError": "dctafd.errors",
+    "ModelInput": "dctafd.inputs.model_input",
+    "NotAJpegError": "dctafd.errors",
     "QualityEstimate": "dctafd.jpeg.quality",
-    "Result": "dctafd.pipeline.results",
-    "ResumeError": "dctafd.jpeg.errors",
-    "UnsupportedJpegError": "dctafd.jpeg.errors",
-    "WeightsError": "dctafd.jpeg.errors",
+    "Result": "dctafd.inference.results",
+    "ResumeError": "dctafd.errors",
+    "UnsupportedJpegError": "dctafd.errors",
+    "WeightsError": "dctafd.errors",
     "attach": "dctafd.nets.attach",
     "decode": "dctafd.jpeg.pixels",
     "estimate_history": "dctafd.jpeg.history",
     "estimate_quality": "dctafd.jpeg.quality",
-    "load_classifier": "dctafd.pipeline.classifier",
-    "prepare": "dctafd.pipeline.prepare",
+    "load_classifier": "dctafd.inference.classifier",
+    "prepare": "dctafd.inputs.prepare",
     "read": "dctafd.jpeg.reader",
     "read_header": "dctafd.jpeg.reader",
 }

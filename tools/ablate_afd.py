@@ -21,11 +21,11 @@ from torch.nn import functional
 from dctafd.nets.attach import CorrectedClassifier, Features
 from dctafd.nets.fde_net import FDENet
 from dctafd.nets.registry import load_backbone
-from dctafd.research.losses import LossWeights
-from dctafd.research.train import Trainer
-from dctafd.research.training_config import Machine, TrainingConfig
-from dctafd.research.training_data import find_photos, load_photos
-from dctafd.research.validation import Validation, ValidationRow, split_photos
+from dctafd.training.config import Machine, TrainingConfig
+from dctafd.training.data import find_photos, load_photos
+from dctafd.training.losses import LossWeights
+from dctafd.training.trainer import Trainer
+from dctafd.training.validation import Validation, ValidationRow, split_photos
 
 # What FDE-Net is replaced by --------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import torch
 
-from dctafd.jpeg.errors import WeightsError
+from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule
 from dctafd.nets.afd_weights import AFDCard, load_afd, read_afd_card, save_afd
 from dctafd.nets.state_dict import read_state_dict

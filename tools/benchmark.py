@@ -39,8 +39,8 @@ from rich.table import Table
 from torchvision import transforms
 
 import dctafd
-from dctafd.pipeline.model_input import IMAGENET_MEAN, IMAGENET_STD
-from dctafd.research.dataset_stats import dataset_statistics
+from dctafd.analysis.dataset_stats import dataset_statistics
+from dctafd.inputs.model_input import IMAGENET_MEAN, IMAGENET_STD
 
 SIZES = (0.05, 0.2, 2.0, 12.0)  # megapixels
 QUALITIES = (10, 25, 75, 90, 95)

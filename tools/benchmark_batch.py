@@ -29,12 +29,12 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from dctafd.batch.archives import iter_members
+from dctafd.batch.sources import Skipped, plan_sources
 from dctafd.cli.output import usable_cpus, write_records
-from dctafd.pipeline.archives import iter_members
-from dctafd.pipeline.classifier import Classifier, Limits, load_classifier
-from dctafd.pipeline.device import share_cores
-from dctafd.pipeline.overlap import classify_units
-from dctafd.pipeline.sources import Skipped, plan_sources
+from dctafd.inference.classifier import Classifier, Limits, load_classifier
+from dctafd.inference.device import share_cores
+from dctafd.inference.stream import classify_units
 
 SIZES = ((500, 375), (640, 480), (375, 500), (1024, 768))
 QUALITIES = (10, 25, 50, 75, 85, 95)

@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from dctafd.pipeline.sources import iter_sources
+from dctafd.batch.sources import iter_sources
 
 
 def members(directories: tuple[str, ...], images: int) -> list[tuple[str, bytes]]:

@@ -23,19 +23,19 @@ from dctafd.nets.afd_weights import afd_path, load_afd
 from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.registry import Backbone, load_backbone
-from dctafd.research.degrade import Degradation
-from dctafd.research.losses import logits_loss
-from dctafd.research.teacher import OtherTeacher, Teacher
-from dctafd.research.training_config import Machine
-from dctafd.research.training_data import (
+from dctafd.training.config import Machine
+from dctafd.training.data import (
     TrainingBatch,
     collate_pairs,
     find_photos,
     load_photos,
     make_pair,
 )
-from dctafd.research.validation import split_photos
-from dctafd.research.views import FixedBox, Photo
+from dctafd.training.degrade import Degradation
+from dctafd.training.losses import logits_loss
+from dctafd.training.teacher import OtherTeacher, Teacher
+from dctafd.training.validation import split_photos
+from dctafd.training.views import FixedBox, Photo
 
 
 def make_batches(

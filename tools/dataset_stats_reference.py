@@ -1,6 +1,6 @@
 """The statistics of `dctafd dataset-stats` in jpeglib and NumPy, one file after the other.
 
-What someone without dctafd would write; tests/research/test_dataset_stats.py takes it as the oracle and
+What someone without dctafd would write; tests/analysis/test_dataset_stats.py takes it as the oracle and
 tools/benchmark.py as the opponent. The judgement of qualities is left out: it has no counterpart there.
 
     python tools/dataset_stats_reference.py DIR
@@ -18,7 +18,7 @@ STATISTICS = ("zeros", "sums", "magnitudes", "squares", "laplacian_scales", "ent
 
 
 def component_sums(coefficients: np.ndarray, table: np.ndarray) -> dict[str, np.ndarray]:
-    """Return (64,) sums over one component's blocks, with the meaning of `dctafd.research.frequency_sums`.
+    """Return (64,) sums over one component's blocks, with the meaning of `dctafd.analysis.frequency_sums`.
 
     Args:
         coefficients: (rows, columns, 8, 8) int16, quantised.

@@ -25,16 +25,16 @@ from measure_builtin import CALTECH, view_files
 from shipped_modules import OFF_GRID_FOCUS
 from torch import Tensor, nn
 
+from dctafd.inputs.model_input import InputBatch
 from dctafd.nets.afd_weights import afd_path, load_afd
 from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.registry import Backbone, ModelSpec, load_backbone
-from dctafd.pipeline.model_input import InputBatch
-from dctafd.research.degrade import DegradationRange
-from dctafd.research.losses import logits_loss
-from dctafd.research.teacher import OtherTeacher, Teacher
-from dctafd.research.train import learning_rate_factor
-from dctafd.research.training_data import PairSource, find_photos, iter_batches, load_photos
+from dctafd.training.data import PairSource, find_photos, iter_batches, load_photos
+from dctafd.training.degrade import DegradationRange
+from dctafd.training.losses import logits_loss
+from dctafd.training.teacher import OtherTeacher, Teacher
+from dctafd.training.trainer import learning_rate_factor
 
 SHARED = CALTECH.parents[1]
 RUN = Path(__file__).resolve().parents[1] / "runs/builtin"

@@ -33,8 +33,8 @@ def read_every_way(data: bytes) -> str:
     import numpy as np
 
     import dctafd
+    from dctafd.errors import CorruptJpegError, DctafdError
     from dctafd.jpeg import numba_engine
-    from dctafd.jpeg.errors import CorruptJpegError, DctafdError
     from dctafd.jpeg.partial import ComponentPlan
     from dctafd.jpeg.reader import parse_checked
 

@@ -18,11 +18,11 @@ import click
 import torch
 from torch import nn
 
+from dctafd.analysis.export import example_inputs
 from dctafd.nets.afd import AFDModule, Shape
 from dctafd.nets.afd_weights import load_afd
 from dctafd.nets.attach import attach
 from dctafd.nets.registry import WEIGHTS_DIRECTORY, build_architecture, get_spec
-from dctafd.research.export import example_inputs
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 

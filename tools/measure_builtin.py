@@ -24,9 +24,9 @@ import click
 import numpy as np
 from builtin_training.split import LabelledPhoto, Part, class_names, labelled_photos
 
+from dctafd.inference.classifier import Classifier, load_classifier
 from dctafd.nets.registry import WEIGHTS_DIRECTORY
-from dctafd.pipeline.classifier import Classifier, load_classifier
-from dctafd.research.degrade import decode_jpeg, encode_jpeg
+from dctafd.training.degrade import decode_jpeg, encode_jpeg
 
 CALTECH = Path(__file__).resolve().parents[2] / "shared/images/caltech101"
 QUALITIES = (7, 10, 15, 18, 25)

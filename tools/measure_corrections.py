@@ -20,9 +20,9 @@ from dctafd.nets.attach import attach
 from dctafd.nets.fe_net import StageCorrection
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.registry import load_backbone
-from dctafd.research.training_config import Machine
-from dctafd.research.training_data import find_photos, load_photos
-from dctafd.research.validation import Validation, split_photos
+from dctafd.training.config import Machine
+from dctafd.training.data import find_photos, load_photos
+from dctafd.training.validation import Validation, split_photos
 
 
 def without_one(afd: AFDModule) -> Iterator[str]:

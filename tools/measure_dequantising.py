@@ -23,13 +23,13 @@ from PIL import Image
 from torchvision.transforms import functional
 
 from dctafd import attach, prepare, read
+from dctafd.analysis.evaluate import LabelledPhoto, gain_interval, read_labels
+from dctafd.inputs.model_input import ModelInput, collate
 from dctafd.jpeg.coefficients import JpegCoefficients
 from dctafd.nets.afd_weights import select_afd
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.registry import Backbone, ModelSpec, load_backbone
-from dctafd.pipeline.model_input import ModelInput, collate
-from dctafd.research.degrade import encode_jpeg
-from dctafd.research.evaluate import LabelledPhoto, gain_interval, read_labels
+from dctafd.training.degrade import encode_jpeg
 
 BATCH = 25
 EVAL = Path(__file__).resolve().parents[2] / "shared/images/eval"

@@ -18,16 +18,16 @@ import torch
 from compare_afd import make_batches
 
 from dctafd.cli.train import Widths
-from dctafd.jpeg.errors import DctafdError
+from dctafd.errors import DctafdError
 from dctafd.nets.afd_weights import load_afd, read_afd_card, save_afd
 from dctafd.nets.attach import attach
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.prune import collect_moments, prune_stages
 from dctafd.nets.registry import Backbone, load_backbone
-from dctafd.research.training_config import Machine
-from dctafd.research.training_data import find_photos, load_photos
-from dctafd.research.validation import split_photos
-from dctafd.research.views import Photo
+from dctafd.training.config import Machine
+from dctafd.training.data import find_photos, load_photos
+from dctafd.training.validation import split_photos
+from dctafd.training.views import Photo
 
 QUALITIES = (7, 9, 11, 14, 18, 23, 30, 40)  # evenly spread as trainings draw them, in logarithms
 

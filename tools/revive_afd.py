@@ -26,9 +26,9 @@ from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.fe_net import StageCorrection
 from dctafd.nets.layers import find_layers
 from dctafd.nets.registry import load_backbone
-from dctafd.research.checkpoints import read_checkpoint, save_checkpoint
-from dctafd.research.degrade import DegradationRange
-from dctafd.research.training_data import PairSource, collate_pairs, find_photos, load_photos
+from dctafd.training.checkpoints import read_checkpoint, save_checkpoint
+from dctafd.training.data import PairSource, collate_pairs, find_photos, load_photos
+from dctafd.training.degrade import DegradationRange
 
 BATCH = 16
 LEAST_STEM_CHANGE = 1e-4  # mean absolute correction over the stem's mean; dead ones were at 0 and 2e-8

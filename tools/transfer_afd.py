@@ -23,9 +23,9 @@ from torch import Tensor
 from dctafd.nets.afd import AFDModule
 from dctafd.nets.attach import attach
 from dctafd.nets.registry import Backbone, load_backbone
-from dctafd.research.checkpoints import read_checkpoint, save_checkpoint
-from dctafd.research.degrade import DegradationRange
-from dctafd.research.training_data import PairSource, find_photos, load_photos
+from dctafd.training.checkpoints import read_checkpoint, save_checkpoint
+from dctafd.training.data import PairSource, find_photos, load_photos
+from dctafd.training.degrade import DegradationRange
 
 
 def layer_features(backbone: Backbone, shape: str, clean: Tensor) -> list[Tensor]:

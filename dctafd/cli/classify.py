@@ -26,11 +26,11 @@ from dctafd.cli.output import (
 from dctafd.cli.startup import collector_paused
 
 if TYPE_CHECKING:
-    from dctafd.pipeline.classifier import Classifier
-    from dctafd.pipeline.overlap import Step
-    from dctafd.pipeline.run import Engine, RunOptions
-    from dctafd.pipeline.sources import Plan
-    from dctafd.pipeline.summary import Summary
+    from dctafd.batch.run import Engine, RunOptions
+    from dctafd.batch.sources import Plan
+    from dctafd.batch.summary import Summary
+    from dctafd.inference.classifier import Classifier
+    from dctafd.inference.stream import Step
 
 
 @click.command()
@@ -84,7 +84,7 @@ def command(
       dctafd classify photos/ --format csv -o labels.csv
       dctafd classify "shard-{000..099}.tar" -o labels.parquet --resume
     """
-    from dctafd.pipeline.sources import plan_sources, read_list
+    from dctafd.batch.sources import plan_sources, read_list
 
     _check(sources, files_from, options)
     names = [*sources, *(read_list(files_from) if files_from is not None else ())]  # type: ignore[arg-type]
@@ -101,7 +101,7 @@ def command(
 
 
 def _check(sources: tuple[str, ...], files_from: Iterable[str] | None, options: dict[str, Any]) -> None:
-    from dctafd.pipeline.run import RESUMABLE_FORMATS
+    from dctafd.batch.run import RESUMABLE_FORMATS
 
     if not sources and files_from is None:
         raise click.UsageError("name a SOURCE, or --files-from FILE")
@@ -115,8 +115,8 @@ def _check(sources: tuple[str, ...], files_from: Iterable[str] | None, options: 
 
 
 def _load(options: dict[str, Any]) -> Classifier:
+    from dctafd.inference.classifier import load_classifier
     from dctafd.nets.afd_weights import afd_path
-    from dctafd.pipeline.classifier import load_classifier
 
     afd = options["afd"]
     if afd not in ("auto", "off") and not afd_path(afd).is_file():
@@ -129,9 +129,9 @@ def _load(options: dict[str, Any]) -> Classifier:
 
 
 def _run(classifier: Classifier, plan: Plan, options: dict[str, Any], quiet: bool) -> Summary:
-    from dctafd.pipeline.classifier import Limits
-    from dctafd.pipeline.device import share_cores
-    from dctafd.pipeline.run import RunOptions, StoppedError, run_to_file, run_to_stream
+    from dctafd.batch.run import RunOptions, StoppedError, run_to_file, run_to_stream
+    from dctafd.inference.classifier import Limits
+    from dctafd.inference.device import share_cores
 
     run_options = RunOptions(
         top_k=options["top_k"],
@@ -159,11 +159,11 @@ def _run(classifier: Classifier, plan: Plan, options: dict[str, Any], quiet: boo
 
 
 def _engine(options: dict[str, Any]) -> Engine:
-    from dctafd.pipeline.run import classify_locally
+    from dctafd.batch.run import classify_locally
 
     if options["engine"] == "local":
         return classify_locally
-    from dctafd.pipeline.ray_engine import ray_engine
+    from dctafd.batch.ray_engine import ray_engine
 
     return ray_engine(
         options["address"],
@@ -176,7 +176,7 @@ def _engine(options: dict[str, Any]) -> Engine:
 
 
 def _resume_hint(options: RunOptions, output: Path | None) -> str:
-    from dctafd.pipeline.run import RESUMABLE_FORMATS
+    from dctafd.batch.run import RESUMABLE_FORMATS
 
     resumable = output is not None and options.output_format in RESUMABLE_FORMATS
     return "; the same command with --resume goes on from here" if resumable else ""

@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from dctafd.batch.files import atomic_output
 from dctafd.cli.main import EXIT_SOME_FAILED
 from dctafd.cli.output import (
     format_option,
@@ -20,12 +21,11 @@ from dctafd.cli.output import (
     stdout_console,
     write_records,
 )
-from dctafd.jpeg.errors import DctafdError
-from dctafd.pipeline.files import atomic_output
+from dctafd.errors import DctafdError
 
 if TYPE_CHECKING:
-    from dctafd.research.dataset_stats import DatasetStatistics
-    from dctafd.research.file_statistics import FileFacts
+    from dctafd.analysis.dataset_stats import DatasetStatistics
+    from dctafd.analysis.file_statistics import FileFacts
 
 
 @click.command()
@@ -81,7 +81,7 @@ def command(
     Example:
       dctafd dataset-stats --dir imagenet-c/jpeg_compression --html report.html
     """
-    from dctafd.research.dataset_stats import dataset_statistics
+    from dctafd.analysis.dataset_stats import dataset_statistics
 
     with progress("files", quiet=quiet) as advance:
 
@@ -108,7 +108,7 @@ def command(
 
 
 def _write(dataset: DatasetStatistics, output_format: str, output: Path | None) -> None:
-    from dctafd.research.dataset_records import flat_records, nested_records
+    from dctafd.analysis.dataset_records import flat_records, nested_records
 
     if output_format != "table":
         records = nested_records if output_format in ("json", "jsonl") else flat_records
@@ -124,7 +124,7 @@ def _print_table(dataset: DatasetStatistics, file: IO[str] | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dctafd.research.dataset_records import COLUMNS, TOTAL, table_rows
+    from dctafd.analysis.dataset_records import COLUMNS, TOTAL, table_rows
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
@@ -139,7 +139,7 @@ def _print_table(dataset: DatasetStatistics, file: IO[str] | None) -> None:
 
 
 def _write_html(dataset: DatasetStatistics, path: Path) -> None:
-    from dctafd.research.dataset_report import report_html
+    from dctafd.analysis.dataset_report import report_html
 
     page = report_html(dataset)
     with atomic_output(path) as file:

@@ -84,11 +84,11 @@ def command(
     Example:
       dctafd drift --images photos/ --model resnet50 --plot drift.png --blocks drift.parquet
     """
+    from dctafd.analysis.drift import measure_drift
+    from dctafd.analysis.drift_summary import curve_records, summary_records, table_records
     from dctafd.cli.evaluate import load_corrected
     from dctafd.nets.device import choose_device
     from dctafd.nets.registry import load_backbone
-    from dctafd.research.drift import measure_drift
-    from dctafd.research.drift_summary import curve_records, summary_records, table_records
 
     photos = _photos(images, options["limit"])
     backbone = load_backbone(options["model"], options["weights"])
@@ -107,7 +107,7 @@ def command(
     summary = table_records if output_format == "table" else summary_records
     write_records((curve_records if options["curve"] else summary)(measurement), output_format, output)
     if options["blocks"] or options["plot"]:
-        from dctafd.research.drift_output import save_blocks, save_drift_figure
+        from dctafd.analysis.drift_output import save_blocks, save_drift_figure
 
         if options["blocks"]:
             save_blocks(measurement, options["blocks"])
@@ -120,7 +120,7 @@ def command(
 
 
 def _photos(images: Path, limit: int | None) -> list[Path]:
-    from dctafd.research.dataset_stats import iter_jpeg_paths
+    from dctafd.analysis.dataset_stats import iter_jpeg_paths
 
     photos = list(iter_jpeg_paths(images))
     if not photos:

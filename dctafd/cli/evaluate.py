@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dctafd.batch.files import atomic_output
 from dctafd.cli.main import EXIT_SOME_FAILED
 from dctafd.cli.model_options import afd_option, device_option, model_options
 from dctafd.cli.output import (
@@ -22,12 +23,11 @@ from dctafd.cli.output import (
     quiet_option,
     write_records,
 )
-from dctafd.pipeline.files import atomic_output
 
 if TYPE_CHECKING:
+    from dctafd.analysis.evaluate import Evaluation
     from dctafd.nets.attach import CorrectedClassifier
     from dctafd.nets.registry import Backbone
-    from dctafd.research.evaluate import Evaluation
 
 PROTOCOLS = ("single", "imagenet-c", "native", "repeated", "stored")
 
@@ -105,11 +105,11 @@ def command(
     Example:
       dctafd evaluate --images eval/ --labels eval/labels.csv --model resnet50 --format json
     """
+    from dctafd.analysis.evaluate import evaluate, read_labels
+    from dctafd.analysis.protocols import protocol_conditions
     from dctafd.nets.device import choose_device
     from dctafd.nets.fold import fold_batch_norms
     from dctafd.nets.registry import load_backbone
-    from dctafd.research.evaluate import evaluate, read_labels
-    from dctafd.research.protocols import protocol_conditions
 
     try:
         photos = read_labels(labels, images)[: options["limit"]]
@@ -134,7 +134,7 @@ def command(
         )
     _write(evaluation, output_format, output)
     if options["plot"]:
-        from dctafd.research.evaluation_figure import plot_evaluation
+        from dctafd.analysis.evaluation_figure import plot_evaluation
 
         plot_evaluation(evaluation, options["plot"])
     for file, message in evaluation.failures:

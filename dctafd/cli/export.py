@@ -30,9 +30,9 @@ def command(output: Path, model: str, weights: str | None, afd: str, quiet: bool
     Example:
       dctafd export --model builtin -o builtin.onnx
     """
+    from dctafd.analysis.export import SUFFIXES, export_classifier
     from dctafd.cli.evaluate import load_corrected
     from dctafd.nets.registry import load_backbone
-    from dctafd.research.export import SUFFIXES, export_classifier
 
     if output.suffix not in SUFFIXES:
         raise click.UsageError(f"-o {output} should end in {' or '.join(SUFFIXES)}")

@@ -13,10 +13,10 @@ from dctafd.cli.main import EXIT_SOME_FAILED
 from dctafd.cli.model_options import afd_option, device_option, weights_option
 from dctafd.cli.output import format_option, max_pixels_option, note, output_option, quiet_option
 from dctafd.cli.startup import collector_paused
-from dctafd.jpeg.errors import DctafdError
+from dctafd.errors import DctafdError
 
 if TYPE_CHECKING:
-    from dctafd.pipeline.classifier import Classifier
+    from dctafd.inference.classifier import Classifier
 
 
 @click.command()
@@ -76,7 +76,7 @@ def command(
 
 
 def _load(model: str, weights: str | None, afd: str, device: str, quiet: bool) -> Classifier:
-    from dctafd.pipeline.classifier import load_classifier
+    from dctafd.inference.classifier import load_classifier
 
     with warnings.catch_warnings(record=True) as caught, collector_paused():
         warnings.simplefilter("always")
@@ -88,9 +88,9 @@ def _load(model: str, weights: str | None, afd: str, device: str, quiet: bool) -
 
 def _inspect(name: str, max_pixels: int, classifier: Classifier | None, plot: Path | None) -> dict[str, Any]:
     """Return one file's record; what cannot be read becomes a record with an error."""
+    from dctafd.analysis.inspection import inspect_jpeg, inspection_record
+    from dctafd.batch.sources import readable
     from dctafd.jpeg.reader import read, read_bytes
-    from dctafd.pipeline.sources import readable
-    from dctafd.research.inspection import inspect_jpeg, inspection_record
 
     source = readable(name)
     try:
@@ -101,12 +101,12 @@ def _inspect(name: str, max_pixels: int, classifier: Classifier | None, plot: Pa
     record = inspection_record(source, inspection)
     drift = None
     if classifier is not None:
-        from dctafd.research.drift_map import drift_map, drift_record
+        from dctafd.analysis.drift_map import drift_map, drift_record
 
         drift = drift_map(classifier, data)
         record["drift"] = drift_record(drift)
     if plot is not None:
-        from dctafd.research.inspection_plots import save_inspection_plot
+        from dctafd.analysis.inspection_plots import save_inspection_plot
 
         save_inspection_plot(inspection, plot, source, drift)
     return record

@@ -9,7 +9,7 @@ import click
 
 from dctafd import __version__
 from dctafd.cli.startup import collector_paused
-from dctafd.jpeg.errors import DctafdError, ResumeError
+from dctafd.errors import DctafdError, ResumeError
 
 EXIT_SOME_FAILED = 1
 EXIT_WRONG_USAGE = 2

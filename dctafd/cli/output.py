@@ -21,9 +21,9 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dctafd.jpeg.errors import MissingExtraError
-from dctafd.pipeline.files import atomic_output
-from dctafd.pipeline.formats import printable
+from dctafd.batch.files import atomic_output
+from dctafd.batch.writers import printable
+from dctafd.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -16,8 +16,8 @@ from dctafd.cli.output import jobs_option, note, quiet_option
 
 if TYPE_CHECKING:
     from dctafd.nets.registry import Backbone
-    from dctafd.research.degrade import DegradationRange
-    from dctafd.research.train import Trainer, TrainingReport
+    from dctafd.training.degrade import DegradationRange
+    from dctafd.training.trainer import Trainer, TrainingReport
 
 
 class _Numbers(click.ParamType[dict[str, float]]):
@@ -169,11 +169,11 @@ def command(folders: tuple[Path, ...], output: Path | None, quiet: bool, **optio
 
 
 def _trainer(backbone: Backbone, folders: tuple[Path, ...], options: dict[str, Any], quiet: bool) -> Trainer:
-    from dctafd.research.losses import LossWeights
-    from dctafd.research.train import Trainer
-    from dctafd.research.training_config import Machine, TrainingConfig
-    from dctafd.research.training_data import find_photos, load_photos
-    from dctafd.research.validation import Validation, split_photos
+    from dctafd.training.config import Machine, TrainingConfig
+    from dctafd.training.data import find_photos, load_photos
+    from dctafd.training.losses import LossWeights
+    from dctafd.training.trainer import Trainer
+    from dctafd.training.validation import Validation, split_photos
 
     steps = options["steps"]
     if steps is None and options["minutes"] is None:
@@ -204,7 +204,7 @@ def _trainer(backbone: Backbone, folders: tuple[Path, ...], options: dict[str, A
 
 def _degradations(changes: dict[str, float]) -> DegradationRange:
     """Return the usual degradations with some of their numbers replaced."""
-    from dctafd.research.degrade import DegradationRange
+    from dctafd.training.degrade import DegradationRange
 
     numbers: dict[str, Any] = dict(changes)
     numbers |= {name: round(numbers[name]) for name in ("lowest", "highest") if name in numbers}

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from dctafd.jpeg.errors import CorruptJpegError
+from dctafd.errors import CorruptJpegError
 from dctafd.jpeg.structure import HuffmanSpec
 from dctafd_native.entropy_tables import (
     BAD_DC_SIZE,

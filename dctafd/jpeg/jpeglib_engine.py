@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dctafd.jpeg.errors import CorruptJpegError
+from dctafd.errors import CorruptJpegError
 from dctafd.jpeg.markers import DAC, DHT, DQT, DRI, EOI, SOI, SOS, ZIGZAG_TO_NATURAL
 from dctafd.jpeg.structure import Frame, HuffmanSpec, JpegStructure, Scan
 

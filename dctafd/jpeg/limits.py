@@ -2,7 +2,7 @@
 
 from math import prod
 
-from dctafd.jpeg.errors import LimitExceededError
+from dctafd.errors import LimitExceededError
 from dctafd.jpeg.structure import JpegStructure
 
 MAX_PIXELS = 178_956_970

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from dctafd.jpeg.errors import CorruptJpegError, LimitExceededError, NotAJpegError, UnsupportedJpegError
+from dctafd.errors import CorruptJpegError, LimitExceededError, NotAJpegError, UnsupportedJpegError
 from dctafd.jpeg.exif import EXIF_SIGNATURE, exif_orientation
 from dctafd.jpeg.huffman_tables import STANDARD_AC, STANDARD_DC
 from dctafd.jpeg.structure import (

@@ -8,8 +8,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from dctafd.errors import CorruptJpegError, UnsupportedJpegError
 from dctafd.jpeg import jpeglib_engine
-from dctafd.jpeg.errors import CorruptJpegError, UnsupportedJpegError
 from dctafd.jpeg.header import component_names
 from dctafd.jpeg.huffman_tables import stacked_tables
 from dctafd.jpeg.markers import ZIGZAG_TO_NATURAL

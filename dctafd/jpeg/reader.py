@@ -3,9 +3,9 @@
 import os
 from typing import BinaryIO, Literal
 
+from dctafd.errors import CorruptJpegError, LimitExceededError, NotAJpegError
 from dctafd.jpeg import jpeglib_engine, numba_engine
 from dctafd.jpeg.coefficients import Component, ComponentHeader, JpegCoefficients, JpegHeader
-from dctafd.jpeg.errors import CorruptJpegError, LimitExceededError, NotAJpegError
 from dctafd.jpeg.header import component_fields, header_fields
 from dctafd.jpeg.limits import MAX_PIXELS, MAX_SCANS, check_limits, max_file_bytes
 from dctafd.jpeg.markers import parse_markers
@@ -33,7 +33,7 @@ def read(
         strict: raise where coefficients are missing or damaged, instead of noting it in `warnings`.
 
     Raises:
-        NotAJpegError, UnsupportedJpegError, CorruptJpegError, LimitExceededError: see `dctafd.jpeg.errors`.
+        NotAJpegError, UnsupportedJpegError, CorruptJpegError, LimitExceededError: see `dctafd.errors`.
         OSError: the path cannot be read.
     """
     if engine not in ("auto", "numba", "jpeglib"):

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dctafd.jpeg.errors import WeightsError
+from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule
 from dctafd.nets.registry import WEIGHTS_DIRECTORY, Backbone
 from dctafd.nets.state_dict import load_into, read_metadata, read_state_dict

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dctafd.jpeg.errors import WeightsError
+from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDModule
 from dctafd.nets.fe_net import StageCorrection
 from dctafd.nets.in_place import may_overwrite

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dctafd.jpeg.errors import WeightsError
+from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDModule
 from dctafd.nets.attach import CorrectedClassifier
 from dctafd.nets.fe_net import StageCorrection

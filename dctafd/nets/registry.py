@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dctafd.jpeg.errors import WeightsError
+from dctafd.errors import WeightsError
 from dctafd.nets.builtin import build_builtin
 from dctafd.nets.state_dict import class_count, load_into, read_metadata, read_state_dict
 from dctafd.nets.tf_padding import use_tf_same_padding

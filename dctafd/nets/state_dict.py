@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dctafd.jpeg.errors import WeightsError
+from dctafd.errors import WeightsError
 
 _BATCH_NORM_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "model_ema")

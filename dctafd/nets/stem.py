@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dctafd.jpeg.errors import WeightsError
+from dctafd.errors import WeightsError
 
 
 class _ReachedError(Exception):

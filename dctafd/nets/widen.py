@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dctafd.jpeg.errors import WeightsError
+from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule
 from dctafd.nets.afd_weights import load_afd_state
 from dctafd.nets.fe_net import FENet, StageCorrection

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from dctafd.cli.main import cli
-from dctafd.pipeline.results import RECORD_KEYS
-from tests.pipeline.archive_files import write_tar
-from tests.pipeline.tiny_classifier import photo, tiny_classifier
+from dctafd.inference.results import RECORD_KEYS
+from tests.batch.archive_files import write_tar
+from tests.support.tiny_classifier import photo, tiny_classifier
 
 SHARED = Path(__file__).parents[3] / "shared"
 
@@ -19,7 +19,7 @@ SHARED = Path(__file__).parents[3] / "shared"
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Three photos, one of them bad, in the working directory; the tiny network answers."""
-    monkeypatch.setattr("dctafd.pipeline.classifier.load_classifier", lambda *arguments: tiny_classifier())
+    monkeypatch.setattr("dctafd.inference.classifier.load_classifier", lambda *arguments: tiny_classifier())
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COLUMNS", raising=False)
     for name, data in [("1.jpg", photo(1)), ("2.jpg", b"GIF89a"), ("10.jpg", photo(10))]:
@@ -111,7 +111,7 @@ def test_interrupt_ends_with_130_and_can_be_resumed(folder, monkeypatch):
         def interrupt(self, batch, top_k):
             raise KeyboardInterrupt
 
-        context.setattr("dctafd.pipeline.device.DeviceRunner.submit", interrupt)
+        context.setattr("dctafd.inference.device.DeviceRunner.submit", interrupt)
         result = classify(".", "-o", "o.jsonl")
     assert result.exit_code == 130
     assert "--resume" in result.stderr
@@ -153,7 +153,7 @@ def test_warning_about_weights_is_a_note(folder, monkeypatch):
         warnings.warn("trained against another stem", UserWarning, stacklevel=2)
         return tiny_classifier()
 
-    monkeypatch.setattr("dctafd.pipeline.classifier.load_classifier", load)
+    monkeypatch.setattr("dctafd.inference.classifier.load_classifier", load)
     assert "warning: trained against another stem" in classify("1.jpg").stderr
 
 
@@ -209,8 +209,8 @@ def test_real_process_reads_a_pipe_and_leaves_no_thread_behind(folder):
     code = (
         # A shell's background jobs, and with them these tests, may have been started with SIGINT ignored.
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
-        "from tests.pipeline.tiny_classifier import tiny_classifier;"
-        "import dctafd.pipeline.classifier as c; c.load_classifier = lambda *a: tiny_classifier();"
+        "from tests.support.tiny_classifier import tiny_classifier;"
+        "import dctafd.inference.classifier as c; c.load_classifier = lambda *a: tiny_classifier();"
         "from dctafd.cli.main import main; sys.argv = ['dctafd', 'classify', '-']; main()"
     )
     root = str(Path(__file__).parents[2])

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from dctafd.cli import main as main_module
 from dctafd.cli.main import COMMANDS, EXIT_INTERRUPTED, cli
-from dctafd.jpeg.errors import WeightsError
+from dctafd.errors import WeightsError
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dctafd
-from dctafd.jpeg.errors import UnsupportedJpegError
+from dctafd.errors import UnsupportedJpegError
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 FILES = sorted(path for path in CORPUS.glob("*/*") if path.is_file())

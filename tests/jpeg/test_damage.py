@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import dctafd
+from dctafd.errors import CorruptJpegError, DctafdError
 from dctafd.jpeg import jpeglib_engine, numba_engine
-from dctafd.jpeg.errors import CorruptJpegError, DctafdError
 from dctafd.jpeg.markers import parse_markers
 from tests.support.jpeg_files import all_kinds, encode, photo_like
 

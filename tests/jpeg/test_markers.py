@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import dctafd
-from dctafd.jpeg.errors import CorruptJpegError, LimitExceededError, NotAJpegError, UnsupportedJpegError
+from dctafd.errors import CorruptJpegError, LimitExceededError, NotAJpegError, UnsupportedJpegError
 from dctafd.jpeg.markers import ZIGZAG_TO_NATURAL, parse_markers
 from tests.support.jpeg_files import all_kinds, encode, exif_payload, insert_segment, photo_like, with_adobe
 from tests.support.jpeg_writer import frame_of, random_coefficients, segment, write_sequential

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dctafd
+from dctafd.errors import CorruptJpegError, DctafdError
 from dctafd.jpeg import numba_engine
-from dctafd.jpeg.errors import CorruptJpegError, DctafdError
 from dctafd.jpeg.partial import ComponentPlan
 from dctafd.jpeg.reader import parse_checked
 from tests.support.jpeg_files import all_kinds

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import dctafd
-from dctafd.jpeg.errors import CorruptJpegError, UnsupportedJpegError
+from dctafd.errors import CorruptJpegError, UnsupportedJpegError
 from tests.support.jpeg_files import all_kinds, encode, photo_like
 from tests.support.jpeg_writer import frame_of, random_coefficients, write_sequential
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dctafd
-from dctafd.jpeg.errors import CorruptJpegError, LimitExceededError, NotAJpegError
+from dctafd.errors import CorruptJpegError, LimitExceededError, NotAJpegError
 from dctafd.jpeg.reader import read_bytes, read_header
 from dctafd.jpeg.subsampling import subsampling_name
 from tests.support.jpeg_files import all_kinds, encode, photo_like

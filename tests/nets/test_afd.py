@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dctafd.jpeg.errors import WeightsError
+from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule, Shape
 from dctafd.nets.afd_weights import load_afd
 from dctafd.nets.attach import attach

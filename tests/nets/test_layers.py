@@ -12,7 +12,7 @@ from torchvision.models.mobilenetv3 import InvertedResidualConfig
 from torchvision.models.regnet import BlockParams
 from torchvision.models.vgg import make_layers
 
-from dctafd.jpeg.errors import WeightsError
+from dctafd.errors import WeightsError
 from dctafd.nets.attach import attach
 from dctafd.nets.layers import find_layers
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dctafd.jpeg.errors import WeightsError
+from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDModule
 from dctafd.nets.attach import attach
 from dctafd.nets.prune import _keep_best, collect_moments, prune_stages

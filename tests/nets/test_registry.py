@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from dctafd.jpeg.errors import WeightsError
+from dctafd.errors import WeightsError
 from dctafd.nets.registry import get_spec, list_models, load_backbone
 from dctafd.nets.tf_padding import use_tf_same_padding
 

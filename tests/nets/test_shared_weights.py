@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from dctafd.analysis.evaluate import evaluate, read_labels
+from dctafd.analysis.protocols import protocol_conditions
+from dctafd.inputs.prepare import prepare
 from dctafd.nets.afd_weights import find_shipped_afd, load_afd, read_afd_card
 from dctafd.nets.attach import attach
 from dctafd.nets.registry import Backbone, load_backbone
-from dctafd.pipeline.prepare import prepare
-from dctafd.research.evaluate import evaluate, read_labels
-from dctafd.research.protocols import protocol_conditions
 
 SHARED = Path(__file__).parents[3] / "shared"
 PHOTOS = 16

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from dctafd.jpeg.errors import WeightsError
+from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDModule, Shape
 from dctafd.nets.attach import attach
 from dctafd.nets.widen import begin_with, widen

@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from builtin_training.split import LabelledPhoto
 from builtin_training.student import normalise
+from dctafd.inputs.model_input import InputBatch, collate
+from dctafd.inputs.prepare import prepare
 from dctafd.nets.registry import ModelSpec
-from dctafd.pipeline.model_input import InputBatch, collate
-from dctafd.pipeline.prepare import prepare
 
 
 def prepared_batches(files: Sequence[bytes], spec: ModelSpec, size: int = 64) -> Iterator[InputBatch]:

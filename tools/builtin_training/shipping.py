@@ -14,7 +14,7 @@ from torch import nn
 
 from builtin_training.evaluation import best_temperature, centre_crops, predict, top1
 from builtin_training.split import LabelledPhoto
-from dctafd.pipeline.model_input import IMAGENET_MEAN, IMAGENET_STD
+from dctafd.inputs.model_input import IMAGENET_MEAN, IMAGENET_STD
 
 GEOMETRIES = ((128, 128), (144, 128), (144, 144), (160, 144), (160, 160), (176, 160))  # (resize, crop)
 TOLERANCE = 1.0  # points of top-1: a larger crop costs by its area and has to be worth it

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from builtin_training.teacher import DEEP_CHANNELS, MIDDLE_CHANNELS, POOLED_CHANNELS, Probe
 from builtin_training.views import UNLABELLED, ViewCache
+from dctafd.inputs.model_input import IMAGENET_MEAN, IMAGENET_STD
 from dctafd.nets.builtin import build_builtin
-from dctafd.pipeline.model_input import IMAGENET_MEAN, IMAGENET_STD
 
 SOFTENING = 2.0  # temperature of the distilled distribution
 LOSS_WEIGHTS = {"soft": 1.0, "hard": 0.3, "pooled": 1.0, "deep": 2.0, "middle": 1.0}

@@ -21,7 +21,7 @@ from builtin_training.student import BatchMaker, Student, StudentOutput, distill
 from builtin_training.teacher import fit_probe
 from builtin_training.views import UNLABELLED, ViewCache
 from dctafd.nets.state_dict import read_metadata, read_state_dict
-from dctafd.research.training_config import Machine
+from dctafd.training.config import Machine
 
 
 @dataclass(frozen=True)

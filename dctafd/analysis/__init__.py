@@ -1,0 +1,1 @@
+"""Evaluation, drift, dataset statistics, inspection, figures, export."""

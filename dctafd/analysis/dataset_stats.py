@@ -1,0 +1,190 @@
+"""Compression statistics of a directory of JPEG files, folder by folder, in bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from dctafd.analysis.file_statistics import FileFacts, measure_file
+from dctafd.analysis.folder_statistics import FolderStatistics
+from dctafd.analysis.frequency_sums import FrequencySums
+from dctafd.analysis.statistics_cache import StatisticsCache
+from dctafd.batch.sources import is_jpeg_name, natural_key, readable
+from dctafd.jpeg.limits import MAX_PIXELS
+
+MOST_FOLDERS = 200
+"""Rows of folders that are told apart where no depth is asked for."""
+DEEPEST = 4
+_IN_FLIGHT = 4
+
+Measured = tuple[FileFacts, FrequencySums]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetStatistics:
+    """Statistics of a directory.
+
+    Attributes:
+        directory: what was looked at.
+        folders: one entry a folder down to `depth`, parents first, each with everything below it.
+        total: all of them.
+        depth: levels of folders told apart.
+        cached: files whose measurements came from the cache.
+    """
+
+    directory: str
+    folders: tuple[FolderStatistics, ...]
+    total: FolderStatistics
+    depth: int
+    cached: int = 0
+
+
+def dataset_statistics(
+    directory: str | os.PathLike[str],
+    *,
+    jobs: int = 1,
+    depth: int | None = None,
+    sample: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    max_pixels: int = MAX_PIXELS,
+    on_file: Callable[[FileFacts], None] | None = None,
+) -> DatasetStatistics:
+    """Measure every JPEG file below a directory.
+
+    Files are read as they are found, a few at a time, so that memory depends on the number of folders told
+    apart and on the size of single photos, not on the number of files. The result does not depend on `jobs`.
+
+    Args:
+        directory: searched recursively for .jpg, .jpeg, .jpe and .jfif; symbolic links to directories are
+            not followed.
+        jobs: threads.
+        depth: levels of sub-folders to tell apart; None goes as deep as `MOST_FOLDERS` rows allow.
+        sample: measure this many files only, chosen at random but always the same ones.
+        cache: a file that keeps the measurements; what it knows is not read again.
+        max_pixels: larger files count as failures.
+        on_file: called after each file, in this thread; what it raises ends the run.
+
+    Raises:
+        NotADirectoryError: there is no such directory.
+        DctafdError: the cache cannot be used.
+    """
+    root = Path(directory)
+    if not root.is_dir():
+        raise NotADirectoryError(f"{directory} is not a directory")
+    depth = choose_depth(root) if depth is None else depth
+    paths = iter_jpeg_paths(root) if sample is None else sample_paths(root, sample)
+    leaves: dict[str, FolderStatistics] = {}
+    cached = 0
+    with nullcontext() if cache is None else StatisticsCache(Path(cache)) as known:
+        for path, (facts, sums), from_cache in _measure_all(paths, jobs, known, max_pixels):
+            relative = path.relative_to(root)
+            folder = readable("/".join(relative.parent.parts[:depth]))
+            leaves.setdefault(folder, FolderStatistics()).add_file(readable(str(relative)), facts, sums)
+            cached += from_cache
+            if on_file is not None:
+                on_file(facts)
+    folders, total = roll_up(leaves)
+    return DatasetStatistics(str(directory), folders, total, depth, cached)
+
+
+def roll_up(leaves: dict[str, FolderStatistics]) -> tuple[tuple[FolderStatistics, ...], FolderStatistics]:
+    """Merge the statistics of each folder's own files ("" is the directory itself) into its parents.
+
+    Returns the folders in natural order, parents first, each with everything below it; and the total.
+    """
+    folders: dict[str, FolderStatistics] = {}
+    total = FolderStatistics()
+    for name in sorted(leaves, key=lambda name: [*map(natural_key, name.split("/"))]):
+        total.merge(leaves[name])
+        parts = name.split("/") if name else []
+        for level in range(1, len(parts) + 1):
+            folder = "/".join(parts[:level])
+            folders.setdefault(folder, FolderStatistics(folder)).merge(leaves[name])
+    return tuple(folders.values()), total
+
+
+def iter_jpeg_paths(directory: Path) -> Iterator[Path]:
+    """Yield the JPEG files below a directory in natural order, one listing of a directory at a time."""
+    with os.scandir(directory) as listing:
+        entries = sorted(listing, key=lambda entry: natural_key(entry.name))
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from iter_jpeg_paths(Path(entry.path))
+        elif is_jpeg_name(entry.name) and entry.is_file():
+            yield Path(entry.path)
+
+
+def sample_paths(directory: Path, number: int) -> list[Path]:
+    """Return up to `number` of the JPEG files below a directory: those whose names have the least hashes."""
+
+    def order(path: Path) -> bytes:
+        return hashlib.blake2b(os.fsencode(path.relative_to(directory)), digest_size=8).digest()
+
+    chosen = set(heapq.nsmallest(number, iter_jpeg_paths(directory), key=order))
+    return sorted(chosen, key=lambda path: natural_key(str(path)))
+
+
+def choose_depth(directory: Path) -> int:
+    """Return how many levels of folders there are, as far as they come to no more than `MOST_FOLDERS`."""
+    level = [directory]
+    found = 0
+    for depth in range(DEEPEST):
+        below: list[Path] = []
+        for folder in level:
+            below.extend(_sub_folders(folder))
+            if found + len(below) > MOST_FOLDERS:
+                return depth
+        if not below:
+            return depth
+        found += len(below)
+        level = below
+    return DEEPEST
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    with os.scandir(folder) as listing:
+        return [Path(entry.path) for entry in listing if entry.is_dir(follow_symlinks=False)]
+
+
+def _measure_all(
+    paths: Iterable[Path], jobs: int, cache: StatisticsCache | None, max_pixels: int
+) -> Iterator[tuple[Path, Measured, bool]]:
+    """Yield each path with its measurements and whether they were known, in order, `jobs` files at a time."""
+    if jobs == 1:
+        for path in paths:
+            known = _known(path, cache, max_pixels)
+            yield _finish(path, known or measure_file(path, max_pixels), known is not None, cache)
+        return
+    pending: deque[tuple[Path, Measured | Future[Measured], bool]] = deque()
+    with ThreadPoolExecutor(jobs) as pool:
+        for path in paths:
+            known = _known(path, cache, max_pixels)
+            measured = known or pool.submit(measure_file, path, max_pixels)
+            pending.append((path, measured, known is not None))
+            if len(pending) >= jobs * _IN_FLIGHT:
+                yield _finish(*pending.popleft(), cache)
+        while pending:
+            yield _finish(*pending.popleft(), cache)
+
+
+def _known(path: Path, cache: StatisticsCache | None, max_pixels: int) -> Measured | None:
+    """Return what the cache knows of a file, unless the file is larger than is allowed now."""
+    known = cache.get(path) if cache is not None else None
+    return known if known is not None and known[0].pixels <= max_pixels else None
+
+
+def _finish(
+    path: Path, measured: Measured | Future[Measured], known: bool, cache: StatisticsCache | None
+) -> tuple[Path, Measured, bool]:
+    """Wait for a file's measurements and cache what is new; failures are tried anew in each run."""
+    facts, sums = measured.result() if isinstance(measured, Future) else measured
+    if cache is not None and not known and facts.error is None:
+        cache.put(path, facts, sums)
+    return path, (facts, sums), known

@@ -1,0 +1,105 @@
+"""What a classifier makes of one photo: its Feature Drifting Map, and what the correction changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dctafd.inputs.model_input import collate
+from dctafd.inputs.prepare import prepare
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dctafd.inference.classifier import Classifier
+
+
+@dataclass(frozen=True, slots=True)
+class RankedClass:
+    """A class and its score, 0..1."""
+
+    index: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DriftMap:
+    """One photo seen by a classifier.
+
+    Attributes:
+        model: the classifier's name.
+        pixels: (S, S, 3) uint8, the crop that the classifier sees.
+        drift: (G, G) float32, FDM channel 0: the predicted drift of the stem's features, cell by cell; None
+            where the classifier has no AFD-Module.
+        corrected, direct: the best classes with the AFD-Module (empty where there is none) and without it.
+    """
+
+    model: str
+    pixels: NDArray[np.uint8]
+    drift: NDArray[np.float32] | None
+    corrected: tuple[RankedClass, ...]
+    direct: tuple[RankedClass, ...]
+
+
+def drift_map(classifier: Classifier, data: bytes, top_k: int = 3) -> DriftMap:
+    """Run a classifier on a photo, with and without its AFD-Module.
+
+    Args:
+        classifier: of `dctafd.load_classifier`.
+        data: a JPEG file.
+        top_k: classes to report.
+
+    Raises:
+        DctafdError: the file cannot be read.
+    """
+    import torch
+
+    from dctafd.nets.attach import CorrectedClassifier
+
+    module, sees = classifier.module, classifier.preprocessing
+    model_input = prepare(data, sees.resize, sees.crop, mean=sees.mean, std=sees.std)
+    batch = collate([model_input]).to(classifier.device)
+    drift, corrected = None, None
+    with torch.inference_mode():
+        if isinstance(module, CorrectedClassifier):
+            corrected, fdm = module.forward_with_fdm(*batch.tensors())
+            drift = fdm[0, 0].float().cpu().numpy()
+            direct = module.direct(batch.pixels)
+        else:
+            direct = module(batch.pixels)
+    pixels = model_input.pixels * np.reshape(sees.std, (3, 1, 1)) + np.reshape(sees.mean, (3, 1, 1))
+    return DriftMap(
+        model=classifier.name,
+        pixels=np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0),
+        drift=drift,
+        corrected=() if corrected is None else _ranked(classifier, corrected, top_k),
+        direct=_ranked(classifier, direct, top_k),
+    )
+
+
+def drift_record(found: DriftMap) -> dict[str, Any]:
+    """Return the map (rows of cells) and the predictions as plain values for JSON."""
+    return {
+        "model": found.model,
+        "mean": None if found.drift is None else float(found.drift.mean()),
+        "map": None if found.drift is None else np.round(found.drift, 4).tolist(),
+        "predictions": [_class_record(entry) for entry in found.corrected],
+        "direct_predictions": [_class_record(entry) for entry in found.direct],
+    }
+
+
+def _ranked(classifier: Classifier, logits: Tensor, top_k: int) -> tuple[RankedClass, ...]:
+    scores = (logits[0].float() / classifier.temperature).softmax(0)
+    best = scores.topk(min(top_k, len(scores)))
+    return tuple(
+        RankedClass(index, classifier.labels[index], score)
+        for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    )
+
+
+def _class_record(entry: RankedClass) -> dict[str, Any]:
+    return {"index": entry.index, "label": entry.label, "score": round(entry.score, 6)}

@@ -1,0 +1,67 @@
+"""Write a corrected classifier as an ONNX model or a torch.export program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from dctafd.errors import MissingExtraError
+from dctafd.nets.attach import CorrectedClassifier
+
+SUFFIXES = (".onnx", ".pt2")
+INPUT_NAMES = ("pixels", "coefficients", "steps", "scale", "primary_quality")
+
+
+def example_inputs(crop: int, batch: int = 2) -> tuple[Tensor, ...]:
+    """Return inputs of `CorrectedClassifier.forward` with the shapes of an `InputBatch`."""
+    grid = crop // 8
+    return (
+        torch.zeros(batch, 3, crop, crop),
+        torch.zeros(batch, 192, grid, grid),
+        torch.ones(batch, 192),
+        torch.ones(batch, 2),
+        torch.zeros(batch),
+    )
+
+
+def export_classifier(network: nn.Module, crop: int, path: Path) -> None:
+    """Write a network with a free batch size.
+
+    Args:
+        network: `CorrectedClassifier`, re-parameterised, or a plain classifier (input "pixels" only).
+        crop: side of its input.
+        path: .onnx, or .pt2 for a torch.export program.
+
+    Raises:
+        ValueError: the suffix is neither.
+        MissingExtraError: ONNX is wanted and onnx or onnxscript is not installed.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path.name} should end in {' or '.join(SUFFIXES)}")
+    inputs = example_inputs(crop)
+    if not isinstance(network, CorrectedClassifier):
+        inputs = inputs[:1]
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    shapes = tuple({0: batch} for _ in inputs)
+    network = network.eval().cpu()
+    if path.suffix == ".pt2":
+        torch.export.save(torch.export.export(network, inputs, dynamic_shapes=shapes), path)
+        return
+    for package in ("onnx", "onnxscript"):
+        try:
+            __import__(package)
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(package, "export") from error
+    torch.onnx.export(
+        network,
+        inputs,
+        path,
+        input_names=list(INPUT_NAMES[: len(inputs)]),
+        output_names=["logits"],
+        dynamic_shapes=shapes,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )

@@ -1,0 +1,1 @@
+"""Whole runs: sources, archives, writers, resumable outputs, Ray."""

@@ -1,0 +1,248 @@
+"""A whole classification run: sources in, one record an input out, resumable where it writes to a file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from dctafd.batch.files import atomic_output
+from dctafd.batch.manifest import Identity, Manifest, load_manifest, manifest_path
+from dctafd.batch.output_lock import only_writer
+from dctafd.batch.partial_output import PartialOutput, PartialParquet, PartialText, partial_path, publish
+from dctafd.batch.sources import Plan
+from dctafd.batch.summary import Summary
+from dctafd.batch.writers import input_name, text_format
+from dctafd.errors import DctafdError, ResumeError
+from dctafd.inference.results import Result
+from dctafd.inference.stream import Position, Step, classify_units
+
+if TYPE_CHECKING:
+    from dctafd.inference.classifier import Classifier, Limits
+
+RESUMABLE_FORMATS = ("jsonl", "csv", "parquet")
+_SECONDS_BETWEEN_CHECKPOINTS = {"jsonl": 1.0, "csv": 1.0, "parquet": 5.0}
+
+#: Yields the steps of a run from a position on; the local engine and Ray's are of this kind.
+Engine = Callable[["Classifier", Plan, "RunOptions", Position], Generator[Step, None, None]]
+
+
+class StoppedError(DctafdError):
+    """An input failed and the run was told to stop there."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a run is told besides its sources and its model.
+
+    Attributes:
+        top_k: predictions in each result.
+        batch_size: inputs that go through the network together.
+        jobs: threads that decode and prepare.
+        limits: what a hostile file may cost.
+        stop_on_error: whether the first input that fails ends the run.
+        output_format: "table", "json", "jsonl", "csv" or "parquet".
+    """
+
+    top_k: int
+    batch_size: int
+    jobs: int
+    limits: Limits
+    stop_on_error: bool
+    output_format: str
+
+
+def classify_locally(
+    classifier: Classifier, plan: Plan, options: RunOptions, start: Position
+) -> Generator[Step, None, None]:
+    """Do a run's work in this process."""
+    return classify_units(
+        classifier,
+        plan.units,
+        top_k=options.top_k,
+        batch_size=options.batch_size,
+        jobs=options.jobs,
+        limits=options.limits,
+        start=start,
+    )
+
+
+def run_to_stream(
+    classifier: Classifier,
+    plan: Plan,
+    options: RunOptions,
+    stream: IO[str],
+    on_step: Callable[[Step], None] = lambda step: None,
+    engine: Engine = classify_locally,
+) -> Summary:
+    """Classify and write text as the results come.
+
+    Raises:
+        StoppedError: an input failed, with `stop_on_error`; what came before it has been written.
+    """
+    layout = text_format(options.output_format, options.top_k)
+    summary = Summary()
+    summary.skipped.add(plan.skipped)
+    stream.write(layout.begin())
+    try:
+        with closing(engine(classifier, plan, options, Position())) as steps:
+            for step in steps:
+                stop = _first_failure(step) if options.stop_on_error else None
+                done = step.results[:stop]
+                stream.write(layout.batch(done))
+                stream.flush()
+                _count(summary, done, step)
+                on_step(step)
+                if stop is not None:
+                    raise _stopped(step, stop)
+    finally:
+        stream.write(layout.end())
+        stream.flush()
+    return summary
+
+
+def run_to_file(
+    classifier: Classifier,
+    plan: Plan,
+    options: RunOptions,
+    output: Path,
+    resume: bool = False,
+    on_step: Callable[[Step], None] = lambda step: None,
+    engine: Engine = classify_locally,
+) -> Summary:
+    """Classify and put a complete file in its place.
+
+    jsonl, csv and Parquet grow in ``OUT.partial`` and can be resumed; json and table appear at the end.
+
+    Args:
+        classifier, plan, options: what is to be done.
+        output: the file.
+        resume: go on with an interrupted run of the same inputs, model and options.
+        on_step: is told of every batch.
+        engine: what does the work.
+
+    Raises:
+        StoppedError: an input failed, with `stop_on_error`; the run can be resumed.
+        ResumeError: there is an interrupted run and `resume` was not asked for, or it is another run's, or
+            another process is writing the same file.
+        OSError: the file cannot be written; the run can be resumed.
+    """
+    if options.output_format not in RESUMABLE_FORMATS:
+        with atomic_output(output) as file:
+            return run_to_stream(classifier, plan, options, file, on_step, engine)
+    identity = _identity(classifier, plan, options)
+    with only_writer(output):
+        earlier = _earlier_run(output, identity, resume)
+        if earlier is not None and earlier.complete:
+            publish(output)
+            return Summary.from_json(earlier.summary)
+        return _ResumableRun(options, output, identity, earlier, plan).work(classifier, plan, on_step, engine)
+
+
+def _identity(classifier: Classifier, plan: Plan, options: RunOptions) -> Identity:
+    decisive: dict[str, str | int] = {
+        "format": options.output_format,
+        "top_k": options.top_k,
+        "batch_size": options.batch_size,
+        "max_pixels": options.limits.max_pixels,
+        "max_scans": options.limits.max_scans,
+        "device": classifier.device.type,
+    }
+    return Identity(plan.fingerprint, classifier.name, classifier.digest(), decisive)
+
+
+def _earlier_run(output: Path, identity: Identity, resume: bool) -> Manifest | None:
+    """Return the run to go on with, None to start afresh."""
+    partial = partial_path(output)
+    if not resume:
+        if partial.exists():
+            raise ResumeError(f"{partial} is left of an interrupted run: add --resume, or delete it")
+        manifest_path(output).unlink(missing_ok=True)
+        return None
+    manifest = load_manifest(output, identity)
+    if manifest is None and partial.exists():
+        raise ResumeError(f"{partial} has no manifest {manifest_path(output).name}: delete it to start again")
+    if manifest is not None and manifest.complete and not (output.exists() or partial.exists()):
+        manifest_path(output).unlink()
+        return None
+    return manifest
+
+
+class _ResumableRun:
+    """One process's part of a run: partial results, and a manifest that keeps up with them."""
+
+    def __init__(
+        self, options: RunOptions, output: Path, identity: Identity, earlier: Manifest | None, plan: Plan
+    ) -> None:
+        self._options = options
+        self._output = output
+        self._identity = identity
+        self._earlier = earlier
+        self._written: Mapping[str, int] = {}
+        if earlier is None:
+            self._summary, self._position = Summary(), Position()
+            self._summary.skipped.add(plan.skipped)
+        else:
+            self._summary, self._position = Summary.from_json(earlier.summary), earlier.position
+            self._written = earlier.written
+
+    def work(
+        self, classifier: Classifier, plan: Plan, on_step: Callable[[Step], None], engine: Engine
+    ) -> Summary:
+        """Do what is left. However it ends, the last checkpoint is there to go on from."""
+        self._save(self._written)
+        with closing(self._open()) as results:
+            try:
+                with closing(engine(classifier, plan, self._options, self._position)) as steps:
+                    self._write(steps, results, on_step)
+            except StoppedError:
+                self._save(results.checkpoint())
+                raise
+            results.seal()
+        self._save({}, complete=True)
+        publish(self._output)
+        return self._summary
+
+    def _open(self) -> PartialOutput:
+        if self._options.output_format == "parquet":
+            return PartialParquet(self._output, self._written)
+        layout = text_format(self._options.output_format, self._options.top_k)
+        return PartialText(self._output, layout, self._written)
+
+    def _write(self, steps: Iterable[Step], results: PartialOutput, on_step: Callable[[Step], None]) -> None:
+        pause = _SECONDS_BETWEEN_CHECKPOINTS[self._options.output_format]
+        due = time.monotonic() + pause
+        for step in steps:
+            if self._options.stop_on_error and (failure := _first_failure(step)) is not None:
+                raise _stopped(step, failure)
+            results.write(step.results)
+            _count(self._summary, step.results, step)
+            self._position = step.position
+            on_step(step)
+            if time.monotonic() >= due:
+                self._save(results.checkpoint())
+                due = time.monotonic() + pause
+
+    def _save(self, written: Mapping[str, int], complete: bool = False) -> None:
+        Manifest(self._identity, self._position, written, self._summary.to_json(), complete).save(
+            self._output
+        )
+
+
+def _count(summary: Summary, done: Sequence[Result], step: Step) -> None:
+    summary.add(done, step.size)
+    if step.skipped is not None:
+        summary.skipped.add(step.skipped)
+
+
+def _first_failure(step: Step) -> int | None:
+    return next((n for n, result in enumerate(step.results) if result.error is not None), None)
+
+
+def _stopped(step: Step, number: int) -> StoppedError:
+    result = step.results[number]
+    assert result.error is not None
+    return StoppedError(f"{input_name(result)}: {result.error.type}: {result.error.message}")

@@ -1,0 +1,1 @@
+"""The classifier, the stream of batches that feeds it, and its results."""

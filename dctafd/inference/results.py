@@ -1,0 +1,139 @@
+"""One photo's classification and its record, as every format writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dctafd.batch.sources import readable
+from dctafd.jpeg.coefficients import JpegHeader
+from dctafd.jpeg.quality import QualityEstimate
+
+#: Decimals of scores and drift in a record: more would only show how a sum was ordered.
+DECIMALS = 6
+
+RECORD_KEYS = (
+    "source",
+    "member",
+    "width",
+    "height",
+    "color_space",
+    "process",
+    "subsampling",
+    "quality",
+    "quality_exact",
+    "primary_quality",
+    "drift",
+    "model",
+    "predictions",
+    "warnings",
+    "error",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One of the most probable classes.
+
+    Attributes:
+        index: the class, 0-based, as the model numbers them.
+        label: its name.
+        score: its probability, 0..1.
+    """
+
+    index: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a source gave no prediction.
+
+    Attributes:
+        type: the exception's class, such as "NotAJpegError".
+        message: what it says.
+    """
+
+    type: str
+    message: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """Describe an exception."""
+        return cls(type(error).__name__, readable(str(error)))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was found out about one source.
+
+    Attributes:
+        source: the path of the file or archive, "-" for stdin.
+        member: the name inside the archive, None for a file.
+        width, height: size in pixels as stored; None, like all that follows, where the file was not read.
+        color_space, process, subsampling: as `dctafd.read` names them.
+        quality, quality_exact: the tables' quality and whether they are exactly that quality's.
+        primary_quality: quality of an earlier, coarser compression, None without a sign of one.
+        drift: mean of the first channel of the Feature Drifting Map; None without an AFD-Module.
+        model: the name of the classifier.
+        predictions: the most probable classes, best first.
+        warnings: what was wrong with the file but did not prevent classifying it.
+        error: why there are no predictions, or None.
+    """
+
+    source: str
+    member: str | None = None
+    width: int | None = None
+    height: int | None = None
+    color_space: str | None = None
+    process: str | None = None
+    subsampling: str | None = None
+    quality: int | None = None
+    quality_exact: bool | None = None
+    primary_quality: int | None = None
+    drift: float | None = None
+    model: str | None = None
+    predictions: tuple[Prediction, ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: Failure | None = None
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the result as plain dicts and lists, with the keys of `RECORD_KEYS` in their order."""
+        record: dict[str, Any] = {key: getattr(self, key) for key in RECORD_KEYS}
+        record["predictions"] = [
+            {"index": best.index, "label": best.label, "score": best.score} for best in self.predictions
+        ]
+        record["warnings"] = list(self.warnings)
+        if self.error is not None:
+            record["error"] = {"type": self.error.type, "message": self.error.message}
+        return record
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Result:
+        """Return the result that `to_record` described."""
+        fields = dict(record)
+        fields["predictions"] = tuple(Prediction(**best) for best in record["predictions"])
+        fields["warnings"] = tuple(record["warnings"])
+        fields["error"] = Failure(**record["error"]) if record["error"] else None
+        return cls(**fields)
+
+
+def header_facts(header: JpegHeader, quality: QualityEstimate) -> dict[str, Any]:
+    """Return the fields of a `Result` that the file's header and tables give."""
+    return {
+        "width": header.width,
+        "height": header.height,
+        "color_space": header.color_space,
+        "process": header.process,
+        "subsampling": header.subsampling,
+        "quality": quality.value,
+        "quality_exact": quality.exact,
+        "warnings": tuple(header.warnings),
+    }
+
+
+def failed(source: str, member: str | None, model: str | None, error: Exception) -> Result:
+    """Return the result of a source that could not be classified."""
+    return Result(source, member, model=model, error=Failure.of(error))

@@ -1,0 +1,235 @@
+"""Reading, decoding and the network at the same time, with bounded memory and results in the inputs' order.
+
+One thread reads archives and hands inputs out; a pool decodes and prepares them (the kernels release the
+GIL); the calling thread gathers batches in order and runs the network. What is under way is bounded in
+inputs and in bytes, so memory does not grow with the number of inputs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from dctafd.batch.sources import Skipped, SourceItem, Unit
+from dctafd.inference.device import parallel_batches
+from dctafd.inference.results import Result
+
+if TYPE_CHECKING:
+    from dctafd.inference.classifier import Classifier, Limits, Prepared
+
+_BATCHES_AHEAD = 3
+_BYTES_AHEAD = 128 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The next input to be done: number `item` of unit number `unit`."""
+
+    unit: int = 0
+    item: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one batch, or the end of a unit, adds to a run.
+
+    Attributes:
+        results: in the inputs' order.
+        size: bytes that were read.
+        position: where the run stands after them.
+        skipped: at the end of a unit, what was passed over in it; else None.
+    """
+
+    results: list[Result]
+    size: int
+    position: Position
+    skipped: Skipped | None = None
+
+
+def classify_units(
+    classifier: Classifier,
+    units: Sequence[Unit],
+    *,
+    top_k: int,
+    batch_size: int,
+    jobs: int,
+    limits: Limits,
+    start: Position = Position(),
+) -> Generator[Step, None, None]:
+    """Classify units of work from `start` on; yields after each batch and at the end of each unit.
+
+    Batches start at multiples of `batch_size` from the beginning of their unit, wherever the run started.
+
+    Args:
+        classifier: prepares and predicts.
+        units: as `plan_sources` makes them.
+        top_k: predictions in each result.
+        batch_size: inputs, good or bad, of one batch.
+        jobs: threads that decode and prepare; on a CPU so many batches, at most 4, run side by side.
+        limits: what a hostile file may cost.
+        start: a position that an earlier run of the same units and batch size yielded.
+    """
+    window = _Window(_BATCHES_AHEAD * batch_size + jobs, _BYTES_AHEAD)
+    under_way: deque[Callable[[], Step]] = deque()
+    with (
+        classifier.runner(parallel_batches(jobs)) as runner,
+        _Feed(window, jobs, lambda item: classifier.prepare(item, limits), units, start) as feed,
+    ):
+        for batch, position, skipped in feed.batches(batch_size):
+            under_way.append(_stepper(runner.submit(batch, top_k), batch, position, skipped))
+            if len(under_way) > runner.depth:
+                yield under_way.popleft()()
+        while under_way:
+            yield under_way.popleft()()
+
+
+def classify_items(
+    classifier: Classifier, items: Iterable[SourceItem], *, top_k: int, batch_size: int, jobs: int
+) -> Iterator[Result]:
+    """Classify any stream of inputs as one unit; yields one result an input, in order."""
+    from dctafd.inference.classifier import Limits
+
+    unit = _Items(items)
+    for step in classify_units(
+        classifier,
+        [unit],  # type: ignore[list-item]
+        top_k=top_k,
+        batch_size=batch_size,
+        jobs=jobs,
+        limits=Limits(),
+    ):
+        yield from step.results
+
+
+@dataclass(frozen=True, slots=True)
+class _Items:
+    """A stream of inputs that looks like a unit."""
+
+    stream: Iterable[SourceItem]
+
+    def items(self, skipped: Skipped, start: int) -> Iterable[SourceItem]:
+        return self.stream
+
+
+def _stepper(
+    finish: Callable[[], list[Result]], batch: Sequence[Prepared], position: Position, skipped: Skipped | None
+) -> Callable[[], Step]:
+    size = sum(entry.size for entry in batch)
+    return lambda: Step(finish(), size, position, skipped)
+
+
+class _Window:
+    """Bounds what is under way: inputs that were handed out, and bytes that were read and not yet decoded."""
+
+    def __init__(self, max_items: int, max_bytes: int) -> None:
+        self._max_items, self._max_bytes = max_items, max_bytes
+        self._items = self._bytes = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def enter(self, size: int) -> bool:
+        """Wait for room for an input with `size` bytes; False when the window was closed meanwhile."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._has_room(size))
+            self._items += 1
+            self._bytes += size
+            return not self._closed
+
+    def _has_room(self, size: int) -> bool:
+        fits = self._bytes == 0 or self._bytes + size <= self._max_bytes
+        return self._items < self._max_items and fits
+
+    def decoded(self, size: int) -> None:
+        """Note that an input's bytes are no longer needed."""
+        with self._changed:
+            self._bytes -= size
+            self._changed.notify()
+
+    def left(self) -> None:
+        """Note that an input went on to the network."""
+        with self._changed:
+            self._items -= 1
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Let nothing more in."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+_Batch = tuple[list["Prepared"], Position, Skipped | None]
+
+
+class _Feed:
+    """The reading thread and the pool that prepares; a context that ends both."""
+
+    def __init__(
+        self,
+        window: _Window,
+        jobs: int,
+        prepare: Callable[[SourceItem], Prepared],
+        units: Sequence[Unit],
+        start: Position,
+    ) -> None:
+        self._window = window
+        self._prepare_item = prepare
+        self._units = units
+        self._start = start
+        self._queue: SimpleQueue[Future[Prepared] | Skipped | BaseException | None] = SimpleQueue()
+        self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="dctafd-prepare")
+        # A daemon: reading a pipe that nobody writes to must not keep the process from ending.
+        self._reader = threading.Thread(target=self._read, name="dctafd-read", daemon=True)
+
+    def __enter__(self) -> _Feed:
+        self._reader.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._window.close()
+        self._reader.join(timeout=1)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _read(self) -> None:
+        try:
+            for number in range(self._start.unit, len(self._units)):
+                first = self._start.item if number == self._start.unit else 0
+                skipped = Skipped()
+                for item in self._units[number].items(skipped, first):
+                    if not self._window.enter(len(item.data or b"")):
+                        return
+                    self._queue.put(self._pool.submit(self._prepare, item))
+                self._queue.put(skipped)
+            self._queue.put(None)
+        except BaseException as error:
+            self._queue.put(error)
+
+    def _prepare(self, item: SourceItem) -> Prepared:
+        try:
+            return self._prepare_item(item)
+        finally:
+            self._window.decoded(len(item.data or b""))
+
+    def batches(self, batch_size: int) -> Iterator[_Batch]:
+        """Yield batches in the inputs' order, each with the position after it; empty ones end a unit."""
+        batch: list[Prepared] = []
+        unit, item = self._start.unit, self._start.item
+        while (entry := self._queue.get()) is not None:
+            if isinstance(entry, BaseException):
+                raise entry
+            if isinstance(entry, Future):
+                batch.append(entry.result())
+                self._window.left()
+                item += 1
+                if item % batch_size == 0:
+                    yield batch, Position(unit, item), None
+                    batch = []
+                continue
+            unit, item = unit + 1, 0
+            yield batch, Position(unit, item), entry
+            batch = []

@@ -1,0 +1,1 @@
+"""From coefficients to what a classifier reads: geometry, crop, block grid, batches."""

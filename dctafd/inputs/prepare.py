@@ -1,0 +1,121 @@
+"""From a JPEG file to what a corrected classifier reads of it: `prepare`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dctafd.inputs.block_grid import block_grid
+from dctafd.inputs.crop_coefficients import (
+    CropCoefficients,
+    CropPlan,
+    header_of,
+    plan_crop,
+    read_crop,
+    select_coefficients,
+)
+from dctafd.inputs.model_input import IMAGENET_MEAN, IMAGENET_STD, ModelInput
+from dctafd.jpeg.coefficients import JpegCoefficients
+from dctafd.jpeg.history import estimate_history_of_blocks
+from dctafd.jpeg.limits import MAX_PIXELS, MAX_SCANS
+from dctafd.jpeg.pixels import decode_window
+from dctafd.jpeg.reader import Engine, Source, read
+from dctafd_native import resample
+
+
+def prepare(
+    jpeg_or_source: JpegCoefficients | Source,
+    resize: int | None = 256,
+    crop: int = 224,
+    *,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    history: bool = True,
+    engine: Engine = "auto",
+    max_pixels: int = MAX_PIXELS,
+    max_scans: int = MAX_SCANS,
+    strict: bool = False,
+) -> ModelInput:
+    """Make a photo's classifier input: normalised pixels, and the coefficients and steps that FDE-Net reads.
+
+    The photo is turned upright, its shorter side resized to `resize` and its centre cropped as torchvision's
+    ``Resize`` and ``CenterCrop`` do with Pillow images, within one level; smaller photos are padded with
+    black. A photo that shrinks to a half or less is decoded at 1/2, 1/4 or 1/8 of its size first, exactly
+    like one that Pillow opened in ``draft`` mode. Given the source of a larger photo, only the coefficients
+    that the crop and the block grid need are stored.
+
+    Args:
+        jpeg_or_source: what `dctafd.read` returned, or a path, bytes-like object or binary file object.
+        resize: pixels of the shorter side, or None to crop only.
+        crop: pixels a side of the crop, a multiple of 8.
+        mean, std: what the classifier subtracts from and divides by, per channel, for samples in 0..1.
+        history: whether to look for signs of an earlier compression, in the luma blocks of the grid.
+        engine, max_pixels, max_scans, strict: as for `dctafd.read`; they matter for a source only.
+
+    Raises:
+        ValueError: `resize` or `crop` makes no sense, or a component has not the blocks of its size.
+        DctafdError, OSError: as `dctafd.read`.
+    """
+    if crop <= 0 or crop % 8 or (resize is not None and resize <= 0):
+        raise ValueError(
+            f"crop has to be a positive multiple of 8 and resize positive, not {crop} and {resize}"
+        )
+    if isinstance(jpeg_or_source, JpegCoefficients) or engine != "auto":
+        jpeg = jpeg_or_source
+        if not isinstance(jpeg, JpegCoefficients):
+            jpeg = read(jpeg, engine, max_pixels, max_scans, strict)
+        plan = plan_crop(jpeg, resize, crop)
+        arrays = [component.coefficients for component in jpeg.components]
+        found = select_coefficients(header_of(jpeg), arrays, plan)
+    else:
+        limits = {"max_pixels": max_pixels, "max_scans": max_scans}
+        plan, found = read_crop(jpeg_or_source, resize, crop, **limits, strict=strict)
+    coefficients, steps = block_grid(found.header, plan.geometry, found.grids)
+    return ModelInput(
+        pixels=_crop_pixels(plan, found, mean, std),
+        coefficients=coefficients,
+        steps=steps,
+        scale=plan.geometry.scale,
+        primary_quality=_primary_quality(found) if history else None,
+        header=found.header,
+    )
+
+
+def _crop_pixels(
+    plan: CropPlan, found: CropCoefficients, mean: Sequence[float], std: Sequence[float]
+) -> NDArray[np.float32]:
+    """Return the normalised crop, (3, crop, crop) float32."""
+    left, top, right, bottom = plan.region
+    window = np.empty((bottom - top, right - left, 4), np.uint8)
+    decode_window(
+        found.header, found.windows, plan.region, out=window, reduction=plan.reduction, origins=found.origins
+    )
+    upright = np.ascontiguousarray(plan.geometry.orientation.turn(window))
+    x, y = plan.geometry.x, plan.geometry.y
+    rows = np.empty((upright.shape[0], x.count, 4), np.uint8)
+    resample.resize_rows(upright, plan.x.source[0], *plan.x.tables, rows)
+    gain, offset = _normalization(tuple(mean), tuple(std))
+    pixels = np.empty((3, y.crop, x.crop), np.float32)
+    if (y.count, x.count) != (y.crop, x.crop):
+        pixels[:] = offset[:, None, None]  # padding is black
+    place = max(-y.offset, 0), max(-x.offset, 0)
+    resample.resize_columns(rows, plan.y.source[0], *plan.y.tables, gain, offset, *place, pixels)
+    return pixels
+
+
+@lru_cache(maxsize=16)
+def _normalization(
+    mean: tuple[float, ...], std: tuple[float, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return gain and offset, (3,) float32, that normalise samples 0..255."""
+    means, deviations = np.array(mean, np.float64), np.array(std, np.float64)
+    return (1 / (255 * deviations)).astype(np.float32), (-means / deviations).astype(np.float32)
+
+
+def _primary_quality(found: CropCoefficients) -> int | None:
+    """Return the quality of an earlier compression that the grid's luma blocks tell, each counted once."""
+    table = found.header.components[0].quant_table
+    return estimate_history_of_blocks(found.grids[0].unique(), table).primary_quality

@@ -1,1 +1,0 @@
-"""From sources to predictions: reading, preparing, classifying, writing results."""

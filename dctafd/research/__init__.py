@@ -1,1 +1,0 @@
-"""Statistics, drift, evaluation, training, figures and reports."""

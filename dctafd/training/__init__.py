@@ -1,0 +1,1 @@
+"""Training an AFD-Module: configuration, data, degradation, losses, validation."""

@@ -1,0 +1,94 @@
+"""Ray in a process of its own: what it starts and what it warns of stays out of this one."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dctafd.errors import MissingExtraError
+from dctafd.nets.builtin import build_builtin
+
+from .archive_files import write_tar
+from .tiny_classifier import LABELS, photo
+
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="needs the extra ray (pip install 'dctafd[ray]')"
+)
+
+RUN = """
+import os, pathlib, signal, sys
+import ray
+from dctafd.cli.main import main
+from dctafd.batch import ray_engine
+
+class MortalWorker(ray_engine.UnitWorker):
+    '''Dies the first time it gets unit 2, in the middle of the run.'''
+    def __call__(self, batch):
+        died = pathlib.Path("died")
+        if batch["number"][0] == 2 and not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(batch)
+
+if __name__ == "__main__":
+    if sys.argv.pop(1) == "mortal":
+        ray_engine.UnitWorker = MortalWorker
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    main()
+"""
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Six shards, one of them cut off, and the weights of a small network."""
+    config = {"name": "slim_resnet", "widths": [8] * 4, "blocks": [1] * 4, "num_classes": 4}
+    torch.manual_seed(0)
+    net = build_builtin(config)
+    metadata = {
+        "architecture": config,
+        "preprocessing": {"resize": 32, "crop": 32, "mean": [0.5] * 3, "std": [0.25] * 3},
+        "labels": LABELS,
+    }
+    metadata = {key: json.dumps(value) for key, value in metadata.items()} | {"licence": "none"}
+    save_file(net.state_dict(), tmp_path / "tiny.safetensors", metadata)
+    for number in range(6):
+        members = [(f"{number}-{i}.jpg", photo(7 * number + i)) for i in range(7)]
+        members[5] = (members[5][0], b"GIF89a")
+        path = write_tar(tmp_path / f"s{number}.tar", members)
+        if number == 4:
+            path.write_bytes(path.read_bytes()[:5000])
+    (tmp_path / "run.py").write_text(RUN)
+    return tmp_path
+
+
+def classify(folder: Path, worker: str, output: str, *more: str) -> int:
+    options = ["--weights", "tiny.safetensors", "--afd", "off", "--jobs", "1", "--batch-size", "4", "-q"]
+    arguments = ["classify", "s{0..5}.tar", *options, "-o", output, *more]
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    command = [sys.executable, "run.py", worker, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, timeout=300, check=False).returncode
+
+
+@needs_ray
+@pytest.mark.slow
+def test_ray_gives_the_local_engines_file_though_a_worker_is_killed(shards):
+    assert classify(shards, "immortal", "local.jsonl") == 1
+    assert classify(shards, "mortal", "ray.jsonl", "--engine", "ray") == 1
+    assert (shards / "died").exists()
+    assert (shards / "ray.jsonl").read_bytes() == (shards / "local.jsonl").read_bytes()
+    assert len((shards / "ray.jsonl").read_text().splitlines()) > 35
+
+
+def test_without_ray_the_extra_is_named(monkeypatch):
+    from dctafd.batch.ray_engine import ray_engine
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray.data", None)
+    with pytest.raises(MissingExtraError, match=r"dctafd\[ray\]"):
+        ray_engine()

@@ -1,0 +1,310 @@
+import io
+import json
+import os
+
+import pytest
+
+from dctafd.batch import run as run_module
+from dctafd.batch.manifest import manifest_path
+from dctafd.batch.partial_output import partial_path
+from dctafd.batch.run import RunOptions, StoppedError, run_to_file, run_to_stream
+from dctafd.batch.sources import plan_sources
+from dctafd.errors import ResumeError
+from dctafd.inference.classifier import Limits
+
+from .archive_files import write_tar, write_zip
+from .tiny_classifier import photo, tiny_classifier
+
+FORMATS = ["jsonl", "csv", "parquet"]
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(autouse=True)
+def eager_checkpoints(monkeypatch):
+    """Checkpoint after every batch."""
+    monkeypatch.setattr(run_module, "_SECONDS_BETWEEN_CHECKPOINTS", dict.fromkeys(FORMATS, 0.0))
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """Two units of work: a tar with a bad member, and files."""
+    members = [(f"{i}.jpg", photo(i)) for i in range(7)]
+    members[3] = ("3.jpg", b"GIF89a")
+    archive = write_tar(tmp_path / "a.tar", members)
+    files = tmp_path / "files"
+    files.mkdir()
+    for i in range(4):
+        (files / f"{i}.jpg").write_bytes(photo(i, 50))
+    (files / "notes.txt").touch()
+    return plan_sources([str(archive), str(files)])
+
+
+def options(name, **changes):
+    values = {"top_k": 2, "batch_size": 2, "jobs": 2, "limits": Limits(), "stop_on_error": False}
+    return RunOptions(**{**values, **changes}, output_format=name)
+
+
+def whole_run(plan, path, name):
+    run_to_file(tiny_classifier(), plan, options(name), path)
+    return path.read_bytes()
+
+
+def killed_after(steps):
+    """Return an `on_step` that ends the run after so many batches."""
+    left = iter(range(steps))
+
+    def on_step(step):
+        if next(left, None) is None:
+            raise KilledError
+
+    return on_step
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_finished_run_leaves_output_and_manifest_only(plan, tmp_path, name):
+    if name == "parquet":
+        pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "out" / f"o.{name}"
+    summary = run_to_file(tiny_classifier(), plan, options(name), path)
+    assert sorted(os.listdir(path.parent)) == [path.name, f"{path.name}.run.json"]
+    assert (summary.images, dict(summary.failures), summary.skipped.files) == (11, {"NotAJpegError": 1}, 1)
+    assert json.loads(manifest_path(path).read_text())["complete"] is True
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("steps", [0, 1, 3, 5, 6])
+def test_resumed_run_gives_the_same_file(plan, tmp_path, name, steps):
+    if name == "parquet":
+        pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    expected = whole_run(plan, tmp_path / f"whole.{name}", name)
+    path = tmp_path / f"cut.{name}"
+    with pytest.raises(KilledError):
+        run_to_file(tiny_classifier(), plan, options(name), path, on_step=killed_after(steps))
+    assert partial_path(path).exists()
+    assert not path.exists()
+    summary = run_to_file(tiny_classifier(), plan, options(name), path, resume=True)
+    assert path.read_bytes() == expected
+    assert (summary.images, summary.failed, summary.skipped.files) == (11, 1, 1)
+    assert not partial_path(path).exists()
+
+
+@pytest.mark.parametrize("name", ["jsonl", "csv"])
+def test_what_was_written_after_the_checkpoint_is_cut_off(plan, tmp_path, name):
+    expected = whole_run(plan, tmp_path / f"whole.{name}", name)
+    path = tmp_path / f"cut.{name}"
+    with pytest.raises(KilledError):
+        run_to_file(tiny_classifier(), plan, options(name), path, on_step=killed_after(2))
+    with partial_path(path).open("ab") as file:
+        file.write(b'{"source": "half a rec')
+    run_to_file(tiny_classifier(), plan, options(name), path, resume=True)
+    assert path.read_bytes() == expected
+
+
+def test_parquet_part_after_the_checkpoint_is_dropped(plan, tmp_path):
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    expected = whole_run(plan, tmp_path / "whole.parquet", "parquet")
+    path = tmp_path / "cut.parquet"
+    with pytest.raises(KilledError):
+        run_to_file(tiny_classifier(), plan, options("parquet"), path, on_step=killed_after(3))
+    (partial_path(path) / "000099.parquet").write_bytes(b"half a file")
+    run_to_file(tiny_classifier(), plan, options("parquet"), path, resume=True)
+    assert path.read_bytes() == expected
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_end_of_the_process_while_the_file_is_put_in_place(plan, tmp_path, monkeypatch, name):
+    if name == "parquet":
+        pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    expected = whole_run(plan, tmp_path / f"whole.{name}", name)
+    path = tmp_path / f"cut.{name}"
+
+    def killed(output):
+        raise KilledError
+
+    with monkeypatch.context() as context:
+        context.setattr(run_module, "publish", killed)
+        with pytest.raises(KilledError):
+            run_to_file(tiny_classifier(), plan, options(name), path)
+    assert not path.exists()
+    summary = run_to_file(tiny_classifier(), plan, options(name), path, resume=True)
+    assert path.read_bytes() == expected
+    assert not partial_path(path).exists()
+    assert summary.images == 11
+
+
+def test_full_disk_can_be_resumed(plan, tmp_path, monkeypatch):
+    expected = whole_run(plan, tmp_path / "whole.jsonl", "jsonl")
+    path = tmp_path / "cut.jsonl"
+
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as context:
+        context.setattr("dctafd.batch.partial_output.sync", full)
+        with pytest.raises(OSError, match="No space"):
+            run_to_file(tiny_classifier(), plan, options("jsonl"), path)
+    run_to_file(tiny_classifier(), plan, options("jsonl"), path, resume=True)
+    assert path.read_bytes() == expected
+
+
+def test_resume_of_a_finished_run_does_nothing(plan, tmp_path):
+    expected = whole_run(plan, tmp_path / "o.jsonl", "jsonl")
+
+    def no_step(step):
+        raise AssertionError("nothing is left to do")
+
+    summary = run_to_file(
+        tiny_classifier(), plan, options("jsonl"), tmp_path / "o.jsonl", resume=True, on_step=no_step
+    )
+    assert (tmp_path / "o.jsonl").read_bytes() == expected
+    assert summary.images == 11
+
+
+def test_resume_with_nothing_to_resume_starts(plan, tmp_path):
+    summary = run_to_file(tiny_classifier(), plan, options("jsonl"), tmp_path / "o.jsonl", resume=True)
+    assert summary.images == 11
+
+
+def interrupted(plan, path):
+    with pytest.raises(KilledError):
+        run_to_file(tiny_classifier(), plan, options("jsonl"), path, on_step=killed_after(2))
+
+
+def test_interrupted_run_is_not_overwritten_by_accident(plan, tmp_path):
+    interrupted(plan, tmp_path / "o.jsonl")
+    with pytest.raises(ResumeError, match="--resume"):
+        run_to_file(tiny_classifier(), plan, options("jsonl"), tmp_path / "o.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"top_k": 3}, "other options"),
+        ({"batch_size": 3}, "other options"),
+        ({"limits": Limits(max_pixels=5)}, "other options"),
+    ],
+)
+def test_resume_with_other_options_is_refused(plan, tmp_path, change, message):
+    interrupted(plan, tmp_path / "o.jsonl")
+    with pytest.raises(ResumeError, match=message):
+        run_to_file(tiny_classifier(), plan, options("jsonl", **change), tmp_path / "o.jsonl", resume=True)
+
+
+def test_resume_with_other_weights_is_refused(plan, tmp_path):
+    interrupted(plan, tmp_path / "o.jsonl")
+    classifier = tiny_classifier()
+    classifier.module[0].bias.data[0] += 1
+    with pytest.raises(ResumeError, match="other weights"):
+        run_to_file(classifier, plan, options("jsonl"), tmp_path / "o.jsonl", resume=True)
+
+
+def test_resume_with_changed_inputs_is_refused(plan, tmp_path):
+    interrupted(plan, tmp_path / "o.jsonl")
+    os.utime(tmp_path / "a.tar", ns=(1, 1))
+    changed = plan_sources([str(tmp_path / "a.tar"), str(tmp_path / "files")])
+    with pytest.raises(ResumeError, match="inputs"):
+        run_to_file(tiny_classifier(), changed, options("jsonl"), tmp_path / "o.jsonl", resume=True)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"identity": 3}'])
+def test_damaged_manifest_is_refused(plan, tmp_path, text):
+    interrupted(plan, tmp_path / "o.jsonl")
+    manifest_path(tmp_path / "o.jsonl").write_text(text)
+    with pytest.raises(ResumeError, match="damaged"):
+        run_to_file(tiny_classifier(), plan, options("jsonl"), tmp_path / "o.jsonl", resume=True)
+
+
+def test_partial_file_that_lost_bytes_is_refused(plan, tmp_path):
+    interrupted(plan, tmp_path / "o.jsonl")
+    with partial_path(tmp_path / "o.jsonl").open("r+b") as file:
+        file.truncate(10)
+    with pytest.raises(ResumeError, match="shorter"):
+        run_to_file(tiny_classifier(), plan, options("jsonl"), tmp_path / "o.jsonl", resume=True)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_second_run_of_the_same_output_is_refused_while_the_first_is_alive(plan, tmp_path, resume):
+    expected = whole_run(plan, tmp_path / "whole.jsonl", "jsonl")
+    path = tmp_path / "o.jsonl"
+    refusals = []
+
+    def start_another(step):
+        with pytest.raises(ResumeError, match="another run is writing") as refusal:
+            run_to_file(tiny_classifier(), plan, options("jsonl"), path, resume=resume)
+        refusals.append(refusal)
+
+    run_to_file(tiny_classifier(), plan, options("jsonl"), path, on_step=start_another)
+    assert refusals
+    assert path.read_bytes() == expected
+
+
+def test_lock_that_a_killed_run_left_is_no_hindrance(plan, tmp_path):
+    path = tmp_path / "o.jsonl"
+    interrupted(plan, path)
+    (tmp_path / "o.jsonl.lock").touch()
+    run_to_file(tiny_classifier(), plan, options("jsonl"), path, resume=True)
+    assert sorted(file.name for file in tmp_path.glob("o.jsonl*")) == ["o.jsonl", "o.jsonl.run.json"]
+
+
+def test_stop_on_error_names_the_input_and_can_go_on(plan, tmp_path):
+    expected = whole_run(plan, tmp_path / "whole.jsonl", "jsonl")
+    path = tmp_path / "o.jsonl"
+    with pytest.raises(StoppedError, match=r"a\.tar: 3\.jpg: NotAJpegError"):
+        run_to_file(tiny_classifier(), plan, options("jsonl", stop_on_error=True), path)
+    run_to_file(tiny_classifier(), plan, options("jsonl"), path, resume=True)
+    assert path.read_bytes() == expected
+
+
+def test_stop_on_error_prints_what_came_before(plan):
+    stream = io.StringIO()
+    with pytest.raises(StoppedError):
+        run_to_stream(tiny_classifier(), plan, options("jsonl", stop_on_error=True), stream)
+    members = [json.loads(line)["member"] for line in stream.getvalue().splitlines()]
+    assert members == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def test_json_file_appears_whole_or_not_at_all(plan, tmp_path):
+    path = tmp_path / "o.json"
+    with pytest.raises(KilledError):
+        run_to_file(tiny_classifier(), plan, options("json"), path, on_step=killed_after(2))
+    assert not path.exists()
+    run_to_file(tiny_classifier(), plan, options("json"), path)
+    assert len(json.loads(path.read_text())) == 11
+
+
+def test_parquet_holds_the_records(plan, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
+    lines = whole_run(plan, tmp_path / "o.jsonl", "jsonl").splitlines()
+    whole_run(plan, tmp_path / "o.parquet", "parquet")
+    assert parquet.read_table(tmp_path / "o.parquet").to_pylist() == [json.loads(line) for line in lines]
+
+
+def test_row_groups_are_cut_by_rows_not_by_checkpoints(plan, tmp_path, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
+    monkeypatch.setattr("dctafd.batch.parquet.ROW_GROUP", 4)
+    whole_run(plan, tmp_path / "o.parquet", "parquet")
+    metadata = parquet.ParquetFile(tmp_path / "o.parquet").metadata
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [4, 4, 3]
+
+
+def test_tar_zip_and_directory_give_the_same_records(tmp_path):
+    members = [(f"{i:03d}.jpg", photo(i, 20 + i)) for i in range(25)]
+    members[7] = ("007.jpg", b"nothing")
+    (tmp_path / "d").mkdir()
+    for name, data in members:
+        (tmp_path / "d" / name).write_bytes(data)
+    places = [tmp_path / "d", write_tar(tmp_path / "a.tar", members), write_zip(tmp_path / "a.zip", members)]
+    texts = []
+    for place in places:
+        stream = io.StringIO()
+        run_to_stream(
+            tiny_classifier(), plan_sources([str(place)], 64), options("jsonl", batch_size=8), stream
+        )
+        records = [json.loads(line) for line in stream.getvalue().splitlines()]
+        texts.append([{k: v for k, v in r.items() if k not in ("source", "member")} for r in records])
+    assert texts[0] == texts[1] == texts[2]
+    assert len(texts[0]) == 25

@@ -1,0 +1,179 @@
+import os
+
+import pytest
+
+from dctafd.batch import sources
+from dctafd.batch.sources import (
+    Skipped,
+    expand_braces,
+    is_jpeg_name,
+    iter_sources,
+    natural_key,
+    plan_sources,
+    readable,
+)
+from dctafd.errors import ArchiveError, LimitExceededError
+
+from .archive_files import write_tar, write_zip
+
+
+def names_of(*arguments, skipped=None):
+    return [(item.source, item.member) for item in iter_sources(map(str, arguments), skipped)]
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A small directory, and the process in its parent."""
+    for name in ["d/2.jpg", "d/10.JPG", "d/1/x.jpeg", "d/1/y.jfif", "d/readme.txt", "d/old.zip", "d/z.jpe"]:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_directory_is_walked_in_natural_order_and_what_is_no_jpeg_is_counted(tree):
+    skipped = Skipped()
+    assert [source for source, _ in names_of("d", skipped=skipped)] == [
+        "d/1/x.jpeg",
+        "d/1/y.jfif",
+        "d/2.jpg",
+        "d/10.JPG",
+        "d/z.jpe",
+    ]
+    assert skipped == Skipped(files=1, archives=["d/old.zip"], archive_count=1)
+
+
+def test_links_to_directories_are_not_followed(tree):
+    (tree / "d" / "loop").symlink_to(tree / "d")
+    assert len(names_of("d")) == 5
+
+
+def test_pipe_in_a_directory_is_passed_over(tree):
+    os.mkfifo(tree / "d" / "pipe.jpg")
+    assert len(names_of("d")) == 5
+
+
+def test_link_to_nothing_is_an_input_that_fails(tree):
+    (tree / "d" / "gone.jpg").symlink_to(tree / "nothing")
+    (item,) = [item for item in iter_sources(["d"]) if "gone" in item.source]
+    with pytest.raises(FileNotFoundError):
+        item.read()
+
+
+def test_glob_and_recursive_glob(tree):
+    assert names_of("d/*.[jJ][pP]*") == [("d/2.jpg", None), ("d/10.JPG", None), ("d/z.jpe", None)]
+    assert names_of("d/**/*.j*") == [
+        ("d/1/x.jpeg", None),
+        ("d/1/y.jfif", None),
+        ("d/2.jpg", None),
+        ("d/z.jpe", None),
+    ]
+
+
+def test_name_with_glob_characters_that_exists_is_that_file(tree):
+    (tree / "[1]{a,b}.jpg").write_bytes(b"data")
+    (item,) = iter_sources(["[1]{a,b}.jpg"])
+    assert (item.source, item.read()) == ("[1]{a,b}.jpg", b"data")
+
+
+def test_file_given_by_name_is_tried_whatever_it_is_called(tree):
+    (item,) = iter_sources(["d/readme.txt"])
+    assert item.read() == b"d/readme.txt"
+
+
+@pytest.mark.parametrize("name", ["missing.jpg", "missing*.jpg", "missing.tar"])
+def test_what_does_not_exist_is_an_input_that_fails(tree, name):
+    (item,) = iter_sources([name])
+    assert item.source == name
+    with pytest.raises(FileNotFoundError):
+        item.read()
+
+
+def test_braces_count_with_leading_zeros():
+    assert list(expand_braces("s-{008..010}.tar")) == ["s-008.tar", "s-009.tar", "s-010.tar"]
+    assert list(expand_braces("{a,b}{1..2}")) == ["a1", "a2", "b1", "b2"]
+    assert list(expand_braces("{only}")) == ["{only}"]
+
+
+def test_braces_that_stand_for_too_many_names_are_refused():
+    with pytest.raises(LimitExceededError):
+        plan_sources(["{0..999999}{0..9}.tar"])
+
+
+def test_brace_pattern_names_shards(tmp_path):
+    for number in range(3):
+        write_tar(tmp_path / f"s-{number:02d}.tar", [(f"{number}.jpg", b"data")])
+    items = names_of(tmp_path / "s-{00..02}.tar")
+    assert [member for _, member in items] == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+@pytest.mark.parametrize(("name", "write"), [("a.tar", write_tar), ("a.zip", write_zip)])
+def test_archive_members_by_name(tmp_path, name, write):
+    members = [("../x.JPG", b"1"), ("x.txt", b"2"), ("in.tar", b"3"), ("d/photo.jpeg", b"4")]
+    skipped = Skipped()
+    path = write(tmp_path / name, members)
+    items = list(iter_sources([str(path)], skipped))
+    assert [(item.source, item.member, item.read()) for item in items] == [
+        (str(path), "../x.JPG", b"1"),
+        (str(path), "d/photo.jpeg", b"4"),
+    ]
+    assert skipped == Skipped(files=1, archives=[f"{path}: in.tar"], archive_count=1)
+    assert sorted(os.listdir(tmp_path)) == [name]
+
+
+def test_damaged_archive_is_an_item_that_fails_and_the_next_source_follows(tmp_path):
+    bad = write_tar(tmp_path / "bad.tar", [("0.jpg", b"x" * 600), ("1.jpg", b"y" * 600)])
+    bad.write_bytes(bad.read_bytes()[:2100])
+    good = write_tar(tmp_path / "good.tar", [("2.jpg", b"z")])
+    items = list(iter_sources([str(bad), str(good)]))
+    assert [item.member for item in items] == ["0.jpg", "1.jpg", None, "2.jpg"]
+    assert items[0].read() == b"x" * 600
+    assert isinstance(items[1].error, ArchiveError)
+    assert isinstance(items[2].error, ArchiveError)
+
+
+def test_items_from_the_middle_are_the_same_items(tmp_path, tree):
+    archive = write_tar(tmp_path / "a.tar", [(f"{i}.jpg", b"data") for i in range(5)])
+    for unit in plan_sources([str(archive), "d"]).units:
+        everything = list(unit.items(Skipped()))
+        assert list(unit.items(Skipped(), start=3)) == everything[3:]
+
+
+def test_units_are_archives_and_runs_of_files(tree, tmp_path):
+    archive = write_tar(tmp_path / "a.tar", [("0.jpg", b"data")])
+    plan = plan_sources(["d", str(archive), "d/2.jpg"], files_per_unit=2)
+    assert [(unit.archive, len(unit.paths)) for unit in plan.units] == [
+        (False, 2),
+        (False, 2),
+        (False, 1),
+        (True, 1),
+        (False, 1),
+    ]
+
+
+def test_fingerprint_notices_a_changed_file(tree):
+    before = plan_sources(["d"]).fingerprint
+    assert plan_sources(["d"]).fingerprint == before
+    os.utime(tree / "d" / "2.jpg", ns=(1, 1))
+    assert plan_sources(["d"]).fingerprint != before
+
+
+def test_file_larger_than_the_limit_is_refused(tree, monkeypatch):
+    monkeypatch.setattr(sources, "MAX_FILE_BYTES", 3)
+    (item,) = iter_sources(["d/2.jpg"])
+    with pytest.raises(LimitExceededError):
+        item.read()
+
+
+def test_file_name_that_is_no_utf8_is_read_and_named_with_an_escape(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"data")
+    (item,) = iter_sources([str(tmp_path)])
+    assert item.source.endswith("caf\\udce9.jpg")
+    assert item.read() == b"data"
+
+
+def test_natural_order_and_names():
+    assert sorted(["b10", "b9", "a", "10", "9"], key=natural_key) == ["9", "10", "a", "b9", "b10"]
+    assert [name for name in ("a.JPG", "b.png", "c.jfif", "jpg") if is_jpeg_name(name)] == ["a.JPG", "c.jfif"]
+    assert readable("фото") == "фото"

@@ -1,0 +1,207 @@
+import io
+import threading
+
+import pytest
+import torch
+
+from dctafd.batch.sources import SourceItem, plan_sources
+from dctafd.inference import classifier as classifier_module
+from dctafd.inference.classifier import Classifier, Limits, Preprocessing
+from dctafd.inference.device import parallel_batches, share_cores
+from dctafd.inference.stream import Position, classify_units
+
+from .archive_files import write_tar
+from .tiny_classifier import LABELS, photo, tiny_classifier
+
+
+@pytest.fixture
+def photos(tmp_path):
+    paths = [tmp_path / f"{i}.jpg" for i in range(7)]
+    for i, path in enumerate(paths):
+        path.write_bytes(photo(i, 30 + 10 * i))
+    return paths
+
+
+def test_result_says_what_the_file_is_and_what_it_shows(photos):
+    (result,) = tiny_classifier().classify(photos[0], top_k=2)
+    assert (result.width, result.height, result.process, result.subsampling) == (40, 33, "baseline", "4:2:0")
+    assert (result.quality, result.quality_exact, result.drift, result.model) == (30, True, None, "tiny")
+    assert [best.label for best in result.predictions] == [LABELS[best.index] for best in result.predictions]
+    assert result.predictions[0].score >= result.predictions[1].score
+
+
+def test_scores_add_up_and_temperature_flattens_them(photos):
+    sharp = tiny_classifier().classify(photos, top_k=9)
+    flat = tiny_classifier(temperature=50.0).classify(photos, top_k=9)
+    for before, after in zip(sharp, flat, strict=True):
+        assert sum(best.score for best in before.predictions) == pytest.approx(1, abs=1e-5)
+        assert after.predictions[0].score < before.predictions[0].score
+
+
+def test_sources_of_every_kind_in_order(photos):
+    data = photos[1].read_bytes()
+    sources = [str(photos[0]), photos[1], data, memoryview(data), io.BytesIO(data), open(photos[1], "rb")]  # noqa: SIM115
+    results = tiny_classifier().classify(sources, batch_size=4, jobs=2)
+    sources[-1].close()
+    assert [result.source for result in results] == [
+        str(photos[0]),
+        str(photos[1]),
+        "<bytes>",
+        "<bytes>",
+        "<stream>",
+        str(photos[1]),
+    ]
+    assert {result.predictions for result in results[1:]} == {results[1].predictions}
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_bad_sources_are_results_with_errors_in_their_places(photos, tmp_path, jobs):
+    sources = [photos[0], b"GIF89a", tmp_path / "missing.jpg", photos[1], photos[2].read_bytes()[:80]]
+    results = tiny_classifier().classify(sources, batch_size=2, jobs=jobs)
+    assert [result.error.type if result.error else None for result in results] == [
+        None,
+        "NotAJpegError",
+        "FileNotFoundError",
+        None,
+        "CorruptJpegError",
+    ]
+
+
+def test_batch_without_a_good_input(tmp_path):
+    results = tiny_classifier().classify([b"", b"x"])
+    assert [result.error.type for result in results] == ["NotAJpegError"] * 2
+
+
+def test_endless_sources_are_taken_as_they_are_needed():
+    def endless():
+        while True:
+            yield photo(1)
+
+    results = tiny_classifier().iter_classify(endless(), batch_size=4)
+    assert [next(results).error for _ in range(9)] == [None] * 9
+    results.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("dctafd")]
+
+
+def test_error_in_the_callers_iterable_is_raised():
+    def broken():
+        yield photo(1)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        tiny_classifier().classify(broken())
+
+
+def test_bfloat16_agrees_roughly(photos):
+    exact = tiny_classifier().classify(photos, top_k=1)
+    rough = tiny_classifier("bfloat16").classify(photos, top_k=1)
+    for first, second in zip(exact, rough, strict=True):
+        assert second.predictions[0].score == pytest.approx(first.predictions[0].score, abs=0.05)
+
+
+def test_unknown_dtype_is_refused():
+    with pytest.raises(ValueError, match="float8"):
+        tiny_classifier("float8")
+
+
+def test_digest_depends_on_weights_and_preprocessing():
+    first, second, other = tiny_classifier(), tiny_classifier(), tiny_classifier(temperature=2.0)
+    assert first.digest() == second.digest() != other.digest()
+    with torch.no_grad():
+        second.module[0].bias[0] += 1
+    assert first.digest() != second.digest()
+
+
+def test_drift_is_the_mean_of_the_first_fdm_channel(photos):
+    from dctafd.nets.afd import AFDModule
+    from dctafd.nets.attach import attach
+    from dctafd.nets.builtin import build_builtin
+
+    net = build_builtin({"name": "slim_resnet", "widths": [8] * 4, "blocks": [1] * 4, "num_classes": 4})
+    net.eval()
+    corrected = attach(net, AFDModule.for_backbone(net).eval())
+    preprocessing = Preprocessing(64, 64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    classifier = Classifier(corrected, "slim", LABELS, preprocessing, device="cpu")
+    prepared = classifier.prepare(SourceItem(str(photos[0]), path=str(photos[0])))
+    (result,) = classifier.predict([prepared])
+    item = prepared.outcome
+    with torch.inference_mode():
+        inputs = [item.coefficients, item.steps, item.scale]
+        fdm = corrected.afd.drift_map(*(torch.from_numpy(x)[None] for x in inputs), torch.zeros(1))
+    assert result.drift == pytest.approx(fdm[0, 0].mean().item(), abs=1e-5)
+
+
+def test_limits_reach_the_reader(photos):
+    item = SourceItem("0.jpg", path=str(photos[0]))
+    prepared = tiny_classifier().prepare(item, Limits(max_pixels=100))
+    assert prepared.outcome.error.type == "LimitExceededError"
+
+
+def test_unexpected_exception_while_preparing_belongs_to_the_file(photos, monkeypatch):
+    def fail(header):
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr("dctafd.jpeg.quality.estimate_quality", fail)
+    (result,) = tiny_classifier().classify(photos[0])
+    assert result.error == classifier_module.failed("", None, "", MemoryError("no memory")).error
+
+
+START = Position()
+
+
+def steps_of(units, start=START):
+    options = {"top_k": 1, "batch_size": 3, "jobs": 2, "limits": Limits()}
+    return list(classify_units(tiny_classifier(), units, start=start, **options))
+
+
+def test_batches_end_at_multiples_of_their_size_and_at_units(photos, tmp_path):
+    archive = write_tar(tmp_path / "a.tar", [("a.jpg", photo(1)), ("b.txt", b""), ("c.jpg", b"none")])
+    steps = steps_of(plan_sources([*map(str, photos), str(archive)]).units)
+    assert [(len(step.results), step.position) for step in steps] == [
+        (3, Position(0, 3)),
+        (3, Position(0, 6)),
+        (1, Position(1, 0)),
+        (2, Position(2, 0)),
+    ]
+    assert [step.skipped.files if step.skipped else None for step in steps] == [None, None, 0, 1]
+    assert steps[0].size == sum(path.stat().st_size for path in photos[:3])
+
+
+def test_run_from_any_position_gives_the_rest_of_the_whole_run(photos, tmp_path):
+    archive = write_tar(tmp_path / "a.tar", [(f"{i}.jpg", photo(i)) for i in range(5)])
+    units = plan_sources([*map(str, photos), str(archive)]).units
+    steps = steps_of(units)
+    for done, step in enumerate(steps[:-1], 1):
+        assert steps_of(units, step.position) == steps[done:]
+
+
+def test_what_is_under_way_is_bounded(tmp_path, monkeypatch):
+    """The reader stops when enough is waiting, though nobody takes any results."""
+    handed_out = []
+    classifier = tiny_classifier()
+    real = classifier.prepare
+    monkeypatch.setattr(
+        classifier, "prepare", lambda item, limits: handed_out.append(1) or real(item, limits)
+    )
+    results = classifier.iter_classify((photo(1) for _ in range(500)), batch_size=2, jobs=1)
+    next(results)
+    next(results)
+    threading.Event().wait(0.3)
+    assert len(handed_out) <= 2 + 3 * 2 + 1 + 2
+    results.close()
+
+
+@pytest.mark.parametrize(("jobs", "batches", "threads"), [(1, 1, 1), (2, 2, 1), (6, 4, 1), (16, 4, 4)])
+def test_cores_are_divided_among_the_batches_side_by_side(jobs, batches, threads):
+    before = torch.get_num_threads()
+    try:
+        share_cores(jobs)
+        assert (parallel_batches(jobs), torch.get_num_threads()) == (batches, threads)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_batches_side_by_side_give_what_one_after_the_other_gives():
+    sources = [photo(i) for i in range(23)]
+    expected = tiny_classifier().classify(sources, batch_size=2, jobs=1)
+    assert tiny_classifier().classify(sources, batch_size=2, jobs=4) == expected
