@@ -20,9 +20,8 @@ from dctafd.analysis.drift_summary import (
 from dctafd.analysis.stem_features import StemFeatures
 from dctafd.errors import DctafdError, WeightsError
 from dctafd.nets.attach import attach
-
-from ..nets.small_nets import CROP, small_backbone, trained_afd
-from ..support.jpeg_files import encode, photo_like
+from tests.support.jpeg_files import encode, photo_like
+from tests.support.small_nets import CROP, small_backbone, trained_afd
 
 GRID = CROP // 8
 QUALITIES = (10, 50, 90)

@@ -24,8 +24,7 @@ from dctafd.errors import DctafdError
 from dctafd.jpeg.quality import estimate_quality
 from dctafd.nets.attach import attach
 from dctafd.nets.registry import Backbone
-
-from ..nets.small_nets import CLASSES, CROP, small_backbone, small_spec, trained_afd
+from tests.support.small_nets import CLASSES, CROP, small_backbone, small_spec, trained_afd
 
 SPEC = small_spec()
 

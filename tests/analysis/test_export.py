@@ -10,8 +10,7 @@ import torch
 from dctafd.analysis.export import INPUT_NAMES, export_classifier
 from dctafd.errors import MissingExtraError
 from dctafd.nets.attach import CorrectedClassifier, attach
-
-from ..nets.small_nets import CROP, random_inputs, small_resnet, trained_afd
+from tests.support.small_nets import CROP, random_inputs, small_resnet, trained_afd
 
 HAS_ONNX = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
 

@@ -19,8 +19,7 @@ from dctafd.analysis.inspection import (
 from dctafd.analysis.inspection_plots import save_inspection_plot
 from dctafd.inference.classifier import Classifier, Preprocessing
 from dctafd.nets.attach import attach
-
-from ..nets.small_nets import CROP, small_backbone, trained_afd
+from tests.support.small_nets import CROP, small_backbone, trained_afd
 
 
 def jpeg_bytes(seed: int = 0, width: int = 96, height: int = 80, quality: int = 70, **options) -> bytes:

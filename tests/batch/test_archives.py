@@ -9,8 +9,7 @@ import pytest
 from dctafd.batch import archives
 from dctafd.batch.archives import is_archive, iter_members
 from dctafd.errors import ArchiveError, LimitExceededError, MissingExtraError
-
-from .archive_files import tar_bytes, write_tar, write_zip
+from tests.support.archive_files import tar_bytes, write_tar, write_zip
 
 needs_zstd = pytest.mark.skipif(
     importlib.util.find_spec("zstandard") is None, reason="needs the extra zstd (zstandard)"

@@ -13,9 +13,8 @@ from safetensors.torch import save_file
 
 from dctafd.errors import MissingExtraError
 from dctafd.nets.builtin import build_builtin
-
-from .archive_files import write_tar
-from .tiny_classifier import LABELS, photo
+from tests.support.archive_files import write_tar
+from tests.support.tiny_classifier import LABELS, photo
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="needs the extra ray (pip install 'dctafd[ray]')"

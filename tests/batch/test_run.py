@@ -11,9 +11,8 @@ from dctafd.batch.run import RunOptions, StoppedError, run_to_file, run_to_strea
 from dctafd.batch.sources import plan_sources
 from dctafd.errors import ResumeError
 from dctafd.inference.classifier import Limits
-
-from .archive_files import write_tar, write_zip
-from .tiny_classifier import photo, tiny_classifier
+from tests.support.archive_files import write_tar, write_zip
+from tests.support.tiny_classifier import photo, tiny_classifier
 
 FORMATS = ["jsonl", "csv", "parquet"]
 

@@ -13,8 +13,7 @@ from dctafd.batch.sources import (
     readable,
 )
 from dctafd.errors import ArchiveError, LimitExceededError
-
-from .archive_files import write_tar, write_zip
+from tests.support.archive_files import write_tar, write_zip
 
 
 def names_of(*arguments, skipped=None):

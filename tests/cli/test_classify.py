@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from dctafd.cli.main import cli
 from dctafd.inference.results import RECORD_KEYS
-from tests.batch.archive_files import write_tar
+from tests.support.archive_files import write_tar
 from tests.support.tiny_classifier import photo, tiny_classifier
 
 SHARED = Path(__file__).parents[3] / "shared"

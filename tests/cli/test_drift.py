@@ -6,8 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from dctafd.cli.main import cli
-
-from ..support.jpeg_files import encode, photo_like
+from tests.support.jpeg_files import encode, photo_like
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ from PIL import Image
 
 from dctafd.cli.train import command
 from dctafd.nets.afd_weights import read_afd_card
-
-from ..nets.small_nets import small_backbone
+from tests.support.small_nets import small_backbone
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ from dctafd.inference import classifier as classifier_module
 from dctafd.inference.classifier import Classifier, Limits, Preprocessing
 from dctafd.inference.device import parallel_batches, share_cores
 from dctafd.inference.stream import Position, classify_units
-
-from .archive_files import write_tar
-from .tiny_classifier import LABELS, photo, tiny_classifier
+from tests.support.archive_files import write_tar
+from tests.support.tiny_classifier import LABELS, photo, tiny_classifier
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from dctafd.nets.afd_weights import load_afd
 from dctafd.nets.attach import attach
 from dctafd.nets.fe_net import FENet, StageCorrection, resize_to
 from dctafd.nets.registry import WEIGHTS_DIRECTORY
-
-from .small_nets import CLASSES, FDM_CHANNELS, random_inputs, small_resnet, trained_afd
+from tests.support.small_nets import CLASSES, FDM_CHANNELS, random_inputs, small_resnet, trained_afd
 
 SHAPES: tuple[Shape, ...] = ("stem", "deep")
 SHIPPED = sorted(WEIGHTS_DIRECTORY.glob("*_afd.safetensors"))

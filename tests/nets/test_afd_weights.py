@@ -27,8 +27,7 @@ from dctafd.nets.afd_weights import (
 )
 from dctafd.nets.attach import attach
 from dctafd.nets.registry import Backbone
-
-from .small_nets import FDM_CHANNELS, random_inputs, small_backbone, trained_afd
+from tests.support.small_nets import FDM_CHANNELS, random_inputs, small_backbone, trained_afd
 
 
 def card_of(backbone: Backbone, **options: object) -> AFDCard:

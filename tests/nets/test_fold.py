@@ -8,8 +8,7 @@ from torch import nn
 from dctafd.nets.afd import AFDModule
 from dctafd.nets.attach import attach
 from dctafd.nets.fold import fold_batch_norms
-
-from .small_nets import small_resnet
+from tests.support.small_nets import small_resnet
 
 
 def with_statistics(network: nn.Module) -> nn.Module:

@@ -15,8 +15,7 @@ from torchvision.models.vgg import make_layers
 from dctafd.errors import WeightsError
 from dctafd.nets.attach import attach
 from dctafd.nets.layers import find_layers
-
-from .small_nets import random_inputs, small_resnet, trained_afd
+from tests.support.small_nets import random_inputs, small_resnet, trained_afd
 
 CLASSES = 5
 

@@ -9,8 +9,7 @@ from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDModule
 from dctafd.nets.attach import attach
 from dctafd.nets.prune import _keep_best, collect_moments, prune_stages
-
-from .small_nets import random_inputs, small_resnet, trained_afd
+from tests.support.small_nets import random_inputs, small_resnet, trained_afd
 
 
 def with_copies(afd: AFDModule) -> AFDModule:

@@ -14,8 +14,7 @@ from torchvision import models
 from dctafd.errors import WeightsError
 from dctafd.nets.registry import get_spec, list_models, load_backbone
 from dctafd.nets.tf_padding import use_tf_same_padding
-
-from .small_nets import CROP, small_resnet
+from tests.support.small_nets import CROP, small_resnet
 
 
 def squeezenet(classes: int = 3) -> nn.Module:

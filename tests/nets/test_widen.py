@@ -9,8 +9,7 @@ from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDModule, Shape
 from dctafd.nets.attach import attach
 from dctafd.nets.widen import begin_with, widen
-
-from .small_nets import random_inputs, small_resnet, trained_afd
+from tests.support.small_nets import random_inputs, small_resnet, trained_afd
 
 
 def wider(afd: AFDModule, fe_width: int, *stage_widths: int) -> AFDModule:

@@ -11,8 +11,7 @@ from click.testing import CliRunner
 from dctafd.nets.afd import AFDModule
 from dctafd.nets.afd_weights import AFDCard, load_afd, read_afd_card, save_afd
 from dctafd.nets.widen import begin_with
-
-from ..nets.small_nets import small_resnet, trained_afd
+from tests.support.small_nets import small_resnet, trained_afd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 

@@ -10,8 +10,7 @@ import torch
 
 from dctafd.nets.attach import attach
 from dctafd.training.degrade import encode_jpeg
-
-from ..nets.small_nets import small_backbone, trained_afd
+from tests.support.small_nets import small_backbone, trained_afd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 

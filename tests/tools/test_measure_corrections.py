@@ -6,8 +6,7 @@ from pathlib import Path
 import torch
 
 from dctafd.nets.attach import attach
-
-from ..nets.small_nets import random_inputs, small_resnet, trained_afd
+from tests.support.small_nets import random_inputs, small_resnet, trained_afd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 

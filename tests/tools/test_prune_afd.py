@@ -10,8 +10,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from dctafd.nets.afd_weights import AFDCard, load_afd, read_afd_card, save_afd
-
-from ..nets.small_nets import small_backbone, trained_afd
+from tests.support.small_nets import small_backbone, trained_afd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 

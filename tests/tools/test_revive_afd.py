@@ -10,8 +10,7 @@ from torch import nn
 from dctafd.nets.afd import AFDModule
 from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.fe_net import FENet, StageCorrection
-
-from ..nets.small_nets import random_inputs, small_resnet, trained_afd
+from tests.support.small_nets import random_inputs, small_resnet, trained_afd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 

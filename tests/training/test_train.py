@@ -39,8 +39,14 @@ from dctafd.training.trainer import (
 )
 from dctafd.training.validation import Validation, split_photos
 from dctafd.training.views import FixedBox, random_view
-
-from ..nets.small_nets import CROP, random_inputs, small_backbone, small_resnet, small_spec, trained_afd
+from tests.support.small_nets import (
+    CROP,
+    random_inputs,
+    small_backbone,
+    small_resnet,
+    small_spec,
+    trained_afd,
+)
 
 SPEC = small_spec()
 MACHINE = Machine(torch.device("cpu"), threads=1)
