@@ -32,7 +32,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from dctafd.batch.archives import iter_members
 from dctafd.batch.sources import Skipped, plan_sources
 from dctafd.cli.output import usable_cpus, write_records
-from dctafd.inference.classifier import Classifier, Limits, load_classifier
+from dctafd.config import Limits
+from dctafd.inference.classifier import Classifier, load_classifier
 from dctafd.inference.device import share_cores
 from dctafd.inference.stream import classify_units
 

@@ -17,7 +17,7 @@ from dctafd.analysis.folder_statistics import FolderStatistics
 from dctafd.analysis.frequency_sums import FrequencySums
 from dctafd.analysis.statistics_cache import StatisticsCache
 from dctafd.batch.sources import is_jpeg_name, natural_key, readable
-from dctafd.jpeg.limits import MAX_PIXELS
+from dctafd.config import MAX_PIXELS
 
 MOST_FOLDERS = 200
 """Rows of folders that are told apart where no depth is asked for."""

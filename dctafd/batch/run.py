@@ -21,7 +21,8 @@ from dctafd.inference.results import Result
 from dctafd.inference.stream import Position, Step, classify_units
 
 if TYPE_CHECKING:
-    from dctafd.inference.classifier import Classifier, Limits
+    from dctafd.config import Limits
+    from dctafd.inference.classifier import Classifier
 
 RESUMABLE_FORMATS = ("jsonl", "csv", "parquet")
 _SECONDS_BETWEEN_CHECKPOINTS = {"jsonl": 1.0, "csv": 1.0, "parquet": 5.0}

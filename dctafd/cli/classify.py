@@ -130,7 +130,7 @@ def _load(options: dict[str, Any]) -> Classifier:
 
 def _run(classifier: Classifier, plan: Plan, options: dict[str, Any], quiet: bool) -> Summary:
     from dctafd.batch.run import RunOptions, StoppedError, run_to_file, run_to_stream
-    from dctafd.inference.classifier import Limits
+    from dctafd.config import Limits
     from dctafd.inference.device import share_cores
 
     run_options = RunOptions(

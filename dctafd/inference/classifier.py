@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from dctafd.batch.sources import SourceItem, readable
+from dctafd.config import Limits, Preprocessing
 from dctafd.inference.results import DECIMALS, Prediction, Result, failed, header_facts
 from dctafd.inputs.model_input import ModelInput
-from dctafd.jpeg.limits import MAX_PIXELS, MAX_SCANS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,35 +22,6 @@ if TYPE_CHECKING:
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 DTYPES = ("float32", "bfloat16", "float16")
-
-
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """What a classifier expects of its pixels.
-
-    Attributes:
-        resize: shorter side after resizing, in pixels.
-        crop: side of the centre crop.
-        mean, std: normalisation of RGB in 0..1.
-    """
-
-    resize: int
-    crop: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a hostile file may cost.
-
-    Attributes:
-        max_pixels: pixels of one photo.
-        max_scans: scans of one photo.
-    """
-
-    max_pixels: int = MAX_PIXELS
-    max_scans: int = MAX_SCANS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

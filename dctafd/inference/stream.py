@@ -20,7 +20,8 @@ from dctafd.inference.device import parallel_batches
 from dctafd.inference.results import Result
 
 if TYPE_CHECKING:
-    from dctafd.inference.classifier import Classifier, Limits, Prepared
+    from dctafd.config import Limits
+    from dctafd.inference.classifier import Classifier, Prepared
 
 _BATCHES_AHEAD = 3
 _BYTES_AHEAD = 128 * 2**20
@@ -92,7 +93,7 @@ def classify_items(
     classifier: Classifier, items: Iterable[SourceItem], *, top_k: int, batch_size: int, jobs: int
 ) -> Iterator[Result]:
     """Classify any stream of inputs as one unit; yields one result an input, in order."""
-    from dctafd.inference.classifier import Limits
+    from dctafd.config import Limits
 
     unit = _Items(items)
     for step in classify_units(

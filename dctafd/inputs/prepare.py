@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from dctafd.config import MAX_PIXELS, MAX_SCANS
 from dctafd.inputs.block_grid import block_grid
 from dctafd.inputs.crop_coefficients import (
     CropCoefficients,
@@ -20,7 +21,6 @@ from dctafd.inputs.crop_coefficients import (
 from dctafd.inputs.model_input import IMAGENET_MEAN, IMAGENET_STD, ModelInput
 from dctafd.jpeg.coefficients import JpegCoefficients
 from dctafd.jpeg.history import estimate_history_of_blocks
-from dctafd.jpeg.limits import MAX_PIXELS, MAX_SCANS
 from dctafd.jpeg.pixels import decode_window
 from dctafd.jpeg.reader import Engine, Source, read
 from dctafd_native import resample

@@ -5,12 +5,6 @@ from math import prod
 from dctafd.errors import LimitExceededError
 from dctafd.jpeg.structure import JpegStructure
 
-MAX_PIXELS = 178_956_970
-"""Default limit of pixels; Pillow's limit for an error."""
-
-MAX_SCANS = 500
-"""Default limit of scans, as NVIDIA DALI has it; encoders write about ten."""
-
 _SPARE_BYTES = 64 * 2**20
 _BYTES_PER_PIXEL = 6
 _SPARE_COEFFICIENTS = 2**22

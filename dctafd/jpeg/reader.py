@@ -3,11 +3,12 @@
 import os
 from typing import BinaryIO, Literal
 
+from dctafd.config import MAX_PIXELS, MAX_SCANS
 from dctafd.errors import CorruptJpegError, LimitExceededError, NotAJpegError
 from dctafd.jpeg import jpeglib_engine, numba_engine
 from dctafd.jpeg.coefficients import Component, ComponentHeader, JpegCoefficients, JpegHeader
 from dctafd.jpeg.header import component_fields, header_fields
-from dctafd.jpeg.limits import MAX_PIXELS, MAX_SCANS, check_limits, max_file_bytes
+from dctafd.jpeg.limits import check_limits, max_file_bytes
 from dctafd.jpeg.markers import parse_markers
 from dctafd.jpeg.structure import JpegStructure
 

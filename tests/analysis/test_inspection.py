@@ -17,7 +17,8 @@ from dctafd.analysis.inspection import (
     inspection_record,
 )
 from dctafd.analysis.inspection_plots import save_inspection_plot
-from dctafd.inference.classifier import Classifier, Preprocessing
+from dctafd.config import Preprocessing
+from dctafd.inference.classifier import Classifier
 from dctafd.nets.attach import attach
 from tests.support.small_nets import CROP, small_backbone, trained_afd
 

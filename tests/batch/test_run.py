@@ -9,8 +9,8 @@ from dctafd.batch.manifest import manifest_path
 from dctafd.batch.partial_output import partial_path
 from dctafd.batch.run import RunOptions, StoppedError, run_to_file, run_to_stream
 from dctafd.batch.sources import plan_sources
+from dctafd.config import Limits
 from dctafd.errors import ResumeError
-from dctafd.inference.classifier import Limits
 from tests.support.archive_files import write_tar, write_zip
 from tests.support.tiny_classifier import photo, tiny_classifier
 

@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from dctafd.inference.classifier import Classifier, Preprocessing
+from dctafd.config import Preprocessing
+from dctafd.inference.classifier import Classifier
 from tests.support.jpeg_files import encode, photo_like
 
 LABELS = ("ant", "bee", "cat", "dog")

@@ -1,0 +1,42 @@
+"""Value objects that several rooms pass on: one object for one idea, never several loose arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MAX_PIXELS = 178_956_970
+"""Default limit of pixels; Pillow's limit for an error."""
+
+MAX_SCANS = 500
+"""Default limit of scans, as NVIDIA DALI has it; encoders write about ten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one file may cost, and how much damage in it is put up with.
+
+    Attributes:
+        max_pixels: pixels allowed; the memory used is in proportion.
+        max_scans: scans allowed.
+        strict: raise where coefficients are missing or damaged, instead of noting it in `warnings`.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    max_scans: int = MAX_SCANS
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What a classifier expects of its pixels.
+
+    Attributes:
+        resize: shorter side after resizing, in pixels.
+        crop: side of the centre crop.
+        mean, std: normalisation of RGB in 0..1.
+    """
+
+    resize: int
+    crop: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
