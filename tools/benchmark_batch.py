@@ -30,12 +30,13 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from dctafd.batch.archives import iter_members
-from dctafd.batch.sources import Skipped, plan_sources
+from dctafd.batch.sources import plan_sources
 from dctafd.cli.output import usable_cpus, write_records
 from dctafd.config import Limits
 from dctafd.inference.classifier import Classifier, load_classifier
 from dctafd.inference.device import share_cores
 from dctafd.inference.stream import classify_units
+from dctafd.inputs.source_items import Skipped
 
 SIZES = ((500, 375), (640, 480), (375, 500), (1024, 768))
 QUALITIES = (10, 25, 50, 75, 85, 95)

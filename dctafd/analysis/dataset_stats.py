@@ -16,8 +16,9 @@ from dctafd.analysis.file_statistics import FileFacts, measure_file
 from dctafd.analysis.folder_statistics import FolderStatistics
 from dctafd.analysis.frequency_sums import FrequencySums
 from dctafd.analysis.statistics_cache import StatisticsCache
-from dctafd.batch.sources import is_jpeg_name, natural_key, readable
+from dctafd.batch.sources import is_jpeg_name, natural_key
 from dctafd.config import MAX_PIXELS
+from dctafd.inputs.source_items import readable
 
 MOST_FOLDERS = 200
 """Rows of folders that are told apart where no depth is asked for."""

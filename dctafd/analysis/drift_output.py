@@ -12,8 +12,8 @@ import numpy as np
 from dctafd.analysis.drift import DriftMeasurement
 from dctafd.analysis.drift_summary import average_ranks, block_columns, drift_curves, rank_correlation
 from dctafd.analysis.plots import COLORS, MARKERS, heat_map, new_figure, save_figure
-from dctafd.batch.files import atomic_output
 from dctafd.errors import MissingExtraError
+from dctafd.files import atomic_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -76,7 +76,7 @@ def new_figure(
 
 def save_figure(figure: Figure, path: Path | str) -> None:
     """Write a figure to a file; the suffix says whether PNG, SVG or PDF."""
-    from dctafd.batch.files import atomic_output
+    from dctafd.files import atomic_output
 
     suffix = Path(path).suffix.lower().removeprefix(".") or "png"
     with atomic_output(path, binary=True) as file:

@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dctafd.errors import ArchiveError, LimitExceededError, MissingExtraError
-
-#: No member, and no file, larger than this is read.
-MAX_FILE_BYTES = 256 * 2**20
+from dctafd.inputs.source_items import MAX_FILE_BYTES
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".zip")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import dctafd
-from dctafd.batch.files import atomic_output
 from dctafd.errors import ResumeError
+from dctafd.files import atomic_output
 from dctafd.inference.stream import Position
 
 _EXPLANATION = {

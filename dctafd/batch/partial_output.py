@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from dctafd.batch.files import sync
 from dctafd.batch.parquet import ROW_GROUP, join_parquet, parquet_schema, write_parquet
 from dctafd.batch.writers import TextFormat
 from dctafd.errors import ResumeError
+from dctafd.files import sync
 from dctafd.inference.results import Result
 
 _JOINED = "joined"

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from dctafd.batch.files import atomic_output
 from dctafd.batch.manifest import Identity, Manifest, load_manifest, manifest_path
 from dctafd.batch.output_lock import only_writer
 from dctafd.batch.partial_output import PartialOutput, PartialParquet, PartialText, partial_path, publish
@@ -17,6 +16,7 @@ from dctafd.batch.sources import Plan
 from dctafd.batch.summary import Summary
 from dctafd.batch.writers import input_name, text_format
 from dctafd.errors import DctafdError, ResumeError
+from dctafd.files import atomic_output
 from dctafd.inference.results import Result
 from dctafd.inference.stream import Position, Step, classify_units
 

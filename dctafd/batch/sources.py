@@ -15,12 +15,13 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from glob import has_magic, iglob
 from typing import IO
 
-from dctafd.batch.archives import MAX_FILE_BYTES, Member, is_archive, iter_members
+from dctafd.batch.archives import Member, is_archive, iter_members
 from dctafd.errors import DctafdError, LimitExceededError
+from dctafd.inputs.source_items import Skipped, SourceItem, read_bounded, readable
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 STDIN = "-"
@@ -28,71 +29,6 @@ MAX_BRACE_NAMES = 1_000_000
 FILES_PER_UNIT = 1024
 
 _BRACES = re.compile(r"\{(?:(\d{1,9})\.\.(\d{1,9})|([^{},]*(?:,[^{},]*)+))\}")
-
-
-@dataclass(frozen=True, slots=True)
-class SourceItem:
-    """One input: a file, a member of an archive, stdin, or what is wrong with one of them.
-
-    Attributes:
-        source: the path of the file or archive, "-" for stdin; printable as UTF-8.
-        member: the name inside the archive, or None.
-        path: the file to read the bytes from, None where they are here already.
-        data: the bytes of a member or of stdin, or None.
-        error: why there is nothing to read, or None.
-    """
-
-    source: str
-    member: str | None = None
-    path: str | None = None
-    data: bytes | None = None
-    error: Exception | None = None
-
-    def read(self) -> bytes:
-        """Return the bytes.
-
-        Raises:
-            LimitExceededError: more than `MAX_FILE_BYTES`.
-            ArchiveError: the archive or the member is damaged.
-            OSError: the file cannot be read.
-        """
-        if self.error is not None:
-            raise self.error
-        if self.data is not None:
-            return self.data
-        assert self.path is not None
-        with open(self.path, "rb") as file:
-            return _read_bounded(file)
-
-
-@dataclass(slots=True)
-class Skipped:
-    """What was passed over.
-
-    Attributes:
-        files: files and members that are not named like a JPEG.
-        archives: names of archives inside archives or directories, which are not opened (the first 100).
-        archive_count: how many of them there are.
-    """
-
-    files: int = 0
-    archives: list[str] = field(default_factory=list)
-    archive_count: int = 0
-
-    def count(self, name: str) -> None:
-        """Count one file that is not named like a JPEG."""
-        if not is_archive(name):
-            self.files += 1
-            return
-        self.archive_count += 1
-        if len(self.archives) < 100:
-            self.archives.append(readable(name))
-
-    def add(self, other: Skipped) -> None:
-        """Add what another part of the run passed over."""
-        self.files += other.files
-        self.archive_count += other.archive_count
-        self.archives.extend(other.archives[: 100 - len(self.archives)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +122,6 @@ def is_jpeg_name(name: str) -> bool:
     return name.lower().endswith(JPEG_SUFFIXES)
 
 
-def readable(name: str) -> str:
-    """Return a file name as text that every format can hold: what is no UTF-8 becomes an escape."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Return a sorting key by which "photo2" comes before "photo10"."""
     parts = re.split(r"([0-9]+)", name)
@@ -274,7 +205,15 @@ def _directory_files(directory: str, skipped: Skipped) -> Iterator[str]:
         elif is_jpeg_name(entry.name) and (entry.is_symlink() or entry.is_file()):
             yield entry.path
         else:
-            skipped.count(entry.path)
+            _skip(entry.path, skipped)
+
+
+def _skip(name: str, skipped: Skipped) -> None:
+    """Count what is not named like a JPEG."""
+    if is_archive(name):
+        skipped.count_archive(name)
+    else:
+        skipped.count_file()
 
 
 def _entry_key(entry: os.DirEntry[str]) -> list[tuple[int, int, str]]:
@@ -313,7 +252,7 @@ def _archive_items(path: str, skipped: Skipped, start: int) -> Iterator[SourceIt
     try:
         for member in iter_members(path):
             if not is_jpeg_name(member.name):
-                skipped.count(f"{path}: {member.name}")
+                _skip(f"{path}: {member.name}", skipped)
                 continue
             if number >= start:
                 yield _member_item(source, member)
@@ -335,18 +274,6 @@ def _stdin_item() -> SourceItem:
     """Read stdin; unbuffered, since a thread that waits in a buffered read cannot be left behind."""
     stdin = sys.stdin.buffer
     try:
-        return SourceItem(STDIN, data=_read_bounded(getattr(stdin, "raw", stdin)))
+        return SourceItem(STDIN, data=read_bounded(getattr(stdin, "raw", stdin)))
     except (DctafdError, OSError) as error:
         return SourceItem(STDIN, error=error)
-
-
-def _read_bounded(file: IO[bytes]) -> bytes:
-    """Read a file or pipe to its end, and hardly a byte more than `MAX_FILE_BYTES`."""
-    pieces = []
-    total = 0
-    while piece := file.read(2**20):
-        pieces.append(piece)
-        total += len(piece)
-        if total > MAX_FILE_BYTES:
-            raise LimitExceededError(f"more than the {MAX_FILE_BYTES} bytes that are read of one file")
-    return b"".join(pieces)

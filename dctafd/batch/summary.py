@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dctafd.batch.sources import Skipped
 from dctafd.inference.results import Result
+from dctafd.inputs.source_items import Skipped
 
 _QUALITY_BINS = ((1, 10), (11, 20), (21, 40), (41, 60), (61, 75), (76, 85), (86, 95), (96, 100))
 _HISTOGRAM_FROM = 20  # photos; the table itself shows fewer well enough

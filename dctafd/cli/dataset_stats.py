@@ -7,7 +7,6 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from dctafd.batch.files import atomic_output
 from dctafd.cli.main import EXIT_SOME_FAILED
 from dctafd.cli.output import (
     format_option,
@@ -22,6 +21,7 @@ from dctafd.cli.output import (
     write_records,
 )
 from dctafd.errors import DctafdError
+from dctafd.files import atomic_output
 
 if TYPE_CHECKING:
     from dctafd.analysis.dataset_stats import DatasetStatistics

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dctafd.batch.files import atomic_output
 from dctafd.cli.main import EXIT_SOME_FAILED
 from dctafd.cli.model_options import afd_option, device_option, model_options
 from dctafd.cli.output import (
@@ -23,6 +22,7 @@ from dctafd.cli.output import (
     quiet_option,
     write_records,
 )
+from dctafd.files import atomic_output
 
 if TYPE_CHECKING:
     from dctafd.analysis.evaluate import Evaluation

@@ -89,7 +89,7 @@ def _load(model: str, weights: str | None, afd: str, device: str, quiet: bool) -
 def _inspect(name: str, max_pixels: int, classifier: Classifier | None, plot: Path | None) -> dict[str, Any]:
     """Return one file's record; what cannot be read becomes a record with an error."""
     from dctafd.analysis.inspection import inspect_jpeg, inspection_record
-    from dctafd.batch.sources import readable
+    from dctafd.inputs.source_items import readable
     from dctafd.jpeg.reader import read, read_bytes
 
     source = readable(name)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dctafd.batch.files import atomic_output
 from dctafd.batch.writers import printable
 from dctafd.cli.output import stdout_console, write_records
+from dctafd.files import atomic_output
 
 if TYPE_CHECKING:
     from rich.console import Console

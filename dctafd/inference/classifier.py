@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from dctafd.batch.sources import SourceItem, readable
 from dctafd.config import Limits, Preprocessing
 from dctafd.inference.results import DECIMALS, Prediction, Result, failed, header_facts
 from dctafd.inputs.model_input import ModelInput
+from dctafd.inputs.source_items import SourceItem, readable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

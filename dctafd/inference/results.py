@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dctafd.batch.sources import readable
+from dctafd.inputs.source_items import readable
 from dctafd.jpeg.coefficients import JpegHeader
 from dctafd.jpeg.quality import QualityEstimate
 

@@ -13,11 +13,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from dctafd.batch.sources import Skipped, SourceItem, Unit
 from dctafd.inference.device import parallel_batches
 from dctafd.inference.results import Result
+from dctafd.inputs.source_items import Skipped, SourceItem
 
 if TYPE_CHECKING:
     from dctafd.config import Limits
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 _BATCHES_AHEAD = 3
 _BYTES_AHEAD = 128 * 2**20
+
+
+class Unit(Protocol):
+    """Some inputs in a fixed order, no batch of which spans its end."""
+
+    def items(self, skipped: Skipped, start: int = 0) -> Iterable[SourceItem]:
+        """Yield the inputs from number `start` on, and count in `skipped` what is passed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,25 +102,20 @@ def classify_items(
     """Classify any stream of inputs as one unit; yields one result an input, in order."""
     from dctafd.config import Limits
 
-    unit = _Items(items)
-    for step in classify_units(
-        classifier,
-        [unit],  # type: ignore[list-item]
-        top_k=top_k,
-        batch_size=batch_size,
-        jobs=jobs,
-        limits=Limits(),
-    ):
+    steps = classify_units(
+        classifier, [_Items(items)], top_k=top_k, batch_size=batch_size, jobs=jobs, limits=Limits()
+    )
+    for step in steps:
         yield from step.results
 
 
 @dataclass(frozen=True, slots=True)
 class _Items:
-    """A stream of inputs that looks like a unit."""
+    """A stream of inputs as a unit; it can be read once, from its start."""
 
     stream: Iterable[SourceItem]
 
-    def items(self, skipped: Skipped, start: int) -> Iterable[SourceItem]:
+    def items(self, skipped: Skipped, start: int = 0) -> Iterable[SourceItem]:
         return self.stream
 
 

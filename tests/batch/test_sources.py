@@ -2,17 +2,10 @@ import os
 
 import pytest
 
-from dctafd.batch import sources
-from dctafd.batch.sources import (
-    Skipped,
-    expand_braces,
-    is_jpeg_name,
-    iter_sources,
-    natural_key,
-    plan_sources,
-    readable,
-)
+from dctafd.batch.sources import expand_braces, is_jpeg_name, iter_sources, natural_key, plan_sources
 from dctafd.errors import ArchiveError, LimitExceededError
+from dctafd.inputs import source_items
+from dctafd.inputs.source_items import Skipped, readable
 from tests.support.archive_files import write_tar, write_zip
 
 
@@ -159,7 +152,7 @@ def test_fingerprint_notices_a_changed_file(tree):
 
 
 def test_file_larger_than_the_limit_is_refused(tree, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_FILE_BYTES", 3)
+    monkeypatch.setattr(source_items, "MAX_FILE_BYTES", 3)
     (item,) = iter_sources(["d/2.jpg"])
     with pytest.raises(LimitExceededError):
         item.read()

@@ -4,12 +4,13 @@ import threading
 import pytest
 import torch
 
-from dctafd.batch.sources import SourceItem, plan_sources
+from dctafd.batch.sources import plan_sources
 from dctafd.config import Limits, Preprocessing
 from dctafd.inference import classifier as classifier_module
 from dctafd.inference.classifier import Classifier
 from dctafd.inference.device import parallel_batches, share_cores
 from dctafd.inference.stream import Position, classify_units
+from dctafd.inputs.source_items import SourceItem
 from tests.support.archive_files import write_tar
 from tests.support.tiny_classifier import LABELS, photo, tiny_classifier
 
