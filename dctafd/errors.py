@@ -11,7 +11,13 @@
     ├── ResumeError            an interrupted run cannot be continued with these inputs and options
     ├── WeightsError           weights are missing, damaged or do not fit the network
     └── MissingExtraError      an optional dependency is not installed
+
+Each of them can be pickled, as worker pools do with what is raised in a worker.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class DctafdError(Exception):
@@ -47,7 +53,23 @@ class WeightsError(DctafdError):
 
 
 class MissingExtraError(DctafdError):
-    """An optional dependency is missing; the message names the extra that installs it."""
+    """An optional dependency is missing; the message names the packages, and the extra that stands for them.
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed: pip install 'dctafd[{extra}]'")
+    Args:
+        packages: what is not installed, as pip calls it; one name, or several.
+        extra: the extra of dctafd that installs them all.
+    """
+
+    def __init__(self, packages: str | Sequence[str], extra: str) -> None:
+        self.packages = (packages,) if isinstance(packages, str) else tuple(packages)
+        self.extra = extra
+        named = " and ".join(self.packages)
+        verb = "is" if len(self.packages) == 1 else "are"
+        # The packages by name: 'dctafd[extra]' means nothing to pip where dctafd runs from its source tree.
+        super().__init__(
+            f"{named} {verb} not installed: pip install {' '.join(self.packages)} "
+            f"(or, in dctafd's source tree, pip install '.[{extra}]')"
+        )
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[tuple[str, ...], str]]:
+        return type(self), (self.packages, self.extra)

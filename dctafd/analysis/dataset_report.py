@@ -12,7 +12,8 @@ from dctafd.analysis.dataset_stats import DatasetStatistics
 from dctafd.analysis.folder_statistics import BITS_PER_PIXEL_EDGES, FolderStatistics
 from dctafd.analysis.frequency_sums import PLANES, FrequencyStatistics
 from dctafd.analysis.plots import COLORS, figure_svg, heat_map, new_figure, quality_bars
-from dctafd.errors import MissingExtraError
+from dctafd.extras import require_extra
+from dctafd.plain_text import printable
 
 _HEAT_MAPS = {
     "zero_rate": ("zero rate", "share", False),
@@ -46,16 +47,16 @@ def report_html(dataset: DatasetStatistics) -> str:
     Raises:
         MissingExtraError: Jinja2 or matplotlib is not installed.
     """
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("Jinja2", "report") from error
+    require_extra("report")
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("dctafd.analysis"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     total = dataset.total
     return environment.get_template("dataset_report.html").render(
@@ -71,6 +72,11 @@ def report_html(dataset: DatasetStatistics) -> str:
         failures=total.failures.most_common(),
         failed=total.failed,
     )
+
+
+def _shown(value: object) -> object:
+    """Escape what is not printable in names and messages; markup of our own stays as it is."""
+    return value if hasattr(value, "__html__") else printable(str(value))
 
 
 def _facts(total: FolderStatistics) -> list[tuple[str, str]]:
@@ -141,6 +147,7 @@ def _bits_per_pixel_figure(total: FolderStatistics) -> ReportFigure:
         )
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter("{x:g}")
+        ax.minorticks_off()  # their labels would be formulas
         ax.set(xlabel="bits per pixel", ylabel="files")
         mean = bits_per_pixel(total) or 0
         text = f"Histogram of bits per pixel on a logarithmic scale; {mean:.2f} over all pixels."

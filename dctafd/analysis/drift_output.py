@@ -11,8 +11,8 @@ import numpy as np
 
 from dctafd.analysis.drift import DriftMeasurement
 from dctafd.analysis.drift_summary import average_ranks, block_columns, drift_curves, rank_correlation
-from dctafd.analysis.plots import COLORS, MARKERS, heat_map, new_figure, save_figure
-from dctafd.errors import MissingExtraError
+from dctafd.analysis.plots import COLORS, MARKERS, figure_text, heat_map, new_figure, save_figure
+from dctafd.extras import require_extra
 from dctafd.files import atomic_output
 
 if TYPE_CHECKING:
@@ -39,11 +39,10 @@ def save_blocks(measurement: DriftMeasurement, path: Path) -> None:
             while chunk := list(islice(rows, 10_000)):
                 writer.writerows(chunk)
     elif suffix == ".parquet":
-        try:
-            import pyarrow
-            from pyarrow import parquet
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("pyarrow", "parquet") from error
+        require_extra("parquet")
+        import pyarrow
+        from pyarrow import parquet
+
         with atomic_output(path, binary=True) as file:
             parquet.write_table(pyarrow.table(columns), file)
     else:
@@ -57,7 +56,8 @@ def save_drift_figure(measurement: DriftMeasurement, path: Path) -> None:
         MissingExtraError: matplotlib is not installed.
     """
     with new_figure(11, 8, rows=2, columns=2) as (figure, axes):
-        figure.suptitle(f"Drift of {measurement.model}, {len(measurement.photos)} photos", x=0.01, ha="left")
+        model = figure_text(measurement.model, 60)
+        figure.suptitle(f"Drift of {model}, {len(measurement.photos)} photos", x=0.01, ha="left")
         _draw_curves(axes[0, 0], measurement)
         worst = int(np.argmin(measurement.qualities))
         heat_map(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dctafd.analysis.evaluate import Evaluation, EvaluationRow
-from dctafd.errors import MissingExtraError
+from dctafd.analysis.plots import COLORS, figure_text, new_figure, save_figure
 
 
 def plot_evaluation(evaluation: Evaluation, path: str | Path) -> None:
@@ -13,30 +13,27 @@ def plot_evaluation(evaluation: Evaluation, path: str | Path) -> None:
 
     Raises:
         MissingExtraError: matplotlib is not installed.
+        ValueError: another suffix.
         OSError: the file cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("matplotlib", "plot") from error
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
     rows = evaluation.rows
     positions = range(len(rows))
-    axes.axhline(evaluation.clean.direct_top1, color="gray", linestyle="--", label="clean photos")
-    axes.plot(positions, [row.direct_top1 for row in rows], "o-", color="tab:red", label="direct")
-    if rows[0].afd_top1 is not None:
-        corrected = [row.afd_top1 or 0.0 for row in rows]
-        axes.plot(positions, corrected, "s-", color="tab:blue", label="with AFD-Module")
-        axes.errorbar(positions, corrected, _interval(rows), fmt="none", color="tab:blue", capsize=3)
-    axes.set_xticks(positions, [_name(row) for row in rows])
-    axes.set_xlabel("compressions" if evaluation.protocol == "repeated" else "JPEG quality")
-    axes.set_ylabel("top-1 accuracy (%)")
-    axes.set_title(f"{evaluation.model}, {evaluation.images} photos, protocol {evaluation.protocol}")
-    axes.legend()
-    figure.savefig(path, dpi=150)
+    with new_figure(6, 4) as (figure, grid):
+        axes = grid[0, 0]
+        axes.axhline(evaluation.clean.direct_top1, color="gray", linestyle="--", label="clean photos")
+        axes.plot(positions, [row.direct_top1 for row in rows], "o-", color=COLORS[1], label="uncorrected")
+        if rows and rows[0].afd_top1 is not None:
+            corrected = [row.afd_top1 or 0.0 for row in rows]
+            axes.plot(positions, corrected, "s-", color=COLORS[0], label="with AFD-Module")
+            axes.errorbar(positions, corrected, _interval(rows), fmt="none", color=COLORS[0], capsize=3)
+        axes.set_xticks(positions, [figure_text(_name(row), 30) for row in rows])
+        axes.set(
+            xlabel="compressions" if evaluation.protocol == "repeated" else "JPEG quality",
+            ylabel="top-1 accuracy (%)",
+            title=f"{figure_text(evaluation.model, 40)}, {evaluation.images} photos, {evaluation.protocol}",
+        )
+        axes.legend()
+        save_figure(figure, path)
 
 
 def _interval(rows: tuple[EvaluationRow, ...]) -> list[list[float]]:

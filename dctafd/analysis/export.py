@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dctafd.errors import MissingExtraError
+from dctafd.extras import require_extra
 from dctafd.nets.attach import CorrectedClassifier
 
 SUFFIXES = (".onnx", ".pt2")
@@ -49,11 +49,7 @@ def export_classifier(network: nn.Module, crop: int, path: Path) -> None:
     if path.suffix == ".pt2":
         torch.export.save(torch.export.export(network, inputs, dynamic_shapes=shapes), path)
         return
-    for package in ("onnx", "onnxscript"):
-        try:
-            __import__(package)
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(package, "export") from error
+    require_extra("export")
     torch.onnx.export(
         network,
         inputs,

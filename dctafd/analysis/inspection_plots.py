@@ -8,7 +8,7 @@ import numpy as np
 
 from dctafd.analysis.drift_map import DriftMap, RankedClass
 from dctafd.analysis.inspection import CoefficientHistogram, Inspection
-from dctafd.analysis.plots import COLORS, heat_map, new_figure, save_figure
+from dctafd.analysis.plots import COLORS, figure_text, heat_map, new_figure, save_figure
 from dctafd.jpeg.pixels import decode
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def save_inspection_plot(
     """
     rows = 3 if drift is None else 4
     with new_figure(11, 3.6 * rows, rows=rows, columns=3) as (figure, axes):
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+        figure.suptitle(figure_text(title), x=0.01, ha="left", fontsize=12)
         _draw_photo(axes[0, 0], inspection)
         _draw_tables(axes[0, 1], axes[0, 2], inspection)
         for ax, histogram in zip(axes[1:3].flat, inspection.histograms, strict=True):
@@ -106,8 +106,8 @@ def _draw_drift(axes: np.ndarray, found: DriftMap) -> None:
     if found.corrected:
         lines = ["with the AFD-Module", *_lines(found.corrected), "", *lines]
     text.text(0, 0.95, "\n".join(lines), va="top", fontsize=9)
-    text.set(title=f"prediction of {found.model}")
+    text.set(title=f"prediction of {figure_text(found.model, 40)}")
 
 
 def _lines(ranked: tuple[RankedClass, ...]) -> list[str]:
-    return [f"  {entry.score:6.1%}  {entry.label[:40]}" for entry in ranked]
+    return [f"  {entry.score:6.1%}  {figure_text(entry.label, 40)}" for entry in ranked]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dctafd.errors import MissingExtraError
+from dctafd.extras import require_extra
+from dctafd.plain_text import cut_middle, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +49,10 @@ _STYLE: dict[Any, Any] = {
     "savefig.dpi": 150,
     "svg.fonttype": "none",
     "svg.hashsalt": "dctafd",
+    "text.parse_math": False,  # file names and labels hold dollar signs
 }
+#: Suffixes of the files that figures are written to.
+FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 @contextmanager
@@ -63,11 +68,10 @@ def new_figure(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("matplotlib", "plot") from error
+    require_extra("plot")
+    import matplotlib
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height))
         axes = figure.subplots(rows, columns, squeeze=False)
@@ -75,18 +79,42 @@ def new_figure(
 
 
 def save_figure(figure: Figure, path: Path | str) -> None:
-    """Write a figure to a file; the suffix says whether PNG, SVG or PDF."""
+    """Write a figure to a file; the suffix says whether PNG (also without one), SVG or PDF.
+
+    Raises:
+        ValueError: another suffix.
+        OSError: the file cannot be written.
+    """
     from dctafd.files import atomic_output
 
-    suffix = Path(path).suffix.lower().removeprefix(".") or "png"
-    with atomic_output(path, binary=True) as file:
-        figure.savefig(file, format=suffix, metadata=_no_date(suffix))
+    suffix = figure_suffix(path)
+    with warnings.catch_warnings(), atomic_output(path, binary=True) as file:
+        # A name in a script that matplotlib's font lacks is drawn as boxes.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        figure.savefig(file, format=suffix.removeprefix("."), metadata=_no_date(suffix))
+
+
+def figure_suffix(path: Path | str) -> str:
+    """Return the suffix that says in which format a figure is written to `path`, ".png" where it has none.
+
+    Raises:
+        ValueError: it is none of `FIGURE_SUFFIXES`.
+    """
+    suffix = Path(path).suffix.lower() or ".png"
+    if suffix not in FIGURE_SUFFIXES:
+        raise ValueError(f"{Path(path).name}: figures are written as {', '.join(FIGURE_SUFFIXES)}")
+    return suffix
+
+
+def figure_text(text: str, width: int = 100) -> str:
+    """Return a name or a label as a figure shows it: one printable line, its middle cut where it is long."""
+    return cut_middle(one_line(text), width)
 
 
 def figure_svg(figure: Figure, alternative_text: str) -> str:
     """Return a figure as an <svg> element that scales with the page and says what it shows."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata=_no_date("svg"))
+    figure.savefig(buffer, format="svg", metadata=_no_date(".svg"))
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     title = alternative_text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
@@ -136,7 +164,7 @@ def quality_bars(axes: Axes, series: Sequence[tuple[str, NDArray[np.integer]]], 
 
 def _no_date(suffix: str) -> dict[str, None] | None:
     """Leave the date out, so that the same data gives the same file."""
-    return {"Date": None} if suffix == "svg" else None
+    return {"Date": None} if suffix == ".svg" else None
 
 
 def _without_sizes(svg: str) -> str:

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from dctafd.batch.formats import TextFormat
 from dctafd.batch.parquet import ROW_GROUP, join_parquet, parquet_schema, write_parquet
-from dctafd.batch.writers import TextFormat
 from dctafd.errors import ResumeError
 from dctafd.files import sync
 from dctafd.inference.results import Result
@@ -62,7 +62,7 @@ class PartialText:
         checkpoint: what `checkpoint` returned in an earlier process, empty to start afresh.
     """
 
-    def __init__(self, output: Path, text_format: TextFormat, checkpoint: Mapping[str, int]) -> None:
+    def __init__(self, output: Path, text_format: TextFormat[Result], checkpoint: Mapping[str, int]) -> None:
         self._format = text_format
         path = partial_path(output)
         if not checkpoint:

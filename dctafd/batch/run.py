@@ -14,6 +14,7 @@ from dctafd.batch.output_lock import only_writer
 from dctafd.batch.partial_output import PartialOutput, PartialParquet, PartialText, partial_path, publish
 from dctafd.batch.sources import Plan
 from dctafd.batch.summary import Summary
+from dctafd.batch.tables import Page
 from dctafd.batch.writers import input_name, text_format
 from dctafd.errors import DctafdError, ResumeError
 from dctafd.files import atomic_output
@@ -84,7 +85,7 @@ def run_to_stream(
     Raises:
         StoppedError: an input failed, with `stop_on_error`; what came before it has been written.
     """
-    layout = text_format(options.output_format, options.top_k)
+    layout = text_format(options.output_format, options.top_k, Page.of(stream))
     summary = Summary()
     summary.skipped.add(plan.skipped)
     stream.write(layout.begin())

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dctafd.batch.writers import printable
 from dctafd.cli.output import stdout_console, write_records
 from dctafd.files import atomic_output
+from dctafd.plain_text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

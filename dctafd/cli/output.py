@@ -21,9 +21,9 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dctafd.batch.writers import printable
 from dctafd.errors import MissingExtraError
 from dctafd.files import atomic_output
+from dctafd.plain_text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dctafd.analysis.plots import figure_svg, heat_map, new_figure, quality_bars, save_figure, short_number
+from dctafd.analysis.plots import (
+    figure_svg,
+    figure_text,
+    heat_map,
+    new_figure,
+    quality_bars,
+    save_figure,
+    short_number,
+)
 from dctafd.errors import MissingExtraError
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -91,5 +99,24 @@ def test_short_numbers(value, text):
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(MissingExtraError, match=r"dctafd\[plot\]"), new_figure():
+    with pytest.raises(MissingExtraError, match="pip install matplotlib"), new_figure():
         pass
+
+
+@pytest.mark.parametrize("name", ["a$x_{$b.jpg", r"$\frac{1}{0}$.jpg", "a\x1b[31m\n.jpg", "写真.jpg"])
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_a_file_name_is_no_formula_in_a_figure(tmp_path, name, suffix):
+    with new_figure() as (figure, axes):
+        figure.suptitle(figure_text(name))
+        axes[0, 0].set(title=figure_text(name), xlabel=figure_text(name))
+        axes[0, 0].legend([axes[0, 0].plot([1, 2])[0]], [figure_text(name)])
+        save_figure(figure, tmp_path / f"figure{suffix}")
+    if suffix == ".svg" and name.isprintable():
+        assert name in (tmp_path / "figure.svg").read_text()
+
+
+@pytest.mark.parametrize("name", ["x.bmp", "x.bmpx", "x.jpg"])
+def test_another_suffix_is_refused_and_leaves_nothing(tmp_path, name):
+    with new_figure() as (figure, _), pytest.raises(ValueError, match=r"written as \.png, \.svg, \.pdf"):
+        save_figure(figure, tmp_path / name)
+    assert not list(tmp_path.iterdir())

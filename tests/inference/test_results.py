@@ -1,9 +1,11 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
+from dctafd.batch.tables import Page
 from dctafd.batch.writers import text_format
 from dctafd.errors import NotAJpegError
 from dctafd.inference.results import RECORD_KEYS, Prediction, Result, failed
@@ -90,3 +92,62 @@ def test_table_shows_many_photos_as_rows_and_its_heading_once():
     assert text.count("quality") == 1
     assert "b\\n.jpg" in text
     assert "NotAJpegError: starts with GIF89a" in text
+
+
+def test_csv_has_label_and_score_of_the_best_and_text_that_no_tool_takes_for_a_time():
+    good, bad = csv.DictReader(io.StringIO(written("csv", [GOOD], [BAD])))
+    assert (good["label"], good["score"]) == ('cat "tabby"', "0.75")
+    assert (bad["label"], bad["score"]) == ("", "")
+    assert good["subsampling"] == "chroma 4:2:0"
+    assert GOOD.to_record()["subsampling"] == "4:2:0"
+
+
+def test_duckdb_and_pandas_read_the_csv_with_text_as_text(tmp_path):
+    duckdb, pandas = pytest.importorskip("duckdb"), pytest.importorskip("pandas")
+    path = tmp_path / "labels.csv"
+    path.write_text(written("csv", [GOOD] * 50, [BAD]))
+    with duckdb.connect() as connection:
+        found = connection.execute("SELECT * FROM read_csv(?) LIMIT 1", [str(path)])
+        types = {column[0]: str(column[1]) for column in found.description}
+    text = (
+        "source",
+        "member",
+        "color_space",
+        "process",
+        "subsampling",
+        "model",
+        "label",
+        "label_1",
+        "warnings",
+    )
+    assert {types[column] for column in text} == {"VARCHAR"}
+    assert types["score"] == "DOUBLE"
+    frame = pandas.read_csv(path)
+    assert frame["subsampling"][0] == "chroma 4:2:0"
+    assert frame["score"][0] == 0.75
+
+
+DAMAGED = replace(
+    GOOD, warnings=("component Y: 43 % of its blocks missing", "component Cb: 7 % of its blocks missing")
+)
+
+
+def test_a_damaged_photo_is_marked_with_how_much_is_missing():
+    assert "damaged, 43 % missing" in written("table", [DAMAGED])
+    heading, good, damaged = written("table", [GOOD, DAMAGED]).splitlines()
+    assert "missing" in heading
+    assert "43 %" in damaged
+    assert "%" not in good.split("cat")[0]
+    assert "missing" not in written("table", [GOOD, GOOD])
+
+
+@pytest.mark.parametrize("width", range(20, 61, 5))
+def test_a_narrow_table_tells_long_names_apart_and_fits(width):
+    names = [f"photos/2026-11-30/a-rather-long-name-of-a-photo-{n}.jpg" for n in (1, 2)]
+    results = [replace(GOOD, source=name, member=None) for name in names]
+    layout = text_format("table", 2, Page(width))
+    lines = (layout.batch(results) + layout.end()).splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert lines[1] != lines[2]
+    assert lines[1].split()[0].endswith("1.jpg")
+    assert "cat" in lines[1]
