@@ -8,7 +8,8 @@ are added up here (13 fractional bits), and results are the same to the bit.
 
 Damaged files hold coefficients that no encoder writes. Full size treats them like libjpeg-turbo's SIMD code
 for x86, so that such files still decode as with Pillow: dequantised values and the first sums of a butterfly
-wrap to 16 bits, column results saturate to 16 bits, other sums wrap to 32. No coefficient leads to an index.
+wrap to 16 bits, column results saturate to 16 bits, other sums wrap to 32. Where all rows below the first are
+zero, for which the SIMD code has a short cut, column results wrap, too. No coefficient leads to an index.
 
 A block is transformed eight columns or rows at a time, as `Lanes`. `butterfly_8` and its smaller brothers are
 plain arithmetic on anything that adds, multiplies and shifts: lanes here, NumPy arrays in the tests.
@@ -73,20 +74,20 @@ BUTTERFLIES = {8: (butterfly_8, 13), 4: (butterfly_4, 14), 2: (butterfly_2, 15)}
 
 def _dequantized(block: Sequence[Lanes], table: Sequence[Lanes]) -> list[Lanes]:
     """Multiply rows of coefficients by their steps in 16 bits; widen them and fill up to 8x8 with zeros."""
-    corner = len(block)
+    corner = block[0].count
     lanes = [min(lane, corner) for lane in range(8)]
     rows = []
     for coefficients, steps in zip(block, table, strict=True):
         product = coefficients * steps
         rows.append(product.pick(lanes, product.same(0)).widened(32, signed=True))
-    return rows + [rows[0].same(0)] * (8 - corner)
+    return rows + [rows[0].same(0)] * (8 - len(rows))
 
 
 def _write_transform(typingctx, coefficients, i, j, table, out, y, x, size, frequencies):
     """Write the size x size samples at out[y, x] of block [i, j], of which only a corner is not zero.
 
     coefficients: (.., .., 8, 8) int16; table: (8, 8) int16; out: uint8; size: literal 2, 4 or 8; frequencies:
-    literal 4 or 8, the corner's side. Checks no bounds.
+    literal 4 or 8, the corner's side, or 1 for the first row. Checks no bounds.
     """
     samples, corner = size.literal_value, frequencies.literal_value
     butterfly, fraction = BUTTERFLIES[samples]
@@ -94,22 +95,25 @@ def _write_transform(typingctx, coefficients, i, j, table, out, y, x, size, freq
     def codegen(context, builder, signature, arguments):
         coefficients, i, j, table, out, y, x, _, _ = arguments
         kinds = signature.args
+        rows, columns = (1, 8) if corner == 1 else (corner, corner)
         block = [
-            load(builder, address(context, builder, kinds[0], coefficients, i, j, row), 16, corner)
-            for row in range(corner)
+            load(builder, address(context, builder, kinds[0], coefficients, i, j, row), 16, columns)
+            for row in range(rows)
         ]
         steps = [
-            load(builder, address(context, builder, kinds[3], table, row), 16, corner)
-            for row in range(corner)
+            load(builder, address(context, builder, kinds[3], table, row), 16, columns) for row in range(rows)
         ]
-        rows = _dequantized(block, steps)
-        zero = rows[0].same(0)
-        shift = fraction - 2
-        sums = [(row + (1 << (shift - 1))) >> shift for row in butterfly(rows)]
-        workspace = [row.clamp(-32768, 32767) for row in sums]
-        columns = transposed(workspace + [zero] * (8 - samples))[:corner]
+        lanes = _dequantized(block, steps)
+        zero = lanes[0].same(0)
+        if corner == 1:
+            workspace = [_wrapped(lanes[0] << 2)] * samples
+        else:
+            shift = fraction - 2
+            sums = [(row + (1 << (shift - 1))) >> shift for row in butterfly(lanes)]
+            workspace = [row.clamp(-32768, 32767) for row in sums]
+        columns_of = transposed(workspace + [zero] * (8 - samples))[:columns]
         shift = fraction + 5
-        lines = butterfly(columns + [zero] * (8 - corner))
+        lines = butterfly(columns_of + [zero] * (8 - columns))
         levels = [((line + (1 << (shift - 1))) >> shift) + 128 for line in lines]
         pixels = transposed([level.clamp(0, 255) for level in levels] + [zero] * (8 - samples))
         for row, pixel in enumerate(pixels[:samples]):
@@ -144,25 +148,28 @@ _flat: Any = intrinsic(prefer_literal=True)(_write_flat)
 
 @kernel
 def _mean_sample(coefficients, i, j, table):
-    """Return the sample of a block that has only a mean: what every size makes of it, and all of 1x1."""
-    mean = np.int64(np.int16(coefficients[i, j, 0, 0] * table[0, 0]))
-    return min(max(((mean + 4) >> 3) + 128, 0), 255)
+    """Return the sample of a block that has only a mean, as the first row's short cut computes it."""
+    mean = np.int64(np.int16(np.int16(coefficients[i, j, 0, 0] * table[0, 0]) << 2))
+    return min(max(((mean + 16) >> 5) + 128, 0), 255)
 
 
 @kernel
 def _occupied_corner(coefficients, words, i, j):
-    """Return the side, 1, 4 or 8, of the low-frequency corner that holds all of a block that is not zero.
+    """Say where a block is not zero: 0 at its mean only, 1 in its first row, 4 in a 4x4 corner, 8 anywhere.
 
     coefficients: (.., .., 8, 8) int16; words: (.., .., 8, 2) uint64, the same memory.
     """
-    far = words[i, j, 4, 0] | words[i, j, 5, 0] | words[i, j, 6, 0] | words[i, j, 7, 0]
-    for row in range(8):
-        far |= words[i, j, row, 1]
-    if far != 0:
-        return 8
     near = words[i, j, 1, 0] | words[i, j, 2, 0] | words[i, j, 3, 0]
+    below = words[i, j, 4, 0] | words[i, j, 5, 0] | words[i, j, 6, 0] | words[i, j, 7, 0]
+    for row in range(1, 8):
+        below |= words[i, j, row, 1]
+    right = words[i, j, 0, 1]
+    if below != 0 or (near != 0 and right != 0):
+        return 8
+    if near != 0:
+        return 4
     first = coefficients[i, j, 0, 1] | coefficients[i, j, 0, 2] | coefficients[i, j, 0, 3]
-    return 1 if near == 0 and first == 0 else 4
+    return 1 if right != 0 or first != 0 else 0
 
 
 @kernel
@@ -179,8 +186,10 @@ def idct_8x8(coefficients, table, top, left, out):
     for i in range(out.shape[0] // 8):
         for j in range(out.shape[1] // 8):
             corner = _occupied_corner(coefficients, words, top + i, left + j)
-            if corner == 1:
+            if corner == 0:
                 _flat(_mean_sample(coefficients, top + i, left + j, table), out, 8 * i, 8 * j, 8)
+            elif corner == 1:
+                _transform(coefficients, top + i, left + j, table, out, 8 * i, 8 * j, 8, 1)
             elif corner == 4:
                 _transform(coefficients, top + i, left + j, table, out, 8 * i, 8 * j, 8, 4)
             else:
@@ -194,8 +203,10 @@ def idct_4x4(coefficients, table, top, left, out):
     for i in range(out.shape[0] // 4):
         for j in range(out.shape[1] // 4):
             corner = _occupied_corner(coefficients, words, top + i, left + j)
-            if corner == 1:
+            if corner == 0:
                 _flat(_mean_sample(coefficients, top + i, left + j, table), out, 4 * i, 4 * j, 4)
+            elif corner == 1:
+                _transform(coefficients, top + i, left + j, table, out, 4 * i, 4 * j, 4, 1)
             elif corner == 4:
                 _transform(coefficients, top + i, left + j, table, out, 4 * i, 4 * j, 4, 4)
             else:
@@ -209,8 +220,10 @@ def idct_2x2(coefficients, table, top, left, out):
     for i in range(out.shape[0] // 2):
         for j in range(out.shape[1] // 2):
             corner = _occupied_corner(coefficients, words, top + i, left + j)
-            if corner == 1:
+            if corner == 0:
                 _flat(_mean_sample(coefficients, top + i, left + j, table), out, 2 * i, 2 * j, 2)
+            elif corner == 1:
+                _transform(coefficients, top + i, left + j, table, out, 2 * i, 2 * j, 2, 1)
             elif corner == 4:
                 _transform(coefficients, top + i, left + j, table, out, 2 * i, 2 * j, 2, 4)
             else:
@@ -221,11 +234,14 @@ def idct_2x2(coefficients, table, top, left, out):
 def idct_1x1(coefficients, table, top, left, out):
     """Transform a window of blocks to one sample each; arguments as for `idct_8x8`, 1 for 8.
 
-    Of a block only the first coefficient is read: `coefficients` may be (rows, columns, 1, 1).
+    Of a block only the first coefficient is read: `coefficients` may be (rows, columns, 1, 1). Levels wrap to
+    10 bits before they are limited (jidctred.c, jpeg_idct_1x1; jdmaster.c, prepare_range_limit_table).
     """
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            out[i, j] = _mean_sample(coefficients, top + i, left + j, table)
+            mean = np.int32(coefficients[top + i, left + j, 0, 0]) * np.int32(table[0, 0])
+            level = ((((mean + 4) >> 3) + 512) & 1023) - 512
+            out[i, j] = min(max(level + 128, 0), 255)
 
 
 KERNELS = {8: idct_8x8, 4: idct_4x4, 2: idct_2x2, 1: idct_1x1}

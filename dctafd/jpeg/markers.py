@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dctafd.errors import CorruptJpegError, LimitExceededError, NotAJpegError, UnsupportedJpegError
-from dctafd.jpeg.exif import EXIF_SIGNATURE, exif_orientation
+from dctafd.jpeg.exif import EXIF_SIGNATURE, XMP_SIGNATURE, find_orientation
 from dctafd.jpeg.huffman_tables import STANDARD_AC, STANDARD_DC
 from dctafd.jpeg.structure import (
     SOF_ARITHMETIC,
@@ -33,7 +33,7 @@ from dctafd_native.entropy_segments import find_scan_end
 
 SOI, EOI, SOS, DQT, DNL, DRI, DHT, DAC = 0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xC4, 0xCC
 APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
-TEM = 0x01
+COM, TEM = 0xFE, 0x01
 
 MAX_SEGMENTS = 65_536
 """Marker segments in one file; real files have tens, at most a few thousand (ICC and EXIF in pieces)."""
@@ -59,6 +59,9 @@ _UNSUPPORTED_FRAMES = {
     0xCE: "hierarchical arithmetic",
     0xCF: "hierarchical lossless arithmetic",
 }
+_SKIPPED_BY_LIBJPEG = {COM, DNL, *range(APP0, APP0 + 16)}
+"""Segments whose length libjpeg does not check (jdmarker.c, skip_variable and get_interesting_appn)."""
+
 _DEFAULT_CONDITIONING = bytes([0x10] * 4 + [5] * 4)
 """T.81 F.1.4.4.1.4 and F.1.4.4.2: L = 0, U = 1 for DC, Kx = 5 for AC."""
 
@@ -109,8 +112,9 @@ class _Parser:
         self.restart_interval = 0
         self.jfif = False
         self.adobe_transform: int | None = None
-        self.orientation: int | None = None
         self.has_exif = False
+        self.exif: list[bytes] = []
+        self.xmp = b""
         self.icc_chunks: dict[int, bytes] = {}
         self.icc_total = 0
         self.complete = False
@@ -150,7 +154,7 @@ class _Parser:
             quant_tables=tuple(table for table in tables if table is not None),
             jfif=self.jfif,
             adobe_transform=self.adobe_transform,
-            orientation=self.orientation or 1,
+            orientation=find_orientation(b"".join(self.exif), self.xmp),
             has_exif=self.has_exif,
             icc_profile=self._icc_profile(),
             end=self.position,
@@ -186,6 +190,9 @@ class _Parser:
 
     def _segment_payload(self, marker: int) -> bytes:
         length = int.from_bytes(self.data[self.position : self.position + 2], "big")
+        if length < 2 and marker in _SKIPPED_BY_LIBJPEG and self.position + 2 <= len(self.data):
+            self._warn(f"segment FF {marker:02X} has length {length}; it counts as empty")
+            length = 2
         end = self.position + length
         if length < 2 or end > len(self.data):
             raise CorruptJpegError(f"segment FF {marker:02X} has length {length}, beyond its data")
@@ -280,10 +287,17 @@ class _Parser:
         self.restart_interval = int.from_bytes(payload, "big")
 
     def _read_number_of_lines(self, payload: bytes) -> None:
-        if len(payload) != 2 or self.frame is None:
-            raise CorruptJpegError("a damaged DNL segment")
-        if self.frame.height == 0:
+        """Take the height from DNL (T.81 B.2.5) where the frame left it open; libjpeg knows no DNL at all."""
+        if self._height_is_known():
+            assert self.frame is not None
+            if int.from_bytes(payload, "big") != self.frame.height:
+                self._warn("a DNL segment contradicts the frame's height, which counts")
+        elif self.frame is None:
+            self._warn("a DNL segment before the frame header was passed over")
+        elif len(payload) == 2:
             self.frame = replace(self.frame, height=int.from_bytes(payload, "big"))
+        else:
+            raise CorruptJpegError("a damaged DNL segment")
 
     def _height_is_known(self) -> bool:
         return self.frame is not None and self.frame.height > 0
@@ -356,11 +370,13 @@ class _Parser:
         self.jfif = self.jfif or (not self.scans and len(payload) >= 14 and payload[:5] == b"JFIF\0")
 
     def _read_app1(self, payload: bytes) -> None:
-        if not payload.startswith(EXIF_SIGNATURE):
-            return
-        self.has_exif = True
-        if self.orientation is None:
-            self.orientation = exif_orientation(payload[len(EXIF_SIGNATURE) :])
+        """Keep EXIF and XMP from before the first scan; Pillow does not look behind it."""
+        if payload.startswith(EXIF_SIGNATURE):
+            self.has_exif = True
+            if not self.scans:
+                self.exif.append(payload[len(EXIF_SIGNATURE) :])
+        elif payload.startswith(XMP_SIGNATURE) and not self.scans:
+            self.xmp = payload[len(XMP_SIGNATURE) :]
 
     def _read_app2(self, payload: bytes) -> None:
         if payload[:12] != b"ICC_PROFILE\0" or len(payload) < 14:

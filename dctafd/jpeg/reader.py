@@ -12,6 +12,8 @@ from dctafd.jpeg.limits import check_limits, max_file_bytes
 from dctafd.jpeg.markers import parse_markers
 from dctafd.jpeg.structure import JpegStructure
 
+_PIECE = 1 << 20  # bytes asked for at a time, where the size is not known
+
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 Engine = Literal["auto", "numba", "jpeglib"]
 
@@ -93,27 +95,44 @@ def read_bytes(source: Source, max_bytes: int | None = None) -> bytes:
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = source if isinstance(source, bytes) else bytes(source)
-        _check_size(data, max_bytes)
+        _check_size(len(data), max_bytes)
         return data
     if isinstance(source, (str, os.PathLike)):
         with open(source, "rb") as file:
-            return _read_file(file, max_bytes)
+            return _read_file(file, max_bytes, os.fstat(file.fileno()).st_size)
     if hasattr(source, "read"):
         return _read_file(source, max_bytes)
     raise TypeError(f"source is a path, bytes or a binary file object, not {type(source).__name__}")
 
 
-def _read_file(file: BinaryIO, max_bytes: int | None) -> bytes:
-    start = file.read(2)
-    if not isinstance(start, bytes):
-        raise TypeError("the file object must be opened in binary mode")
+def _read_file(file: BinaryIO, max_bytes: int | None, expected: int = 0) -> bytes:
+    """Read a file to its end, in pieces: a single read may give less, and asks for a buffer of its size."""
+    pieces = [piece := _read_piece(file, 2)]
+    if len(piece) == 1:
+        pieces.append(_read_piece(file, 1))
+    start = b"".join(pieces)
     if start != b"\xff\xd8":
         raise NotAJpegError("not a JPEG file: it does not start with the bytes FF D8")
-    data = start + file.read(-1 if max_bytes is None else max(max_bytes - 1, 0))
-    _check_size(data, max_bytes)
-    return data
+    size = 2
+    _check_size(max(size, expected), max_bytes)
+    while piece:
+        wanted = expected + 1 - size if expected >= size else _PIECE
+        piece = _read_piece(file, wanted if max_bytes is None else min(wanted, max_bytes + 1 - size))
+        pieces.append(piece)
+        size += len(piece)
+        _check_size(size, max_bytes)
+    return b"".join(pieces)
 
 
-def _check_size(data: bytes, max_bytes: int | None) -> None:
-    if max_bytes is not None and len(data) > max_bytes:
+def _read_piece(file: BinaryIO, size: int) -> bytes:
+    piece = file.read(size)
+    if piece is None:
+        raise BlockingIOError("the file object does not wait for data; it has to be a blocking one")
+    if not isinstance(piece, bytes):
+        raise TypeError("the file object must be opened in binary mode")
+    return piece
+
+
+def _check_size(size: int, max_bytes: int | None) -> None:
+    if max_bytes is not None and size > max_bytes:
         raise LimitExceededError(f"the file is larger than {max_bytes} bytes")

@@ -1,5 +1,10 @@
+import io
+import struct
+import warnings
+
 import numpy as np
 import pytest
+from PIL import Image
 
 import dctafd
 from dctafd.errors import CorruptJpegError, LimitExceededError, NotAJpegError, UnsupportedJpegError
@@ -92,10 +97,14 @@ def test_bad_arithmetic_conditioning_is_named(payload):
         parse_markers(insert_segment(GRAY, 0xCC, payload))
 
 
-@pytest.mark.parametrize("marker", [0xDD, 0xDC])
-def test_wrong_length_of_a_two_byte_segment_is_named(marker):
+@pytest.mark.parametrize("payload", [b"", b"\1", b"\0\1\2"])
+def test_wrong_length_of_a_two_byte_segment_is_named(payload):
     with pytest.raises(CorruptJpegError):
-        parse_markers(insert_segment(GRAY, marker, b"\1"))
+        parse_markers(insert_segment(GRAY, 0xDD, payload))
+    open_height = replaced(GRAY, 0xC0, lambda frame: frame[:1] + b"\0\0" + frame[3:])
+    scan = open_height.find(b"\xff\xda")
+    with pytest.raises(CorruptJpegError):
+        parse_markers(open_height[:scan] + segment(0xDC, payload) + open_height[scan:])
 
 
 def test_segments_out_of_place_are_named():
@@ -109,9 +118,9 @@ def test_segments_out_of_place_are_named():
         parse_markers(b"\xff\xd8" + segment(0xDA, b"\1\1\0\0\x3f\0"))
     with pytest.raises(CorruptJpegError, match="reserved"):
         parse_markers(GRAY[:2] + b"\xff\x02" + GRAY[2:])
-    for length in (b"\0\0", b"\0\1", b"\xff\xff"):
+    for marker, length in ((0xDB, b"\0\0"), (0xC4, b"\0\1"), (0xE5, b"\xff\xff"), (0xFE, b"\xff\xff")):
         with pytest.raises(CorruptJpegError, match="length"):
-            parse_markers(GRAY[:2] + b"\xff\xe5" + length + GRAY[2:])
+            parse_markers(GRAY[:2] + bytes([0xFF, marker]) + length + GRAY[2:])
     frame = GRAY[GRAY.find(b"\xff\xc0") : GRAY.find(b"\xff\xc4")]
     with pytest.raises(CorruptJpegError, match="more than one frame"):
         parse_markers(GRAY[:2] + frame + GRAY[2:])
@@ -131,6 +140,41 @@ def test_junk_fill_bytes_and_stray_markers_before_a_segment(junk):
     jpeg = dctafd.read(GRAY[:2] + junk + GRAY[2:], strict=True)
     np.testing.assert_array_equal(jpeg.components[0].coefficients, clean.components[0].coefficients)
     assert bool(jpeg.warnings) == (junk[0] == 0 or junk == b"\xff\0")
+
+
+def pillows_pixels(data: bytes):
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def with_segment_before(data: bytes, marker: int, inserted: bytes) -> bytes:
+    start = data.find(bytes([0xFF, marker]))
+    return data[:start] + inserted + data[start:]
+
+
+@pytest.mark.parametrize("length", [0, 1])
+@pytest.mark.parametrize("marker", [0xFE, 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF, 0xDC])
+@pytest.mark.parametrize("before", [0xDB, 0xC0, 0xC4, 0xDA, 0xD9])
+def test_a_length_below_two_counts_as_none_where_libjpeg_does_not_look(marker, length, before):
+    inserted = bytes([0xFF, marker, 0, length])
+    data = with_segment_before(GRAY, before, inserted)
+    jpeg = dctafd.read(data, strict=True)
+    assert f"segment FF {marker:02X} has length {length}; it counts as empty" in jpeg.warnings
+    np.testing.assert_array_equal(dctafd.decode(jpeg), pillows_pixels(data))
+
+
+@pytest.mark.parametrize(
+    "payload", [(16).to_bytes(2, "big"), (900).to_bytes(2, "big"), b"", b"\1", b"\0\1\2"]
+)
+@pytest.mark.parametrize("before", [0xDB, 0xC0, 0xC4, 0xDA, 0xD9])
+def test_dnl_counts_only_where_the_height_is_open(payload, before):
+    """libjpeg passes over every DNL segment; so do we, saying so, where the frame header has the height."""
+    data = with_segment_before(GRAY, before, segment(0xDC, payload))
+    jpeg = dctafd.read(data, strict=True)
+    assert (jpeg.width, jpeg.height) == (24, 16)
+    agrees = before not in (0xDB, 0xC0) and payload == (16).to_bytes(2, "big")
+    assert bool(jpeg.warnings) != agrees
+    np.testing.assert_array_equal(dctafd.decode(jpeg), pillows_pixels(data))
 
 
 def test_second_image_behind_the_first_is_left():
@@ -155,6 +199,87 @@ def test_every_prefix_and_byte_of_exif_is_survived():
         for value in (0, 255):
             changed = payload[:offset] + bytes([value]) + payload[offset + 1 :]
             assert dctafd.read(insert_segment(GRAY, 0xE1, changed)).orientation in range(1, 9)
+
+
+def pillows_orientation(data: bytes) -> int:
+    """How Pillow's `exif_transpose` turns a file: what it does not know it does not turn."""
+    with Image.open(io.BytesIO(data)) as image, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        value = image.getexif().get(0x0112, 1)
+        return int(value) if not isinstance(value, (bytes, str, tuple)) and value in range(1, 9) else 1
+
+
+def tiff_with_orientation(order: str, kind: int, count: int, value: bytes, pad: int = 0) -> bytes:
+    """An EXIF payload whose one entry has any type and count; values over four bytes lie behind `pad`."""
+    if len(value) > 4:
+        field, behind = (26 + pad).to_bytes(4, order), bytes(pad) + value  # type: ignore[arg-type]
+    else:
+        field, behind = value.ljust(4, b"\0"), b""
+    marks = {"big": b"MM\0*", "little": b"II*\0"}[order]
+    numbers = [(8, 4), (1, 2), (0x0112, 2), (kind, 2), (count, 4)]
+    head = b"".join(number.to_bytes(size, order) for number, size in numbers)  # type: ignore[arg-type]
+    return b"Exif\0\0" + marks + head + field + bytes(4) + behind
+
+
+@pytest.mark.parametrize("order", ["big", "little"])
+@pytest.mark.parametrize(("kind", "form"), [
+    (1, "B"), (2, "B"), (3, "H"), (4, "L"), (6, "b"), (7, "B"), (8, "h"), (9, "l"), (11, "f"), (12, "d"),
+    (13, "L"), (16, "Q"), (99, "H"),
+])  # fmt: skip
+@pytest.mark.parametrize("values", [[6], [8, 3], [3, 0, 0, 9, 9], [0], [9], []])
+def test_orientation_of_any_type_and_count_is_pillows(order, kind, form, values):
+    value = struct.pack((">" if order == "big" else "<") + form * len(values), *values)
+    for pad in (0, 7):
+        payload = tiff_with_orientation(order, kind, len(values), value, pad)
+        data = insert_segment(GRAY, 0xE1, payload)
+        assert dctafd.read(data).orientation == pillows_orientation(data)
+
+
+@pytest.mark.parametrize("kind", [5, 10])
+@pytest.mark.parametrize("pair", [(6, 1), (16, 2), (7, 2), (3, 0)])
+def test_orientation_as_a_rational_is_pillows(kind, pair):
+    data = insert_segment(GRAY, 0xE1, tiff_with_orientation("big", kind, 1, struct.pack(">LL", *pair)))
+    assert dctafd.read(data).orientation == pillows_orientation(data)
+
+
+def test_exif_is_looked_for_before_the_first_scan_only():
+    six, eight = segment(0xE1, exif_payload(6)), segment(0xE1, exif_payload(8))
+    five = exif_payload(5)
+    in_pieces = segment(0xE1, five[:20]) + segment(0xE1, b"Exif\0\0" + five[20:])
+    for data in (
+        with_segment_before(GRAY, 0xD9, six),
+        with_segment_before(with_segment_before(GRAY, 0xD9, six), 0xDB, eight),
+        with_segment_before(encode(photo_like(24, 16), progressive=True), 0xD9, six),
+        with_segment_before(GRAY, 0xDA, six),
+        with_segment_before(GRAY, 0xDB, six + eight),
+        with_segment_before(GRAY, 0xDB, segment(0xE1, b"Exif\0\0" + five)),
+        with_segment_before(GRAY, 0xDB, in_pieces),
+    ):
+        assert dctafd.read(data).orientation == pillows_orientation(data)
+
+
+XMP = b"http://ns.adobe.com/xap/1.0/\0"
+
+
+@pytest.mark.parametrize("xmp", [
+    [b'<rdf tiff:Orientation="6"/>'],
+    [b"<tiff:Orientation>8</tiff:Orientation>"],
+    [b"<tiff:Orientation> 8</tiff:Orientation>"],
+    [b"tiff:Orientation='3'"],
+    [b'tiff:Orientation="9"'],
+    [b'tiff:Orientation="0" tiff:Orientation="5"'],
+    [b'tiff:Orientation="6"', b'tiff:Orientation="3"'],
+    [b'tiff:Orientation="6"', b"nothing"],
+])  # fmt: skip
+@pytest.mark.parametrize(
+    "exif",
+    [b"", exif_payload(7), exif_payload(0), exif_payload(9), exif_payload(3).replace(b"\1\x12", b"\1\x13")],
+)
+def test_orientation_from_xmp_is_pillows(xmp, exif):
+    segments = b"".join(segment(0xE1, XMP + text) for text in xmp) + (segment(0xE1, exif) if exif else b"")
+    for before in (0xDB, 0xD9):
+        data = with_segment_before(GRAY, before, segments)
+        assert dctafd.read(data).orientation == pillows_orientation(data)
 
 
 def test_icc_profile_in_pieces():

@@ -16,6 +16,7 @@ import dctafd
 from dctafd.jpeg import pixels
 from dctafd.jpeg.coefficients import Component, JpegCoefficients
 from tests.support.jpeg_files import all_kinds, encode, photo_like, with_adobe, with_sampling
+from tests.support.jpeg_writer import segment
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 SAMPLINGS = ("4:4:4", "4:2:2", "4:2:0", "4:4:0", "4:1:1")
@@ -201,6 +202,36 @@ def test_extreme_coefficients_wrap_like_pillows() -> None:
     for step in (3, 40, 255):
         tables = data[:start] + bytes([step]) * 64 + data[start + 64 :]
         assert np.array_equal(decoded(tables), pillow(tables))
+
+
+@pytest.mark.parametrize("step", [40, 8000, 32767, 32768, 36864, 65535])
+@pytest.mark.parametrize("place", [0, 1, 2, 20])
+@pytest.mark.parametrize("pixels", [photo_like(96, 96, 1), np.full((96, 96), 255, np.uint8)])
+def test_one_step_as_large_as_16_bits_allow(step: int, place: int, pixels: NDArray[np.uint8]) -> None:
+    """Such products leave 16 bits; blocks that are zero below their first row take libjpeg's short cut."""
+    data = encode(pixels, 90)
+    start = data.index(b"\xff\xdb")
+    values = [1] * 64
+    values[place] = step
+    table = segment(0xDB, b"\x10" + b"".join(value.to_bytes(2, "big") for value in values))
+    data = data[:start] + table + data[start + 4 + 65 :]
+    jpeg = dctafd.read(data, strict=True)
+    assert jpeg.components[0].quant_table.max() == step
+    assert np.array_equal(dctafd.decode(jpeg), pillow(data))
+
+
+@pytest.mark.parametrize("step", [1, 3, 40, 255])
+def test_an_eighth_of_the_size_wraps_like_pillows_draft(step: int) -> None:
+    data = encode(photo_like(160, 160, 1), 100)
+    start = data.index(b"\xff\xdb") + 5
+    data = data[:start] + bytes([step]) * 64 + data[start + 64 :]
+    with Image.open(io.BytesIO(data)) as image:
+        image.draft("L", (20, 20))
+        expected = np.asarray(image)
+    jpeg = dctafd.read(data)
+    out = np.empty((20, 20, 3), np.uint8)
+    pixels.decode_window(jpeg, [jpeg.components[0].coefficients], (0, 0, 20, 20), out=out, reduction=8)
+    assert np.array_equal(out[..., 0], expected)
 
 
 @pytest.mark.shared

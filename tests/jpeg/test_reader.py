@@ -1,5 +1,8 @@
 import io
+import os
 import threading
+import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -55,6 +58,86 @@ def test_what_is_no_jpeg_is_not_read_to_its_end():
     with pytest.raises(NotAJpegError):
         dctafd.read(source)
     assert source.asked == 2
+
+
+class Trickle(io.RawIOBase):
+    """A source that gives a few bytes a read, as pipes and sockets do."""
+
+    def __init__(self, data: bytes, most: int) -> None:
+        self.rest, self.most = data, most
+
+    def read(self, size=-1):
+        assert size >= 0, "a read without a limit"
+        size = min(size, self.most)
+        piece, self.rest = self.rest[:size], self.rest[size:]
+        return piece
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 1000, 10**9])
+def test_short_reads_are_not_the_end(most):
+    assert read_bytes(Trickle(DATA, most)) == DATA
+    assert read_bytes(Trickle(DATA, most), max_bytes=len(DATA)) == DATA
+    assert dctafd.read(Trickle(DATA, most)).warnings == ()
+    with pytest.raises(LimitExceededError):
+        read_bytes(Trickle(DATA, most), max_bytes=len(DATA) - 1)
+    with pytest.raises(NotAJpegError):
+        read_bytes(Trickle(b"\xff", most))
+
+
+def test_a_pipe_is_read_to_its_end():
+    reader, writer = os.pipe()
+
+    def write():
+        with os.fdopen(writer, "wb", buffering=0) as pipe:
+            for start in range(0, len(DATA), 700):
+                pipe.write(DATA[start : start + 700])
+                time.sleep(0.001)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    with os.fdopen(reader, "rb", buffering=0) as pipe:
+        assert dctafd.read(pipe).warnings == ()
+    thread.join()
+
+
+def test_a_source_that_does_not_wait_is_named():
+    class Empty(io.RawIOBase):
+        def read(self, size=-1):
+            return None
+
+    with pytest.raises(BlockingIOError, match="blocking"):
+        dctafd.read(Empty())
+
+
+@pytest.mark.parametrize("buffering", [None, 0, -1])
+def test_buffers_are_in_proportion_to_the_file(tmp_path, buffering):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(DATA)
+    dctafd.read(path)
+    tracemalloc.start()
+    try:
+        if buffering is None:
+            dctafd.read(path)
+        else:
+            with path.open("rb", buffering) as file:
+                dctafd.read(file)
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_sparse_file_beyond_the_limit_is_not_read(tmp_path):
+    path = tmp_path / "huge.jpg"
+    with path.open("wb") as file:
+        file.write(DATA)
+        file.truncate(2**36)
+    tracemalloc.start()
+    try:
+        with pytest.raises(LimitExceededError, match="larger than"):
+            dctafd.read(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_files_larger_than_any_image_are_refused():
