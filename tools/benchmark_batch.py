@@ -34,8 +34,8 @@ from dctafd.batch.sources import plan_sources
 from dctafd.cli.output import usable_cpus, write_records
 from dctafd.config import Limits
 from dctafd.inference.classifier import Classifier, load_classifier
-from dctafd.inference.device import share_cores
-from dctafd.inference.stream import classify_units
+from dctafd.inference.prepared import prepare_item
+from dctafd.inference.torch_network import TorchNetwork
 from dctafd.inputs.source_items import Skipped
 
 SIZES = ((500, 375), (640, 480), (375, 500), (1024, 768))
@@ -106,12 +106,12 @@ class Case:
 
 def cases(path: Path, classifier: Classifier, workers: int, threads: int) -> list[Case]:
     """Return the whole pipeline and the alternative for a number of workers."""
-    module = classifier.module
+    network = classifier.network
+    assert isinstance(network, TorchNetwork)
 
     def pipeline() -> int:
-        share_cores(workers)
-        steps = classify_units(
-            classifier,
+        network.use_cores(workers)
+        steps = classifier.classify_units(
             plan_sources([str(path)]).units,
             top_k=5,
             batch_size=BATCH,
@@ -126,7 +126,7 @@ def cases(path: Path, classifier: Classifier, workers: int, threads: int) -> lis
         done = 0
         with torch.inference_mode():
             for pixels in loader:
-                module(pixels.to(classifier.device)).softmax(1).topk(5)
+                network.module(pixels.to(network.device)).softmax(1).topk(5)
                 done += len(pixels)
         return done
 
@@ -139,7 +139,7 @@ def cases(path: Path, classifier: Classifier, workers: int, threads: int) -> lis
 def stages(path: Path, classifier: Classifier, images: int) -> list[Case]:
     """Return the stages, one thread each, on the first `images` photos."""
     items = list(zip(range(images), plan_sources([str(path)]).units[0].items(Skipped()), strict=False))
-    batch = [classifier.prepare(item) for _, item in items[:BATCH]]
+    batch = [prepare_item(item, classifier.preprocessing) for _, item in items[:BATCH]]
     transform = TarPhotos(path, classifier).transform
 
     def read() -> int:
@@ -147,7 +147,7 @@ def stages(path: Path, classifier: Classifier, images: int) -> list[Case]:
 
     def prepare() -> int:
         torch.set_num_threads(1)
-        return sum(1 for _, item in items if classifier.prepare(item))
+        return sum(1 for _, item in items if prepare_item(item, classifier.preprocessing))
 
     def pillow() -> int:
         torch.set_num_threads(1)
@@ -195,7 +195,7 @@ def memory_over(path: Path, classifier: Classifier) -> list[dict[str, Any]]:
     total = sum(1 for _ in iter_members(str(path)))
     rows: list[dict[str, Any]] = []
     done = 0
-    for step in classify_units(classifier, plan.units, top_k=5, batch_size=BATCH, jobs=2, limits=Limits()):
+    for step in classifier.classify_units(plan.units, batch_size=BATCH, jobs=2):
         done += len(step.results)
         if done * 10 // total > len(rows):
             rows.append({"images": done, "resident MB": resident_mb(), "threads": threading.active_count()})

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dctafd.errors import DctafdError
+from dctafd.inference.assembly import best_classes
+from dctafd.inference.results import Prediction
 from dctafd.inputs.model_input import collate
 from dctafd.inputs.prepare import prepare
 
@@ -15,15 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dctafd.inference.classifier import Classifier
-
-
-@dataclass(frozen=True, slots=True)
-class RankedClass:
-    """A class and its score, 0..1."""
-
-    index: int
-    label: str
-    score: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,14 +29,15 @@ class DriftMap:
         pixels: (S, S, 3) uint8, the crop that the classifier sees.
         drift: (G, G) float32, FDM channel 0: the predicted drift of the stem's features, cell by cell; None
             where the classifier has no AFD-Module.
-        corrected, direct: the best classes with the AFD-Module (empty where there is none) and without it.
+        corrected, direct: the most probable classes with the AFD-Module (empty where there is none) and
+            without it.
     """
 
     model: str
     pixels: NDArray[np.uint8]
     drift: NDArray[np.float32] | None
-    corrected: tuple[RankedClass, ...]
-    direct: tuple[RankedClass, ...]
+    corrected: tuple[Prediction, ...]
+    direct: tuple[Prediction, ...]
 
 
 def drift_map(classifier: Classifier, data: bytes, top_k: int = 3) -> DriftMap:
@@ -54,15 +49,19 @@ def drift_map(classifier: Classifier, data: bytes, top_k: int = 3) -> DriftMap:
         top_k: classes to report.
 
     Raises:
-        DctafdError: the file cannot be read.
+        DctafdError: the file cannot be read, or the classifier does not run in PyTorch.
     """
     import torch
 
+    from dctafd.inference.torch_network import TorchNetwork
     from dctafd.nets.attach import CorrectedClassifier
 
-    module, sees = classifier.module, classifier.preprocessing
+    network, sees = classifier.network, classifier.preprocessing
+    if not isinstance(network, TorchNetwork):
+        raise DctafdError("the answer without the AFD-Module needs the runtime torch")
+    module = network.module
     model_input = prepare(data, sees.resize, sees.crop, mean=sees.mean, std=sees.std)
-    batch = collate([model_input]).to(classifier.device)
+    batch = collate([model_input]).to(network.device)
     drift, corrected = None, None
     with torch.inference_mode():
         if isinstance(module, CorrectedClassifier):
@@ -76,8 +75,8 @@ def drift_map(classifier: Classifier, data: bytes, top_k: int = 3) -> DriftMap:
         model=classifier.name,
         pixels=np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0),
         drift=drift,
-        corrected=() if corrected is None else _ranked(classifier, corrected, top_k),
-        direct=_ranked(classifier, direct, top_k),
+        corrected=() if corrected is None else _best(classifier, corrected, top_k),
+        direct=_best(classifier, direct, top_k),
     )
 
 
@@ -92,14 +91,10 @@ def drift_record(found: DriftMap) -> dict[str, Any]:
     }
 
 
-def _ranked(classifier: Classifier, logits: Tensor, top_k: int) -> tuple[RankedClass, ...]:
-    scores = (logits[0].float() / classifier.temperature).softmax(0)
-    best = scores.topk(min(top_k, len(scores)))
-    return tuple(
-        RankedClass(index, classifier.labels[index], score)
-        for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    )
+def _best(classifier: Classifier, logits: Tensor, top_k: int) -> tuple[Prediction, ...]:
+    (best,) = best_classes(logits.float().cpu().numpy(), classifier.facts, top_k)
+    return best
 
 
-def _class_record(entry: RankedClass) -> dict[str, Any]:
-    return {"index": entry.index, "label": entry.label, "score": round(entry.score, 6)}
+def _class_record(entry: Prediction) -> dict[str, Any]:
+    return {"index": entry.index, "label": entry.label, "score": entry.score}

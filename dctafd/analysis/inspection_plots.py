@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dctafd.analysis.drift_map import DriftMap, RankedClass
+from dctafd.analysis.drift_map import DriftMap
 from dctafd.analysis.inspection import CoefficientHistogram, Inspection
 from dctafd.analysis.plots import COLORS, figure_text, heat_map, new_figure, save_figure
+from dctafd.inference.results import Prediction
 from dctafd.jpeg.pixels import decode
 
 if TYPE_CHECKING:
@@ -109,5 +110,5 @@ def _draw_drift(axes: np.ndarray, found: DriftMap) -> None:
     text.set(title=f"prediction of {figure_text(found.model, 40)}")
 
 
-def _lines(ranked: tuple[RankedClass, ...]) -> list[str]:
-    return [f"  {entry.score:6.1%}  {figure_text(entry.label, 40)}" for entry in ranked]
+def _lines(best: tuple[Prediction, ...]) -> list[str]:
+    return [f"  {entry.score:6.1%}  {figure_text(entry.label, 40)}" for entry in best]

@@ -22,8 +22,7 @@ import numpy as np
 from dctafd.batch.run import Engine, RunOptions
 from dctafd.batch.sources import Plan, Unit
 from dctafd.errors import MissingExtraError, WeightsError
-from dctafd.inference.device import share_cores
-from dctafd.inference.stream import Position, Step, classify_units
+from dctafd.inference.stream import Position, Step
 
 if TYPE_CHECKING:
     from dctafd.inference.classifier import Classifier
@@ -77,9 +76,9 @@ class UnitWorker:
 
         with suppress(FileNotFoundError):  # absolute paths do without
             os.chdir(directory)
-        share_cores(options.jobs)
         self._options = options
         self._classifier = load_classifier(**arguments)
+        self._classifier.network.use_cores(options.jobs)
         if self._classifier.digest() != digest:
             raise WeightsError(f"{os.uname().nodename} has other weights of {self._classifier.name}")
 
@@ -93,8 +92,7 @@ class UnitWorker:
 
     def _steps(self, unit: Unit, item: int) -> bytes:
         options = self._options
-        steps = classify_units(
-            self._classifier,
+        steps = self._classifier.classify_units(
             [unit],
             top_k=options.top_k,
             batch_size=options.batch_size,

@@ -19,7 +19,7 @@ from dctafd.batch.writers import input_name, text_format
 from dctafd.errors import DctafdError, ResumeError
 from dctafd.files import atomic_output
 from dctafd.inference.results import Result
-from dctafd.inference.stream import Position, Step, classify_units
+from dctafd.inference.stream import Position, Step
 
 if TYPE_CHECKING:
     from dctafd.config import Limits
@@ -61,8 +61,7 @@ def classify_locally(
     classifier: Classifier, plan: Plan, options: RunOptions, start: Position
 ) -> Generator[Step, None, None]:
     """Do a run's work in this process."""
-    return classify_units(
-        classifier,
+    return classifier.classify_units(
         plan.units,
         top_k=options.top_k,
         batch_size=options.batch_size,
@@ -151,7 +150,7 @@ def _identity(classifier: Classifier, plan: Plan, options: RunOptions) -> Identi
         "batch_size": options.batch_size,
         "max_pixels": options.limits.max_pixels,
         "max_scans": options.limits.max_scans,
-        "device": classifier.device.type,
+        "device": classifier.network.device,
     }
     return Identity(plan.fingerprint, classifier.name, classifier.digest(), decisive)
 

@@ -92,7 +92,7 @@ def command(
     with _warnings_as_notes(quiet), collector_paused():
         classifier = _load(options)
     choose = "; --model chooses another, `dctafd models` lists them"
-    note(f"model: {classifier.name} ({classifier.description}){choose}", quiet)
+    note(f"model: {classifier.name} ({classifier.facts.description}){choose}", quiet)
     summary = _run(classifier, plan, options, quiet)
     for line in summary.lines():
         note(line, quiet)
@@ -131,7 +131,6 @@ def _load(options: dict[str, Any]) -> Classifier:
 def _run(classifier: Classifier, plan: Plan, options: dict[str, Any], quiet: bool) -> Summary:
     from dctafd.batch.run import RunOptions, StoppedError, run_to_file, run_to_stream
     from dctafd.config import Limits
-    from dctafd.inference.device import share_cores
 
     run_options = RunOptions(
         top_k=options["top_k"],
@@ -141,7 +140,7 @@ def _run(classifier: Classifier, plan: Plan, options: dict[str, Any], quiet: boo
         stop_on_error=options["on_error"] == "stop",
         output_format=options["output_format"],
     )
-    share_cores(options["jobs"])
+    classifier.network.use_cores(options["jobs"])
     output: Path | None = options["output"]
     engine = _engine(options)
     with progress("classify", plan.size or None, quiet, of_bytes=True) as advance:

@@ -4,83 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, cast
 
 from dctafd.config import Limits, Preprocessing
-from dctafd.inference.results import DECIMALS, Prediction, Result, failed, header_facts
-from dctafd.inputs.model_input import ModelInput
+from dctafd.inference.assembly import ModelFacts, assemble
+from dctafd.inference.prepared import Prepared, prepare_item
+from dctafd.inference.results import Result
+from dctafd.inference.runner import Runner
+from dctafd.inference.stream import START, ItemStream, Position, Step, Unit, classify_units, submitted
 from dctafd.inputs.source_items import SourceItem, readable
+from dctafd.jpeg.reader import Source
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from dctafd.inference.device import DeviceRunner
-
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
-
-DTYPES = ("float32", "bfloat16", "float16")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """One input on its way to the network.
-
-    Attributes:
-        item: where it came from, without its bytes.
-        size: bytes read.
-        outcome: what the network needs, or the result of an input that failed.
-        facts: what the header and the tables say, as fields of `Result`.
-    """
-
-    item: SourceItem
-    size: int
-    outcome: ModelInput | Result
-    facts: dict[str, Any]
+    from dctafd.inference.network import Network
 
 
 class Classifier:
-    """A network with its preprocessing, class names and device.
+    """A network with its preprocessing and class names.
 
     Args:
-        module: `CorrectedClassifier`, or any network from pixels (B, 3, S, S) to logits (B, classes).
-        name: what records call the model.
-        labels: class names by index.
+        network: from prepared photos to logits, and to drift where an AFD-Module corrects it.
+        facts: name, class names, temperature.
         preprocessing: what the network expects of its pixels.
-        temperature: divides the logits before the softmax.
-        device: "auto" (CUDA where there is a device), "cpu", "cuda", "cuda:1" ...
-        dtype: one of `DTYPES`; other than float32 it is used through autocast.
-        description: one line for people: which weights, which AFD-Module.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        name: str,
-        labels: Sequence[str],
-        preprocessing: Preprocessing,
-        *,
-        temperature: float = 1.0,
-        device: str = "auto",
-        dtype: str = "float32",
-        description: str = "",
-    ) -> None:
-        import torch
-
-        from dctafd.nets.device import choose_device
-
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype {dtype!r}; it is one of {', '.join(DTYPES)}")
-        self.name = name
-        self.labels = tuple(labels)
+    def __init__(self, network: Network, facts: ModelFacts, preprocessing: Preprocessing) -> None:
+        self.network = network
+        self.facts = facts
         self.preprocessing = preprocessing
-        self.temperature = temperature
-        self.device = choose_device(device)
-        self.dtype = dtype
-        self.description = description
-        self.module = module.eval().to(self.device).to(memory_format=torch.channels_last)
+
+    @property
+    def name(self) -> str:
+        """What records call the model."""
+        return self.facts.name
 
     def classify(
         self, sources: Source | Iterable[Source], top_k: int = 5, *, batch_size: int = 32, jobs: int = 1
@@ -104,112 +63,51 @@ class Classifier:
         self, sources: Source | Iterable[Source], top_k: int = 5, *, batch_size: int = 32, jobs: int = 1
     ) -> Iterator[Result]:
         """Yield what `classify` returns, batch by batch; `sources` may be endless."""
-        from dctafd.inference.stream import classify_items
+        items = ItemStream(_item_of(source) for source in _listed(sources))
+        for step in self.classify_units([items], top_k=top_k, batch_size=batch_size, jobs=jobs):
+            yield from step.results
 
-        items = (_item_of(source) for source in _listed(sources))
-        yield from classify_items(self, items, top_k=top_k, batch_size=batch_size, jobs=jobs)
+    def classify_units(
+        self,
+        units: Sequence[Unit],
+        *,
+        top_k: int = 5,
+        batch_size: int = 32,
+        jobs: int = 1,
+        limits: Limits = Limits(),
+        start: Position = START,
+    ) -> Generator[Step, None, None]:
+        """Classify units of work from `start` on; yields after each batch and at the end of each unit.
 
-    def prepare(self, item: SourceItem, limits: Limits = Limits()) -> Prepared:
-        """Make of one input what the network needs; thread-safe, and never raises for a bad file."""
-        from dctafd.inputs.prepare import prepare
-        from dctafd.jpeg.quality import estimate_quality
+        Arguments as for `classify`, and:
 
-        origin = SourceItem(item.source, item.member)
-        size = 0
-        try:
-            data = item.read()
-            size = len(data)
-            model_input = prepare(
-                data,
-                self.preprocessing.resize,
-                self.preprocessing.crop,
-                mean=self.preprocessing.mean,
-                std=self.preprocessing.std,
-                max_pixels=limits.max_pixels,
-                max_scans=limits.max_scans,
-            )
-            facts = header_facts(model_input.header, estimate_quality(model_input.header))
-        except Exception as error:  # whatever a hostile file sets off belongs to that file's record
-            return Prepared(origin, size, failed(item.source, item.member, self.name, error), {})
-        return Prepared(origin, size, model_input, facts)
+        Args:
+            units: as `plan_sources` makes them.
+            limits: what a hostile file may cost.
+            start: a position that an earlier run of the same units and batch size yielded.
+        """
+        return classify_units(
+            units,
+            partial(prepare_item, preprocessing=self.preprocessing, limits=limits),
+            Runner(self.network, jobs),
+            self.facts,
+            top_k=top_k,
+            batch_size=batch_size,
+            jobs=jobs,
+            start=start,
+        )
 
     def predict(self, batch: Sequence[Prepared], top_k: int = 5) -> list[Result]:
-        """Run the network on one batch; inputs that failed keep their results and their places."""
-        return self.runner().submit(batch, top_k)()
-
-    def runner(self, parallel: int = 1) -> DeviceRunner:
-        """Return what runs batches on the device, on a CPU so many at a time."""
-        from dctafd.inference.device import DeviceRunner
-
-        return DeviceRunner(self, parallel if self.device.type == "cpu" else 1)
-
-    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Return probabilities (B, classes) and drift (B,), float32, for the tensors of an `InputBatch`."""
-        import torch
-
-        from dctafd.nets.attach import CorrectedClassifier
-
-        autocast = self.dtype != "float32"
-        dtype = getattr(torch, self.dtype) if autocast else None
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype, enabled=autocast):
-            pixels = inputs[0].to(memory_format=torch.channels_last)
-            if isinstance(self.module, CorrectedClassifier):
-                logits, fdm = self.module.forward_with_fdm(pixels, *inputs[1:])
-                drift = fdm[:, 0].float().mean((1, 2))
-            else:
-                logits, drift = self.module(pixels), None
-            return torch.softmax(logits.float() / self.temperature, 1), drift
-
-    def results(
-        self, batch: Sequence[Prepared], scores: Tensor | None, drift: Tensor | None, top_k: int
-    ) -> list[Result]:
-        """Turn the probabilities of a batch's good inputs (on the CPU) into results for all its inputs."""
-        if scores is None:
-            return [cast(Result, entry.outcome) for entry in batch]
-        best = scores.topk(min(top_k, scores.shape[1]), 1)
-        rows = zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        drifts = iter(drift.tolist() if drift is not None else [None] * len(scores))
-        return [
-            entry.outcome
-            if isinstance(entry.outcome, Result)
-            else self._result(entry, entry.outcome, *next(rows), next(drifts))
-            for entry in batch
-        ]
-
-    def _result(
-        self,
-        entry: Prepared,
-        model_input: ModelInput,
-        scores: list[float],
-        indices: list[int],
-        drift: float | None,
-    ) -> Result:
-        predictions = tuple(
-            Prediction(index, self._label(index), round(score, DECIMALS))
-            for index, score in zip(indices, scores, strict=True)
-        )
-        return Result(
-            entry.item.source,
-            entry.item.member,
-            primary_quality=model_input.primary_quality,
-            drift=None if drift is None else round(drift, DECIMALS),
-            model=self.name,
-            predictions=predictions,
-            **entry.facts,
-        )
-
-    def _label(self, index: int) -> str:
-        return self.labels[index] if index < len(self.labels) else str(index)
+        """Run the network on one batch; inputs that failed keep their places."""
+        with Runner(self.network) as runner:
+            future = submitted(runner, batch)
+            return assemble(batch, None if future is None else future.result(), self.facts, top_k)
 
     def digest(self) -> str:
         """Return a SHA-256 over all that decides the answers: weights, preprocessing, class names, dtype."""
-        digest = hashlib.sha256(
-            repr((self.name, self.labels, self.preprocessing, self.temperature, self.dtype)).encode()
-        )
-        for key, tensor in self.module.state_dict().items():
-            digest.update(key.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        facts = (self.facts.name, self.facts.labels, self.preprocessing, self.facts.temperature)
+        decisive = repr((*facts, self.network.dtype, self.network.digest()))
+        return hashlib.sha256(decisive.encode()).hexdigest()
 
 
 def load_classifier(
@@ -236,6 +134,7 @@ def load_classifier(
         >>> classifier = load_classifier()                       # doctest: +SKIP
         >>> classifier.classify(["photo.jpg"])[0].predictions    # doctest: +SKIP
     """
+    from dctafd.inference.torch_network import TorchNetwork
     from dctafd.nets.afd_weights import select_afd
     from dctafd.nets.attach import attach
     from dctafd.nets.registry import load_backbone
@@ -244,15 +143,11 @@ def load_classifier(
     module = select_afd(afd, backbone)
     spec = backbone.spec
     net = backbone.module if module is None else attach(backbone.module, module.reparameterize())
+    description = f"{backbone.weights.name}, {'uncorrected' if module is None else 'AFD-Module'}"
     return Classifier(
-        net,
-        model,
-        backbone.labels,
+        TorchNetwork(net, device, dtype),
+        ModelFacts(model, backbone.labels, spec.temperature, description),
         Preprocessing(spec.resize, spec.crop, spec.mean, spec.std),
-        temperature=spec.temperature,
-        device=device,
-        dtype=dtype,
-        description=f"{backbone.weights.name}, {'uncorrected' if module is None else 'AFD-Module'}",
     )
 
 

@@ -7,11 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dctafd.inputs.source_items import readable
-from dctafd.jpeg.coefficients import JpegHeader
-from dctafd.jpeg.quality import QualityEstimate
-
-#: Decimals of scores and drift in a record: more would only show how a sum was ordered.
-DECIMALS = 6
 
 RECORD_KEYS = (
     "source",
@@ -118,22 +113,3 @@ class Result:
         fields["warnings"] = tuple(record["warnings"])
         fields["error"] = Failure(**record["error"]) if record["error"] else None
         return cls(**fields)
-
-
-def header_facts(header: JpegHeader, quality: QualityEstimate) -> dict[str, Any]:
-    """Return the fields of a `Result` that the file's header and tables give."""
-    return {
-        "width": header.width,
-        "height": header.height,
-        "color_space": header.color_space,
-        "process": header.process,
-        "subsampling": header.subsampling,
-        "quality": quality.value,
-        "quality_exact": quality.exact,
-        "warnings": tuple(header.warnings),
-    }
-
-
-def failed(source: str, member: str | None, model: str | None, error: Exception) -> Result:
-    """Return the result of a source that could not be classified."""
-    return Result(source, member, model=model, error=Failure.of(error))

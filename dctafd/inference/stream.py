@@ -1,8 +1,8 @@
 """Reading, decoding and the network at the same time, with bounded memory and results in the inputs' order.
 
 One thread reads archives and hands inputs out; a pool decodes and prepares them (the kernels release the
-GIL); the calling thread gathers batches in order and runs the network. What is under way is bounded in
-inputs and in bytes, so memory does not grow with the number of inputs.
+GIL); the calling thread gathers batches in order, hands them to the runner and assembles the results. What is
+under way is bounded in inputs and in bytes, so memory does not grow with the number of inputs.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from dctafd.inference.device import parallel_batches
+from dctafd.inference.assembly import ModelFacts, assemble
+from dctafd.inference.network import Answer
+from dctafd.inference.prepared import Prepared, PreparedPhoto
 from dctafd.inference.results import Result
+from dctafd.inference.runner import Runner
 from dctafd.inputs.source_items import Skipped, SourceItem
-
-if TYPE_CHECKING:
-    from dctafd.config import Limits
-    from dctafd.inference.classifier import Classifier, Prepared
 
 _BATCHES_AHEAD = 3
 _BYTES_AHEAD = 128 * 2**20
@@ -42,6 +41,9 @@ class Position:
     item: int = 0
 
 
+START = Position()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What one batch, or the end of a unit, adds to a run.
@@ -59,71 +61,73 @@ class Step:
     skipped: Skipped | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ItemStream:
+    """Inputs from anywhere as one unit; it is read once, from its start."""
+
+    stream: Iterable[SourceItem]
+
+    def items(self, skipped: Skipped, start: int = 0) -> Iterable[SourceItem]:
+        """Yield the inputs."""
+        return self.stream
+
+
 def classify_units(
-    classifier: Classifier,
     units: Sequence[Unit],
+    prepare: Callable[[SourceItem], Prepared],
+    runner: Runner,
+    facts: ModelFacts,
     *,
     top_k: int,
     batch_size: int,
     jobs: int,
-    limits: Limits,
-    start: Position = Position(),
+    start: Position = START,
 ) -> Generator[Step, None, None]:
     """Classify units of work from `start` on; yields after each batch and at the end of each unit.
 
     Batches start at multiples of `batch_size` from the beginning of their unit, wherever the run started.
 
     Args:
-        classifier: prepares and predicts.
-        units: as `plan_sources` makes them.
+        units: where the inputs come from.
+        prepare: makes of an input what the network needs; thread-safe, and never raises.
+        runner: runs the network.
+        facts: of the classifier.
         top_k: predictions in each result.
         batch_size: inputs, good or bad, of one batch.
-        jobs: threads that decode and prepare; on a CPU so many batches, at most 4, run side by side.
-        limits: what a hostile file may cost.
+        jobs: threads that decode and prepare.
         start: a position that an earlier run of the same units and batch size yielded.
     """
     window = _Window(_BATCHES_AHEAD * batch_size + jobs, _BYTES_AHEAD)
-    under_way: deque[Callable[[], Step]] = deque()
-    with (
-        classifier.runner(parallel_batches(jobs)) as runner,
-        _Feed(window, jobs, lambda item: classifier.prepare(item, limits), units, start) as feed,
-    ):
+    under_way: deque[_Pending] = deque()
+    with runner, _Feed(window, jobs, prepare, units, start) as feed:
         for batch, position, skipped in feed.batches(batch_size):
-            under_way.append(_stepper(runner.submit(batch, top_k), batch, position, skipped))
+            under_way.append(_Pending(batch, submitted(runner, batch), position, skipped))
             if len(under_way) > runner.depth:
-                yield under_way.popleft()()
+                yield under_way.popleft().step(facts, top_k)
         while under_way:
-            yield under_way.popleft()()
+            yield under_way.popleft().step(facts, top_k)
 
 
-def classify_items(
-    classifier: Classifier, items: Iterable[SourceItem], *, top_k: int, batch_size: int, jobs: int
-) -> Iterator[Result]:
-    """Classify any stream of inputs as one unit; yields one result an input, in order."""
-    from dctafd.config import Limits
-
-    steps = classify_units(
-        classifier, [_Items(items)], top_k=top_k, batch_size=batch_size, jobs=jobs, limits=Limits()
-    )
-    for step in steps:
-        yield from step.results
+def submitted(runner: Runner, batch: Sequence[Prepared]) -> Future[Answer] | None:
+    """Start the network on the good inputs of a batch; None where there is none."""
+    photos = [entry.outcome for entry in batch if isinstance(entry.outcome, PreparedPhoto)]
+    return runner.submit([photo.model_input for photo in photos]) if photos else None
 
 
 @dataclass(frozen=True, slots=True)
-class _Items:
-    """A stream of inputs as a unit; it can be read once, from its start."""
+class _Pending:
+    """A batch that the network works on, and where the run stands after it."""
 
-    stream: Iterable[SourceItem]
+    batch: Sequence[Prepared]
+    answer: Future[Answer] | None
+    position: Position
+    skipped: Skipped | None
 
-    def items(self, skipped: Skipped, start: int = 0) -> Iterable[SourceItem]:
-        return self.stream
-
-
-def _stepper(
-    finish: Callable[[], list[Result]], batch: Sequence[Prepared], position: Position, skipped: Skipped | None
-) -> Callable[[], Step]:
-    size = sum(entry.size for entry in batch)
-    return lambda: Step(finish(), size, position, skipped)
+    def step(self, facts: ModelFacts, top_k: int) -> Step:
+        """Wait for the answer and assemble the results."""
+        answer = None if self.answer is None else self.answer.result()
+        results = assemble(self.batch, answer, facts, top_k)
+        return Step(results, sum(entry.size for entry in self.batch), self.position, self.skipped)
 
 
 class _Window:
@@ -166,7 +170,7 @@ class _Window:
             self._changed.notify_all()
 
 
-_Batch = tuple[list["Prepared"], Position, Skipped | None]
+_Batch = tuple[list[Prepared], Position, Skipped | None]
 
 
 class _Feed:

@@ -70,18 +70,18 @@ class InputBatch:
         return (self.pixels, self.coefficients, self.steps, self.scale, self.primary_quality)
 
 
+def stack_inputs(inputs: Sequence[ModelInput]) -> tuple[NDArray[np.float32], ...]:
+    """Stack model inputs of one crop size into arrays, in the order of `InputBatch`."""
+    primary = np.array([item.primary_quality or 0 for item in inputs], np.float32)
+    stacked = (
+        np.stack([getattr(item, name) for item in inputs])
+        for name in ("pixels", "coefficients", "steps", "scale")
+    )
+    return (*stacked, primary)
+
+
 def collate(inputs: Sequence[ModelInput]) -> InputBatch:
     """Stack model inputs of one crop size into a batch of tensors."""
     import torch
 
-    def stack(name: str) -> torch.Tensor:
-        return torch.from_numpy(np.stack([getattr(item, name) for item in inputs]))
-
-    primary = [float(item.primary_quality or 0) for item in inputs]
-    return InputBatch(
-        pixels=stack("pixels"),
-        coefficients=stack("coefficients"),
-        steps=stack("steps"),
-        scale=stack("scale"),
-        primary_quality=torch.tensor(primary),
-    )
+    return InputBatch(*map(torch.from_numpy, stack_inputs(inputs)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO
 
 from dctafd.errors import LimitExceededError
@@ -46,6 +46,10 @@ class SourceItem:
         assert self.path is not None
         with open(self.path, "rb") as file:
             return read_bounded(file)
+
+    def origin(self) -> SourceItem:
+        """Return where the input came from, without its bytes."""
+        return replace(self, path=None, data=None, error=None)
 
 
 @dataclass(slots=True)

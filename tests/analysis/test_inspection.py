@@ -18,7 +18,9 @@ from dctafd.analysis.inspection import (
 )
 from dctafd.analysis.inspection_plots import save_inspection_plot
 from dctafd.config import Preprocessing
+from dctafd.inference.assembly import ModelFacts
 from dctafd.inference.classifier import Classifier
+from dctafd.inference.torch_network import TorchNetwork
 from dctafd.nets.attach import attach
 from tests.support.small_nets import CROP, small_backbone, trained_afd
 
@@ -33,7 +35,7 @@ def jpeg_bytes(seed: int = 0, width: int = 96, height: int = 80, quality: int = 
 def classifier(module, backbone) -> Classifier:
     spec = backbone.spec
     sees = Preprocessing(spec.resize, spec.crop, spec.mean, spec.std)
-    return Classifier(module, "small", backbone.labels, sees, device="cpu")
+    return Classifier(TorchNetwork(module, "cpu"), ModelFacts("small", backbone.labels), sees)
 
 
 def test_a_record_is_json_and_says_what_the_file_is():

@@ -108,10 +108,10 @@ def test_stop_on_error_names_the_file_and_resume_goes_on(folder):
 def test_interrupt_ends_with_130_and_can_be_resumed(folder, monkeypatch):
     with monkeypatch.context() as context:
 
-        def interrupt(self, batch, top_k):
+        def interrupt(self, inputs):
             raise KeyboardInterrupt
 
-        context.setattr("dctafd.inference.device.DeviceRunner.submit", interrupt)
+        context.setattr("dctafd.inference.runner.Runner.submit", interrupt)
         result = classify(".", "-o", "o.jsonl")
     assert result.exit_code == 130
     assert "--resume" in result.stderr

@@ -6,10 +6,13 @@ import torch
 
 from dctafd.batch.sources import plan_sources
 from dctafd.config import Limits, Preprocessing
-from dctafd.inference import classifier as classifier_module
+from dctafd.inference.assembly import ModelFacts
 from dctafd.inference.classifier import Classifier
-from dctafd.inference.device import parallel_batches, share_cores
-from dctafd.inference.stream import Position, classify_units
+from dctafd.inference.network import parallel_batches
+from dctafd.inference.prepared import prepare_item
+from dctafd.inference.results import Failure
+from dctafd.inference.stream import Position
+from dctafd.inference.torch_network import TorchNetwork
 from dctafd.inputs.source_items import SourceItem
 from tests.support.archive_files import write_tar
 from tests.support.tiny_classifier import LABELS, photo, tiny_classifier
@@ -109,7 +112,7 @@ def test_digest_depends_on_weights_and_preprocessing():
     first, second, other = tiny_classifier(), tiny_classifier(), tiny_classifier(temperature=2.0)
     assert first.digest() == second.digest() != other.digest()
     with torch.no_grad():
-        second.module[0].bias[0] += 1
+        second.network.module[0].bias[0] += 1
     assert first.digest() != second.digest()
 
 
@@ -122,10 +125,10 @@ def test_drift_is_the_mean_of_the_first_fdm_channel(photos):
     net.eval()
     corrected = attach(net, AFDModule.for_backbone(net).eval())
     preprocessing = Preprocessing(64, 64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    classifier = Classifier(corrected, "slim", LABELS, preprocessing, device="cpu")
-    prepared = classifier.prepare(SourceItem(str(photos[0]), path=str(photos[0])))
+    classifier = Classifier(TorchNetwork(corrected, "cpu"), ModelFacts("slim", LABELS), preprocessing)
+    prepared = prepare_item(SourceItem(str(photos[0]), path=str(photos[0])), preprocessing)
     (result,) = classifier.predict([prepared])
-    item = prepared.outcome
+    item = prepared.outcome.model_input
     with torch.inference_mode():
         inputs = [item.coefficients, item.steps, item.scale]
         fdm = corrected.afd.drift_map(*(torch.from_numpy(x)[None] for x in inputs), torch.zeros(1))
@@ -134,17 +137,17 @@ def test_drift_is_the_mean_of_the_first_fdm_channel(photos):
 
 def test_limits_reach_the_reader(photos):
     item = SourceItem("0.jpg", path=str(photos[0]))
-    prepared = tiny_classifier().prepare(item, Limits(max_pixels=100))
-    assert prepared.outcome.error.type == "LimitExceededError"
+    prepared = prepare_item(item, tiny_classifier().preprocessing, Limits(max_pixels=100))
+    assert prepared.outcome.type == "LimitExceededError"
 
 
 def test_unexpected_exception_while_preparing_belongs_to_the_file(photos, monkeypatch):
     def fail(header):
         raise MemoryError("no memory")
 
-    monkeypatch.setattr("dctafd.jpeg.quality.estimate_quality", fail)
+    monkeypatch.setattr("dctafd.inference.prepared.estimate_quality", fail)
     (result,) = tiny_classifier().classify(photos[0])
-    assert result.error == classifier_module.failed("", None, "", MemoryError("no memory")).error
+    assert result.error == Failure("MemoryError", "no memory")
 
 
 START = Position()
@@ -152,7 +155,7 @@ START = Position()
 
 def steps_of(units, start=START):
     options = {"top_k": 1, "batch_size": 3, "jobs": 2, "limits": Limits()}
-    return list(classify_units(tiny_classifier(), units, start=start, **options))
+    return list(tiny_classifier().classify_units(units, start=start, **options))
 
 
 def test_batches_end_at_multiples_of_their_size_and_at_units(photos, tmp_path):
@@ -180,9 +183,9 @@ def test_what_is_under_way_is_bounded(tmp_path, monkeypatch):
     """The reader stops when enough is waiting, though nobody takes any results."""
     handed_out = []
     classifier = tiny_classifier()
-    real = classifier.prepare
     monkeypatch.setattr(
-        classifier, "prepare", lambda item, limits: handed_out.append(1) or real(item, limits)
+        "dctafd.inference.classifier.prepare_item",
+        lambda item, **options: handed_out.append(1) or prepare_item(item, **options),
     )
     results = classifier.iter_classify((photo(1) for _ in range(500)), batch_size=2, jobs=1)
     next(results)
@@ -196,7 +199,7 @@ def test_what_is_under_way_is_bounded(tmp_path, monkeypatch):
 def test_cores_are_divided_among_the_batches_side_by_side(jobs, batches, threads):
     before = torch.get_num_threads()
     try:
-        share_cores(jobs)
+        tiny_classifier().network.use_cores(jobs)
         assert (parallel_batches(jobs), torch.get_num_threads()) == (batches, threads)
     finally:
         torch.set_num_threads(before)

@@ -7,8 +7,7 @@ import pytest
 
 from dctafd.batch.tables import Page
 from dctafd.batch.writers import text_format
-from dctafd.errors import NotAJpegError
-from dctafd.inference.results import RECORD_KEYS, Prediction, Result, failed
+from dctafd.inference.results import RECORD_KEYS, Failure, Prediction, Result
 
 GOOD = Result(
     "a.tar",
@@ -25,7 +24,7 @@ GOOD = Result(
     predictions=(Prediction(2, 'cat "tabby"', 0.75), Prediction(0, "ant", 0.25)),
     warnings=("3 of 9 blocks are missing", "junk before a marker"),
 )
-BAD = failed("b\n.jpg", None, "tiny", NotAJpegError("starts with GIF89a"))
+BAD = Result("b\n.jpg", model="tiny", error=Failure("NotAJpegError", "starts with GIF89a"))
 
 
 def written(name, *batches, top_k=2):

@@ -4,7 +4,9 @@ import torch
 from torch import nn
 
 from dctafd.config import Preprocessing
+from dctafd.inference.assembly import ModelFacts
 from dctafd.inference.classifier import Classifier
+from dctafd.inference.torch_network import TorchNetwork
 from tests.support.jpeg_files import encode, photo_like
 
 LABELS = ("ant", "bee", "cat", "dog")
@@ -18,7 +20,8 @@ def tiny_classifier(dtype: str = "float32", temperature: float = 1.0) -> Classif
     with torch.no_grad():
         net[-1].weight.mul_(20)
     preprocessing = Preprocessing(32, 32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    return Classifier(net, "tiny", LABELS, preprocessing, device="cpu", dtype=dtype, temperature=temperature)
+    facts = ModelFacts("tiny", LABELS, temperature)
+    return Classifier(TorchNetwork(net, "cpu", dtype), facts, preprocessing)
 
 
 def photo(seed: int, quality: int = 75) -> bytes:

@@ -1,0 +1,101 @@
+"""A network in PyTorch, on a CPU or on CUDA."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dctafd.inference.network import Answer, parallel_batches
+from dctafd.nets.attach import CorrectedClassifier
+from dctafd.nets.device import choose_device
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+class TorchNetwork:
+    """Runs a module in eval mode; what is not float32 goes through autocast.
+
+    On CUDA two batches are under way: one is copied, from pinned memory and on a stream of its own, while
+    the other is computed.
+
+    Args:
+        module: `CorrectedClassifier`, or any network from pixels (B, 3, S, S) to logits (B, classes); it is
+            moved to the device.
+        device: "auto" (CUDA where there is a device), "cpu", "cuda", "cuda:1" ...
+        dtype: one of `DTYPES`.
+
+    Raises:
+        ValueError: an unknown dtype.
+    """
+
+    runtime = "torch"
+
+    def __init__(self, module: nn.Module, device: str = "auto", dtype: str = "float32") -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype {dtype!r}; it is one of {', '.join(DTYPES)}")
+        self._device = choose_device(device)
+        self.device = self._device.type
+        self.dtype = dtype
+        self.module: nn.Module = module.eval().to(self._device).to(memory_format=torch.channels_last)
+        self._copies = torch.cuda.Stream(self._device) if self.device == "cuda" else None
+
+    def use_cores(self, cores: int) -> None:
+        """Set PyTorch's number of threads, which is one for the whole process."""
+        torch.set_num_threads(cores // parallel_batches(cores))
+
+    def side_by_side(self, jobs: int) -> int:
+        """Return how many batches to run at a time."""
+        return parallel_batches(jobs) if self._copies is None else 2
+
+    def run(self, inputs: Sequence[NDArray[np.float32]]) -> Answer:
+        """Answer for one batch, the arrays of `stack_inputs`; thread-safe."""
+        tensors = [torch.from_numpy(array) for array in inputs]
+        if self._copies is not None:
+            logits, drift = self._run_on_cuda(tensors, self._copies)
+        else:
+            logits, drift = self._forward([tensor.to(self._device) for tensor in tensors])
+        return Answer(logits.cpu().numpy(), None if drift is None else drift.cpu().numpy())
+
+    def _forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Return logits (B, classes) and FDM channel 0 (B, G, G), float32, on the device."""
+        autocast = self.dtype != "float32"
+        dtype = getattr(torch, self.dtype) if autocast else None
+        with torch.inference_mode(), torch.autocast(self.device, dtype, enabled=autocast):
+            pixels = inputs[0].to(memory_format=torch.channels_last)
+            if not isinstance(self.module, CorrectedClassifier):
+                return self.module(pixels).float(), None
+            logits, fdm = self.module.forward_with_fdm(pixels, *inputs[1:])
+            return logits.float(), fdm[:, 0].float()
+
+    def _run_on_cuda(
+        self, tensors: Sequence[Tensor], copies: torch.cuda.Stream
+    ) -> tuple[Tensor, Tensor | None]:
+        """Copy on the side stream, compute when it is there, copy the answers back and wait for them."""
+        compute = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(copies):
+            copied = [tensor.pin_memory().to(self._device, non_blocking=True) for tensor in tensors]
+            there = torch.cuda.Event()
+            there.record(copies)
+        compute.wait_event(there)
+        for tensor in copied:
+            tensor.record_stream(compute)  # its memory is not reused before the network has read it
+        logits, drift = self._forward(copied)
+        logits = logits.to("cpu", non_blocking=True)
+        drift = None if drift is None else drift.to("cpu", non_blocking=True)
+        done = torch.cuda.Event()
+        done.record(compute)
+        done.synchronize()
+        return logits, drift
+
+    def digest(self) -> str:
+        """Return a SHA-256 over the weights."""
+        digest = hashlib.sha256()
+        for key, tensor in self.module.state_dict().items():
+            digest.update(key.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
