@@ -31,7 +31,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from dctafd.batch.archives import iter_members
 from dctafd.batch.sources import plan_sources
-from dctafd.cli.output import usable_cpus, write_records
+from dctafd.cli.options import usable_cpus
+from dctafd.cli.output import write_records
 from dctafd.config import Limits
 from dctafd.inference.classifier import Classifier, load_classifier
 from dctafd.inference.prepared import prepare_item

@@ -17,7 +17,6 @@ import click
 import torch
 from compare_afd import make_batches
 
-from dctafd.cli.train import Widths
 from dctafd.errors import DctafdError
 from dctafd.nets.afd_weights import load_afd, read_afd_card, save_afd
 from dctafd.nets.attach import attach
@@ -39,11 +38,18 @@ def views(photos: Sequence[Photo], backbone: Backbone) -> Iterator[tuple[torch.T
             yield batch.compressed.tensors()
 
 
+def _widths(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no list such as 24,48,64,96", ctx, parameter) from None
+
+
 @click.command()
 @click.option("--model", required=True)
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False))
 @click.option("--afd", "wide", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--stage-widths", required=True, type=Widths())
+@click.option("--stage-widths", required=True, callback=_widths, help="Whole numbers, commas between.")
 @click.option("--images", required=True, multiple=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--photos", "limit", default=96, show_default=True)
 @click.option("--held-out", default=48, show_default=True, help="As of `dctafd train`.")

@@ -16,6 +16,7 @@ module needs `tools/train_builtin.py` first.
 
 from __future__ import annotations
 
+import json
 import runpy
 import shlex
 import subprocess
@@ -125,12 +126,49 @@ def _train(
     RUN.mkdir(parents=True, exist_ok=True)
     module, output = MODULES[name], RUN / f"{run}.safetensors"
     photos = [part for folder in module.photos for part in ("--images", str(folder))]
-    serves = [part for model in module.serves for part in ("--serves", model)]
     time = ["--minutes", str(minutes)] if minutes is not None else []
     beginning = ["--start-from", start_from] if start_from else []
-    what = [*photos, *_model_arguments(module), "-o", str(output), "--licence", module.licence, *serves]
-    _dctafd(["train", *what, *time, *arguments, *beginning])
+    recipe = RUN / f"{run}.toml"
+    recipe.write_text(_recipe(arguments, module))
+    what = [*photos, *_model_arguments(module), "-o", str(output), "--recipe", str(recipe)]
+    _dctafd(["train", *what, *time, *beginning])
     return output
+
+
+def _recipe(arguments: Sequence[str], module: Module) -> str:
+    """Return the TOML file of `dctafd train --recipe`; of options that are given twice the last counts."""
+    plain: dict[str, str] = {}
+    tables: dict[str, dict[str, str]] = {
+        "validation": {},
+        "card": {"licence": json.dumps(module.licence), "serves": json.dumps(module.serves)},
+    }
+    teachers = []
+    words = iter(arguments)
+    for option in words:
+        key = option.removeprefix("--").replace("-", "_")
+        if key == "compile":
+            plain[key] = "true"
+            continue
+        value = next(words)
+        if key == "teacher":
+            teachers.append(value)
+        elif key in ("held_out", "validate_every"):
+            tables["validation"]["held_out" if key == "held_out" else "every"] = value
+        elif key in ("degradations", "loss_weights"):
+            table = {"loss_weights": "losses"}.get(key, key)
+            tables[table] = dict(pair.split("=") for pair in value.split(","))
+        elif key == "stage_widths":
+            plain[key] = f"[{value}]"
+        elif key == "divergence_knee":
+            plain[key] = value if float(value) else "false"
+        else:
+            plain[key] = value if value[0].isdecimal() else json.dumps(value)
+    if teachers:
+        plain["teachers"] = json.dumps(teachers)
+    lines = [f"{key} = {value}" for key, value in plain.items()]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *(f"{key} = {value}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
 
 
 def _train_two(

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from dctafd.analysis.dataset_stats import DatasetStatistics
 from dctafd.analysis.folder_statistics import MOST_TABLES, FolderStatistics, NamedFile
 from dctafd.analysis.frequency_sums import PLANES, FrequencyStatistics
+from dctafd.batch.formats import json_text
+from dctafd.batch.tables import Column, Page, table_text
 
 TOTAL = "total"
 
@@ -77,7 +79,9 @@ def nested_record(folder: str, entry: FolderStatistics) -> dict[str, Any]:
 
 
 def flat_records(dataset: DatasetStatistics) -> list[dict[str, Any]]:
-    """Return one record a folder, the total last, for CSV and Parquet: scalars, and lists of pairs or of 64.
+    """Return one record a folder, the total last, for CSV and Parquet: scalars, objects and lists of 64.
+
+    Objects (counts by name) and lists are JSON, the former as text.
 
     The folders hold what is below them, so only rows of one depth add up.
     """
@@ -92,14 +96,14 @@ def flat_record(folder: str, entry: FolderStatistics) -> dict[str, Any]:
         "depth": 0 if folder == TOTAL else folder.count("/") + 1,
         "files": entry.files,
         "failures": entry.failure_count,
-        "failure_kinds": pairs(nested["failures"]["kinds"]),
+        "failure_kinds": json_text(nested["failures"]["kinds"]),
     }
     scalars = ("bytes", "megapixels", "bits_per_pixel", "icc", "exif", "rotated", "damaged", "tables")
     record.update({key: nested[key] for key in scalars})
-    record.update({key: pairs(nested[key]) for key in ("process", "subsampling", "color_space")})
+    record.update({key: json_text(nested[key]) for key in ("process", "subsampling", "color_space")})
     for key in ("quality", "primary_quality"):
         for name, value in nested[key].items():
-            record[f"{key}_{name}"] = pairs(value) if isinstance(value, dict) else value
+            record[f"{key}_{name}"] = json_text(value) if isinstance(value, dict) else value
     for plane, statistics in nested["frequencies"].items():
         for name, rows in statistics.items():
             record[f"{plane}_{name}"] = None if rows is None else [value for row in rows for value in row]
@@ -142,11 +146,6 @@ def summarize_qualities(counts: NDArray[np.integer], none: int = 0, most: int = 
     return summarize_counts(named, most)
 
 
-def pairs(counts: dict[str, int]) -> list[list[Any]]:
-    """Return counts as a list of [key, count]."""
-    return [[key, count] for key, count in counts.items()]
-
-
 def frequency_lists(statistics: FrequencyStatistics) -> dict[str, list[list[float]] | None]:
     """Return each statistic as an 8x8 list, None where there are no blocks."""
     arrays = {field.name: getattr(statistics, field.name) for field in fields(statistics)}
@@ -163,36 +162,51 @@ def _percent(count: int, total: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """A column of the table that people read."""
+class FolderColumn:
+    """A column of the table that people read, and what it shows of a folder."""
 
-    title: str
+    column: Column
     cell: Callable[[FolderStatistics], str]
-    numeric: bool = True
+
+
+def _number(title: str, rank: int, cell: Callable[[FolderStatistics], str]) -> FolderColumn:
+    return FolderColumn(Column(title, numeric=True, rank=rank), cell)
 
 
 COLUMNS = (
-    Column("folder", lambda entry: entry.folder, numeric=False),
-    Column("files", lambda entry: f"{entry.files:,}"),
-    Column("failed", lambda entry: f"{entry.failure_count:,}" if entry.failure_count else ""),
-    Column("table quality", lambda entry: summarize_qualities(entry.qualities)),
-    Column("exact", lambda entry: _share(int(entry.exact_qualities.sum()), entry.readable)),
-    Column("primary quality", lambda entry: _primary_quality(entry.primary_qualities)),
-    Column("MB", lambda entry: f"{entry.bytes / 1e6:,.1f}"),
-    Column("MP", lambda entry: f"{entry.pixels / 1e6:,.1f}"),
-    Column("bits/pixel", lambda entry: f"{bits_per_pixel(entry) or 0:.2f}"),
-    Column("tables", lambda entry: f"{len(entry.tables):,}{'+' * (len(entry.tables) >= MOST_TABLES)}"),
-    Column("sampling", lambda entry: summarize_counts(entry.samplings), numeric=False),
-    Column("process", lambda entry: summarize_counts(entry.processes), numeric=False),
-    Column("ICC", lambda entry: _share(entry.icc, entry.readable)),
-    Column("EXIF", lambda entry: _share(entry.exif, entry.readable)),
+    FolderColumn(Column("folder", cut="middle"), lambda entry: entry.folder),
+    _number("files", 1, lambda entry: f"{entry.files:,}"),
+    _number("failed", 2, lambda entry: f"{entry.failure_count:,}" if entry.failure_count else ""),
+    _number("table quality", 3, lambda entry: summarize_qualities(entry.qualities)),
+    _number("exact", 6, lambda entry: _share(int(entry.exact_qualities.sum()), entry.readable)),
+    _number("primary quality", 4, lambda entry: _primary_quality(entry.primary_qualities)),
+    _number("MB", 5, lambda entry: size_in(1e6, entry.bytes)),
+    _number("MP", 7, lambda entry: size_in(1e6, entry.pixels)),
+    _number("bits/pixel", 6, lambda entry: f"{bits_per_pixel(entry) or 0:.2f}"),
+    _number("tables", 9, lambda entry: f"{len(entry.tables):,}{'+' * (len(entry.tables) >= MOST_TABLES)}"),
+    FolderColumn(Column("sampling", cut="end", rank=7), lambda entry: summarize_counts(entry.samplings)),
+    FolderColumn(Column("process", cut="end", rank=8), lambda entry: summarize_counts(entry.processes)),
+    _number("ICC", 9, lambda entry: _share(entry.icc, entry.readable)),
+    _number("EXIF", 9, lambda entry: _share(entry.exif, entry.readable)),
 )
 """What the table shows of each folder; the first column is the folder's name."""
 
 
+def size_in(unit: float, size: float) -> str:
+    """Return a size in a unit with one decimal, or with two significant digits where that would be 0.0."""
+    value = size / unit
+    return f"{value:,.1f}" if value >= 0.05 or not value else f"{value:.1g}"
+
+
+def stats_table(dataset: DatasetStatistics, page: Page) -> str:
+    """Return the table of the folders; columns that do not fit the page are left out."""
+    rows = table_rows(dataset)
+    return table_text([entry.column for entry in COLUMNS], rows, page, bold=[len(rows) - 1])
+
+
 def table_rows(dataset: DatasetStatistics) -> list[list[str]]:
     """Return the cells of each folder's row, the total last."""
-    return [[name, *(column.cell(entry) for column in COLUMNS[1:])] for name, entry in folder_rows(dataset)]
+    return [[name, *(entry.cell(folder) for entry in COLUMNS[1:])] for name, folder in folder_rows(dataset)]
 
 
 def _share(count: int, total: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from dctafd import __version__
-from dctafd.analysis.dataset_records import COLUMNS, bits_per_pixel, median_quality, table_rows
+from dctafd.analysis.dataset_records import COLUMNS, bits_per_pixel, median_quality, size_in, table_rows
 from dctafd.analysis.dataset_stats import DatasetStatistics
 from dctafd.analysis.folder_statistics import BITS_PER_PIXEL_EDGES, FolderStatistics
 from dctafd.analysis.frequency_sums import PLANES, FrequencyStatistics
@@ -63,7 +63,7 @@ def report_html(dataset: DatasetStatistics) -> str:
         dataset=dataset,
         version=__version__,
         facts=_facts(total),
-        columns=COLUMNS,
+        columns=[entry.column for entry in COLUMNS],
         rows=table_rows(dataset),
         figure_groups=[*_distributions(total), *_frequencies(total)],
         oddities=total.oddities.most_common(),
@@ -85,8 +85,8 @@ def _facts(total: FolderStatistics) -> list[tuple[str, str]]:
     return [
         ("files", f"{total.files:,}"),
         ("failures", f"{total.failure_count:,}"),
-        ("size", f"{total.bytes / 1e6:,.1f} MB"),
-        ("pixels", f"{total.pixels / 1e6:,.1f} MP"),
+        ("size", f"{size_in(1e6, total.bytes)} MB"),
+        ("pixels", f"{size_in(1e6, total.pixels)} MP"),
         ("bits per pixel", f"{bits_per_pixel(total) or 0:.2f}"),
         ("median table quality", str(median_quality(total.qualities) or "-")),
         ("compressed before", f"{found:,} files"),

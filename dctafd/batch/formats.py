@@ -120,19 +120,6 @@ def csv_text(value: Any) -> Any:
     return f"chroma {value}" if isinstance(value, str) and _LIKE_A_TIME.fullmatch(value) else value
 
 
-def flatten(record: Record, prefix: str = "") -> dict[str, Any]:
-    """Return `record` with nested dicts as dotted keys and lists as JSON text."""
-    flat: dict[str, Any] = {}
-    for key, value in record.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        elif isinstance(value, list | tuple):
-            flat[prefix + key] = json_text(value)
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
 def json_text(value: Any) -> str:
     """Return JSON on one line; NumPy's values and paths are taken, too."""
     return json.dumps(value, ensure_ascii=False, default=_plain)

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import sys
-import warnings
-from collections.abc import Callable, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from dctafd.cli.main import EXIT_INTERRUPTED, EXIT_SOME_FAILED
-from dctafd.cli.model_options import afd_option, device_option, model_options
-from dctafd.cli.output import (
+from dctafd.cli.loading import load_chosen_classifier
+from dctafd.cli.main import EXIT_SOME_FAILED
+from dctafd.cli.options import (
+    ModelChoice,
+    batch_size_option,
+    check_extra,
     format_option,
     jobs_option,
     max_pixels_option,
-    note,
+    model_options,
     on_error_option,
     output_option,
-    progress,
     quiet_option,
 )
-from dctafd.cli.startup import collector_paused
+from dctafd.cli.stderr import note, progress
 
 if TYPE_CHECKING:
     from dctafd.batch.run import Engine, RunOptions
@@ -33,16 +34,51 @@ if TYPE_CHECKING:
     from dctafd.inference.stream import Step
 
 
+def _engine_name(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    if value == "ray":
+        check_extra("ray", parameter, ctx)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """Where the work is done."""
+
+    name: str
+    address: str | None
+    choice: ModelChoice
+    dtype: str
+
+    def start(self) -> Engine:
+        """Return what does the work."""
+        from dctafd.batch.run import classify_locally
+
+        if self.name == "local":
+            return classify_locally
+        from dctafd.batch.ray_engine import ray_engine
+
+        return ray_engine(
+            self.address,
+            model=self.choice.model,
+            weights=self.choice.weights,
+            afd=self.choice.afd,
+            device=self.choice.device,
+            dtype=self.dtype,
+        )
+
+
 @click.command()
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
-@click.option("--files-from", type=click.File("r"), help="Read more sources from this file, one a line.")
-@model_options
-@afd_option
+@click.option(
+    "--files-from",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="Read more sources from this file, one a line; - is stdin.",
+)
+@model_options()
 @click.option(
     "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Predictions a photo."
 )
-@click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True)
-@device_option
+@batch_size_option(32)
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16", "float16"]),
@@ -56,6 +92,7 @@ if TYPE_CHECKING:
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
+    callback=_engine_name,
     help="Where the work is done; ray needs the extra of that name.",
 )
 @click.option("--address", help="A Ray cluster to join; without it Ray runs on this machine.")
@@ -69,9 +106,20 @@ if TYPE_CHECKING:
 def command(
     ctx: click.Context,
     sources: tuple[str, ...],
-    files_from: Iterable[str] | None,
+    files_from: str | None,
+    choice: ModelChoice,
+    top_k: int,
+    batch_size: int,
+    dtype: str,
+    resume: bool,
+    engine: str,
+    address: str | None,
+    output_format: str,
+    output: Path | None,
+    jobs: int,
+    on_error: str,
+    max_pixels: int,
     quiet: bool,
-    **options: Any,
 ) -> None:
     """Classify JPEG photos, corrected for what compression did to them.
 
@@ -84,94 +132,80 @@ def command(
       dctafd classify photos/ --format csv -o labels.csv
       dctafd classify "shard-{000..099}.tar" -o labels.parquet --resume
     """
-    from dctafd.batch.sources import plan_sources, read_list
+    from dctafd.batch.run import RunOptions
+    from dctafd.config import Limits
 
-    _check(sources, files_from, options)
-    names = [*sources, *(read_list(files_from) if files_from is not None else ())]  # type: ignore[arg-type]
-    plan = plan_sources(names, files_per_unit=32 * options["batch_size"])
-    with _warnings_as_notes(quiet), collector_paused():
-        classifier = _load(options)
+    if not sources and files_from is None:
+        raise click.UsageError("name a SOURCE, or --files-from FILE")
+    if address is not None and engine != "ray":
+        raise click.UsageError("--address belongs to --engine ray")
+    if resume:
+        _check_resumable(sources, output_format, output)
+    plan = _plan(sources, files_from, batch_size)
+    classifier = load_chosen_classifier(choice, quiet, dtype)
     choose = "; --model chooses another, `dctafd models` lists them"
     note(f"model: {classifier.name} ({classifier.facts.description}){choose}", quiet)
-    summary = _run(classifier, plan, options, quiet)
+    options = RunOptions(
+        top_k=top_k,
+        batch_size=batch_size,
+        jobs=jobs,
+        limits=Limits(max_pixels),
+        stop_on_error=on_error == "stop",
+        output_format=output_format,
+    )
+    work = _Engine(engine, address, choice, dtype).start()
+    summary = _run(classifier, plan, options, work, output, resume, quiet)
     for line in summary.lines():
         note(line, quiet)
     if summary.failed:
         ctx.exit(EXIT_SOME_FAILED)
 
 
-def _check(sources: tuple[str, ...], files_from: Iterable[str] | None, options: dict[str, Any]) -> None:
+def _check_resumable(sources: tuple[str, ...], output_format: str, output: Path | None) -> None:
     from dctafd.batch.run import RESUMABLE_FORMATS
 
-    if not sources and files_from is None:
-        raise click.UsageError("name a SOURCE, or --files-from FILE")
-    output: Path | None = options["output"]
-    if options["resume"] and (output is None or options["output_format"] not in RESUMABLE_FORMATS):
+    if output is None or output_format not in RESUMABLE_FORMATS:
         raise click.UsageError(f"--resume needs -o FILE in one of the formats {', '.join(RESUMABLE_FORMATS)}")
-    if options["resume"] and "-" in sources:
+    if "-" in sources:
         raise click.UsageError("what came on stdin cannot be resumed")
-    if options["address"] is not None and options["engine"] != "ray":
-        raise click.UsageError("--address belongs to --engine ray")
 
 
-def _load(options: dict[str, Any]) -> Classifier:
-    from dctafd.inference.classifier import load_classifier
-    from dctafd.nets.afd_weights import afd_path
+def _plan(sources: tuple[str, ...], files_from: str | None, batch_size: int) -> Plan:
+    from dctafd.batch.sources import plan_sources, read_list
+    from dctafd.errors import LimitExceededError
 
-    afd = options["afd"]
-    if afd not in ("auto", "off") and not afd_path(afd).is_file():
-        message = f"{afd!r} is neither auto, off, a file nor a shipped module's name"
-        raise click.BadParameter(message, param_hint="--afd")
+    listed: list[str] = []
+    if files_from is not None:
+        with click.open_file(files_from) as file:
+            listed = list(read_list(file))
     try:
-        return load_classifier(options["model"], options["weights"], afd, options["device"], options["dtype"])
-    except RuntimeError as error:  # torch: no such device
-        raise click.BadParameter(str(error).splitlines()[0], param_hint="--device") from error
+        return plan_sources([*sources, *listed], files_per_unit=32 * batch_size)
+    except LimitExceededError as error:  # a pattern that stands for too many names
+        raise click.UsageError(str(error)) from error
 
 
-def _run(classifier: Classifier, plan: Plan, options: dict[str, Any], quiet: bool) -> Summary:
-    from dctafd.batch.run import RunOptions, StoppedError, run_to_file, run_to_stream
-    from dctafd.config import Limits
+def _run(
+    classifier: Classifier,
+    plan: Plan,
+    options: RunOptions,
+    engine: Engine,
+    output: Path | None,
+    resume: bool,
+    quiet: bool,
+) -> Summary:
+    from dctafd.batch.run import StoppedError, run_to_file, run_to_stream
 
-    run_options = RunOptions(
-        top_k=options["top_k"],
-        batch_size=options["batch_size"],
-        jobs=options["jobs"],
-        limits=Limits(options["max_pixels"]),
-        stop_on_error=options["on_error"] == "stop",
-        output_format=options["output_format"],
-    )
-    classifier.network.use_cores(options["jobs"])
-    output: Path | None = options["output"]
-    engine = _engine(options)
-    with progress("classify", plan.size or None, quiet, of_bytes=True) as advance:
-        on_step = _bytes_advance(plan, advance)
-        try:
+    classifier.network.use_cores(options.jobs)
+    try:
+        with progress("classify", plan.size or None, quiet, of_bytes=True) as advance:
+            on_step = _bytes_advance(plan, advance)
             if output is None:
-                return run_to_stream(classifier, plan, run_options, sys.stdout, on_step, engine)
-            return run_to_file(classifier, plan, run_options, output, options["resume"], on_step, engine)
-        except StoppedError as error:
-            hint = _resume_hint(run_options, output)
-            raise click.ClickException(f"stopped at {error}{hint}") from error
-        except KeyboardInterrupt:
-            click.echo(f"interrupted{_resume_hint(run_options, output)}", err=True)
-            raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
-
-
-def _engine(options: dict[str, Any]) -> Engine:
-    from dctafd.batch.run import classify_locally
-
-    if options["engine"] == "local":
-        return classify_locally
-    from dctafd.batch.ray_engine import ray_engine
-
-    return ray_engine(
-        options["address"],
-        model=options["model"],
-        weights=options["weights"],
-        afd=options["afd"],
-        device=options["device"],
-        dtype=options["dtype"],
-    )
+                return run_to_stream(classifier, plan, options, sys.stdout, on_step, engine)
+            return run_to_file(classifier, plan, options, output, resume, on_step, engine)
+    except StoppedError as error:
+        raise click.ClickException(f"stopped at {error}{_resume_hint(options, output)}") from error
+    except KeyboardInterrupt:  # told by the group, after the bar is gone
+        raise KeyboardInterrupt(_resume_hint(options, output)) from None
 
 
 def _resume_hint(options: RunOptions, output: Path | None) -> str:
@@ -200,13 +234,3 @@ def _bytes_advance(plan: Plan, advance: Callable[[int], None]) -> Callable[[Step
         shown = max(now, shown)
 
     return on_step
-
-
-@contextmanager
-def _warnings_as_notes(quiet: bool) -> Any:
-    """Show warnings about the weights as lines for people."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for warning in caught:
-        note(f"warning: {warning.message}", quiet)

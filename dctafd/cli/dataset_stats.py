@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import click
 
 from dctafd.cli.main import EXIT_SOME_FAILED
-from dctafd.cli.output import (
+from dctafd.cli.options import (
+    NewFile,
     format_option,
+    images_option,
     jobs_option,
     max_pixels_option,
-    note,
     on_error_option,
     output_option,
-    progress,
     quiet_option,
-    stdout_console,
-    write_records,
 )
+from dctafd.cli.output import text_output, write_records
+from dctafd.cli.stderr import note, note_failures, progress
 from dctafd.errors import DctafdError
-from dctafd.files import atomic_output
 
 if TYPE_CHECKING:
     from dctafd.analysis.dataset_stats import DatasetStatistics
@@ -29,13 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--dir",
-    "directory",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The directory, searched with all its sub-directories.",
-)
+@images_option("The directory, searched with all its sub-directories.")
 @click.option(
     "--depth",
     type=click.IntRange(min=0),
@@ -44,12 +37,12 @@ if TYPE_CHECKING:
 @click.option("--sample", type=click.IntRange(min=1), help="Measure this many files only, chosen at random.")
 @click.option(
     "--cache",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NewFile(),
     help="Keep the measurements in this file; the next run reads only what changed.",
 )
 @click.option(
     "--html",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    type=NewFile({".html": "report", ".htm": "report"}),
     help="Write a report with figures to this file, one page without any other files.",
 )
 @format_option("table", "json", "jsonl", "csv", "parquet")
@@ -59,7 +52,7 @@ if TYPE_CHECKING:
 @max_pixels_option
 @quiet_option
 def command(
-    directory: Path,
+    images: Path,
     depth: int | None,
     sample: int | None,
     cache: Path | None,
@@ -91,7 +84,7 @@ def command(
             advance(1)
 
         dataset = dataset_statistics(
-            directory,
+            images,
             jobs=jobs,
             depth=depth,
             sample=sample,
@@ -99,58 +92,34 @@ def command(
             max_pixels=max_pixels,
             on_file=on_file,
         )
+    if not dataset.total.files:
+        raise click.UsageError(f"there are no JPEG files (.jpg, .jpeg, .jpe, .jfif) in {images}")
     _write(dataset, output_format, output)
     if html is not None:
         _write_html(dataset, html)
-    _note_failures(dataset, quiet)
+    if dataset.cached:
+        note(f"{dataset.cached} of {dataset.total.files} files were known from the cache", quiet)
+    failed = ((file.path, f"{file.reason}: {file.detail}") for file in dataset.total.failed)
+    note_failures(failed, dataset.total.failure_count, quiet)
     if dataset.total.failure_count:
         raise SystemExit(EXIT_SOME_FAILED)
 
 
 def _write(dataset: DatasetStatistics, output_format: str, output: Path | None) -> None:
-    from dctafd.analysis.dataset_records import flat_records, nested_records
+    from dctafd.analysis.dataset_records import flat_records, nested_records, stats_table
+    from dctafd.batch.tables import Page
 
     if output_format != "table":
         records = nested_records if output_format in ("json", "jsonl") else flat_records
         write_records(records(dataset), output_format, output)
-    elif output is None:
-        _print_table(dataset, None)
-    else:
-        with atomic_output(output) as file:
-            _print_table(dataset, file)
-
-
-def _print_table(dataset: DatasetStatistics, file: IO[str] | None) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from dctafd.analysis.dataset_records import COLUMNS, TOTAL, table_rows
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in COLUMNS:
-        table.add_column(column.title, justify="right" if column.numeric else "left", overflow="fold")
-    for row in table_rows(dataset):
-        style = "bold" if row[0] == TOTAL else ""
-        table.add_row(*(Text(cell, style=style) for cell in row))
-    console = stdout_console()
-    if file is not None:
-        console.file = file
-    console.print(table)
+        return
+    with text_output(output) as file:
+        file.write(stats_table(dataset, Page.of(file)))
 
 
 def _write_html(dataset: DatasetStatistics, path: Path) -> None:
     from dctafd.analysis.dataset_report import report_html
 
     page = report_html(dataset)
-    with atomic_output(path) as file:
+    with text_output(path) as file:
         file.write(page)
-
-
-def _note_failures(dataset: DatasetStatistics, quiet: bool) -> None:
-    total = dataset.total
-    if dataset.cached:
-        note(f"{dataset.cached} of {total.files} files were known from the cache", quiet)
-    for failed in total.failed[:10]:
-        note(f"{failed.path}: {failed.reason}: {failed.detail}", quiet)
-    if total.failure_count > 10:
-        note(f"... {total.failure_count} files failed", quiet)

@@ -3,75 +3,60 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
+from dctafd.cli.loading import chosen_device, load_chosen_backbone, load_chosen_correction
 from dctafd.cli.main import EXIT_SOME_FAILED
-from dctafd.cli.model_options import afd_option, device_option, model_options
-from dctafd.cli.output import (
+from dctafd.cli.options import (
+    ModelChoice,
+    NewFile,
+    batch_size_option,
+    figure_option,
     format_option,
+    images_option,
     jobs_option,
-    note,
+    model_options,
     output_option,
-    progress,
+    qualities_option,
     quiet_option,
-    write_records,
 )
-
-
-def _qualities(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
-    try:
-        qualities = tuple(dict.fromkeys(int(part) for part in value.split(",")))
-    except ValueError:
-        qualities = ()
-    if not qualities or not all(1 <= quality <= 100 for quality in qualities):
-        raise click.BadParameter(f"{value!r} is no list of qualities 1..100", ctx, parameter)
-    return qualities
-
-
-def _blocks_file(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
-    if value is not None and value.suffix.lower() not in (".csv", ".parquet"):
-        raise click.BadParameter("it ends in .csv or .parquet", ctx, parameter)
-    return value
+from dctafd.cli.output import write_records
+from dctafd.cli.stderr import note_failures, progress
 
 
 @click.command()
-@click.option(
-    "--images",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of JPEG photos, taken as clean; searched recursively.",
-)
-@click.option("--qualities", default="7,10,15,18,25", show_default=True, callback=_qualities)
+@images_option("Folder of JPEG photos, taken as clean; searched recursively.")
+@qualities_option
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many photos, spread over the folder.")
-@model_options
-@afd_option
+@model_options()
 @click.option("--layer", help="Name of the stem layer, where the architecture is not known.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
-@device_option
+@batch_size_option(8)
 @click.option("--curve", is_flag=True, help="Give the points of the curve FA over DA, not a row a quality.")
 @click.option(
     "--blocks",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    callback=_blocks_file,
+    type=NewFile({".csv": None, ".parquet": "parquet"}),
     help="Write the data of every block to this file (.csv or .parquet).",
 )
-@click.option(
-    "--plot",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Draw the curves and what drifts most to this file (.png, .svg, .pdf).",
-)
+@figure_option("Draw the curves and what drifts most to this file (.png, .svg, .pdf).")
 @format_option("table", "json", "jsonl", "csv", "parquet")
 @output_option
 @jobs_option
 @quiet_option
 def command(
     images: Path,
+    qualities: tuple[int, ...],
+    limit: int | None,
+    choice: ModelChoice,
+    layer: str | None,
+    batch_size: int,
+    curve: bool,
+    blocks: Path | None,
+    plot: Path | None,
     output_format: str,
     output: Path | None,
+    jobs: int,
     quiet: bool,
-    **options: Any,
 ) -> None:
     """Measure how far compression moves coefficients and features, block by block.
 
@@ -85,36 +70,32 @@ def command(
       dctafd drift --images photos/ --model resnet50 --plot drift.png --blocks drift.parquet
     """
     from dctafd.analysis.drift import measure_drift
+    from dctafd.analysis.drift_output import save_blocks, save_drift_figure
     from dctafd.analysis.drift_summary import curve_records, summary_records, table_records
-    from dctafd.cli.evaluate import load_corrected
-    from dctafd.nets.device import choose_device
-    from dctafd.nets.registry import load_backbone
 
-    photos = _photos(images, options["limit"])
-    backbone = load_backbone(options["model"], options["weights"])
+    photos = _photos(images, limit)
+    device = chosen_device(choice.device)
+    backbone = load_chosen_backbone(choice)
+    classifier = load_chosen_correction(backbone, choice, quiet)
     with progress("photos", len(photos), quiet) as advance:
         measurement = measure_drift(
             backbone,
             photos,
-            options["qualities"],
-            classifier=load_corrected(backbone, options["afd"], quiet),
-            layer=options["layer"],
-            batch_size=options["batch_size"],
-            threads=options["jobs"],
-            device=str(choose_device(options["device"])),
+            qualities,
+            classifier=classifier,
+            layer=layer,
+            batch_size=batch_size,
+            threads=jobs,
+            device=str(device),
             advance=advance,
         )
     summary = table_records if output_format == "table" else summary_records
-    write_records((curve_records if options["curve"] else summary)(measurement), output_format, output)
-    if options["blocks"] or options["plot"]:
-        from dctafd.analysis.drift_output import save_blocks, save_drift_figure
-
-        if options["blocks"]:
-            save_blocks(measurement, options["blocks"])
-        if options["plot"]:
-            save_drift_figure(measurement, options["plot"])
-    for file, message in measurement.failures:
-        note(f"{file}: {message}", quiet)
+    write_records((curve_records if curve else summary)(measurement), output_format, output)
+    if blocks is not None:
+        save_blocks(measurement, blocks)
+    if plot is not None:
+        save_drift_figure(measurement, plot)
+    note_failures(measurement.failures, len(measurement.failures), quiet)
     if measurement.failures:
         raise SystemExit(EXIT_SOME_FAILED)
 

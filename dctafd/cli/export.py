@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from dctafd.cli.model_options import afd_option, model_options
-from dctafd.cli.output import note, quiet_option
+from dctafd.cli.loading import load_chosen_backbone, load_chosen_correction
+from dctafd.cli.options import ModelChoice, NewFile, model_options, quiet_option
+from dctafd.cli.stderr import note
 
 
 @click.command()
@@ -15,28 +16,23 @@ from dctafd.cli.output import note, quiet_option
     "-o",
     "--output",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NewFile({".onnx": "export", ".pt2": None}),
     help="The file: .onnx, or .pt2 for a torch.export program.",
 )
-@model_options
-@afd_option
+@model_options(device=False)
 @quiet_option
-def command(output: Path, model: str, weights: str | None, afd: str, quiet: bool) -> None:
+def command(output: Path, choice: ModelChoice, quiet: bool) -> None:
     """Write the corrected classifier, re-parameterised, for ONNX Runtime or torch.export.
 
     Its inputs are those that `dctafd.prepare` gives, with a batch axis before them; its output is logits.
 
     \b
     Example:
-      dctafd export --model builtin -o builtin.onnx
+      dctafd export --model resnet50 -o resnet50.onnx
     """
-    from dctafd.analysis.export import SUFFIXES, export_classifier
-    from dctafd.cli.evaluate import load_corrected
-    from dctafd.nets.registry import load_backbone
+    from dctafd.analysis.export import export_classifier
 
-    if output.suffix not in SUFFIXES:
-        raise click.UsageError(f"-o {output} should end in {' or '.join(SUFFIXES)}")
-    backbone = load_backbone(model, weights)
-    classifier = load_corrected(backbone, afd, quiet)
+    backbone = load_chosen_backbone(choice)
+    classifier = load_chosen_correction(backbone, choice, quiet)
     export_classifier(classifier or backbone.module, backbone.spec.crop, output)
     note(f"wrote {output}", quiet)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dctafd.cli.loading import load_chosen_classifier
 from dctafd.cli.main import EXIT_SOME_FAILED
-from dctafd.cli.model_options import afd_option, device_option, weights_option
-from dctafd.cli.output import format_option, max_pixels_option, note, output_option, quiet_option
-from dctafd.cli.startup import collector_paused
+from dctafd.cli.options import (
+    ModelChoice,
+    figure_option,
+    format_option,
+    max_pixels_option,
+    model_options,
+    output_option,
+    quiet_option,
+)
+from dctafd.cli.stderr import note
 from dctafd.errors import DctafdError
 
 if TYPE_CHECKING:
@@ -21,17 +28,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option(
-    "--plot",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Draw the file to a PNG, SVG or PDF; with several files, their number is put before the suffix.",
+@figure_option(
+    "Draw the file to a .png, .svg or .pdf; with several files, their number is put before the suffix."
 )
-@click.option(
-    "--model", help="A classifier: show where it sees drift and what it predicts; see `dctafd models`."
-)
-@weights_option
-@afd_option
-@device_option
+@model_options(default=None)
 @format_option("table", "json", "jsonl")
 @output_option
 @max_pixels_option
@@ -39,10 +39,7 @@ if TYPE_CHECKING:
 def command(
     files: tuple[str, ...],
     plot: Path | None,
-    model: str | None,
-    weights: str | None,
-    afd: str,
-    device: str,
+    choice: ModelChoice | None,
     output_format: str,
     output: Path | None,
     max_pixels: int,
@@ -60,30 +57,17 @@ def command(
     """
     from dctafd.cli.inspect_output import write_inspections
 
-    classifier = _load(model, weights, afd, device, quiet) if model else None
+    classifier = None if choice is None else load_chosen_classifier(choice, quiet)
     records = []
     for number, name in enumerate(files, start=1):
         target = plot if plot is None or len(files) == 1 else plot.with_stem(f"{plot.stem}-{number}")
         records.append(_inspect(name, max_pixels, classifier, target))
     write_inspections(records, output_format, output)
-    for record in records:
-        if record["error"]:
-            click.echo(
-                f"{record['source']}: {record['error']['type']}: {record['error']['message']}", err=True
-            )
-    if any(record["error"] for record in records):
+    failed = [record for record in records if record["error"]]
+    for record in failed:
+        note(f"{record['source']}: {record['error']['type']}: {record['error']['message']}")
+    if failed:
         raise SystemExit(EXIT_SOME_FAILED)
-
-
-def _load(model: str, weights: str | None, afd: str, device: str, quiet: bool) -> Classifier:
-    from dctafd.inference.classifier import load_classifier
-
-    with warnings.catch_warnings(record=True) as caught, collector_paused():
-        warnings.simplefilter("always")
-        classifier = load_classifier(model, weights, afd, device)
-    for warning in caught:
-        note(f"warning: {warning.message}", quiet)
-    return classifier
 
 
 def _inspect(name: str, max_pixels: int, classifier: Classifier | None, plot: Path | None) -> dict[str, Any]:
@@ -93,18 +77,18 @@ def _inspect(name: str, max_pixels: int, classifier: Classifier | None, plot: Pa
     from dctafd.jpeg.reader import read, read_bytes
 
     source = readable(name)
+    drift = None
     try:
         data = read_bytes(sys.stdin.buffer if name == "-" else name)
         inspection = inspect_jpeg(read(data, max_pixels=max_pixels))
+        record = inspection_record(source, inspection)
+        if classifier is not None:
+            from dctafd.analysis.drift_map import drift_map, drift_record
+
+            drift = drift_map(classifier, data)
+            record["drift"] = drift_record(drift)
     except (DctafdError, OSError) as error:
         return {"source": source, "error": {"type": type(error).__name__, "message": str(error)}}
-    record = inspection_record(source, inspection)
-    drift = None
-    if classifier is not None:
-        from dctafd.analysis.drift_map import drift_map, drift_record
-
-        drift = drift_map(classifier, data)
-        record["drift"] = drift_record(drift)
     if plot is not None:
         from dctafd.analysis.inspection_plots import save_inspection_plot
 

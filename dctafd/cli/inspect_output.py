@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dctafd.cli.output import stdout_console, write_records
-from dctafd.files import atomic_output
+from dctafd.cli.output import text_output, write_records
 from dctafd.plain_text import printable
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _SHOWN_VALUES = 12
@@ -21,22 +17,10 @@ def write_inspections(records: Sequence[dict[str, Any]], output_format: str, out
     """Write the records of `inspection_record`, to a file or to stdout."""
     if output_format != "table":
         write_records(records, output_format, output)
-    elif output is None:
-        _print_all(records, stdout_console())
-    else:
-        with atomic_output(output) as file:
-            console = stdout_console()
-            console.file = file
-            _print_all(records, console)
-
-
-def _print_all(records: Sequence[dict[str, Any]], console: Console) -> None:
-    good = [record for record in records if not record["error"]]
-    for number, record in enumerate(good):
-        if number:
-            console.print()
-        for line in _lines(record):
-            console.print(printable(line), markup=False, soft_wrap=True)
+        return
+    pages = ["".join(f"{printable(line)}\n" for line in _lines(r)) for r in records if not r["error"]]
+    with text_output(output) as file:
+        file.write("\n".join(pages))
 
 
 def _lines(record: dict[str, Any]) -> Iterator[str]:

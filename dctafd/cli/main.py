@@ -1,6 +1,7 @@
 """The `dctafd` command: a group that imports a command's module only when that command is called."""
 
 import io
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -9,7 +10,8 @@ import click
 
 from dctafd import __version__
 from dctafd.cli.startup import collector_paused
-from dctafd.errors import DctafdError, ResumeError
+from dctafd.errors import DctafdError, MissingExtraError, ResumeError, WeightsError
+from dctafd.plain_text import one_line
 
 EXIT_SOME_FAILED = 1
 EXIT_WRONG_USAGE = 2
@@ -26,6 +28,9 @@ COMMANDS = {
     "export": ("dctafd.cli.export", "Write the corrected classifier as ONNX or torch.export program."),
     "models": ("dctafd.cli.models", "List the models and the weights at hand."),
 }
+
+#: What a person has to change in the command, not in the inputs.
+_WRONG_USAGE = (MissingExtraError, ResumeError, WeightsError)
 
 
 class WrongUsage(click.ClickException):
@@ -67,15 +72,23 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except DctafdError as error:
-            kind = WrongUsage if isinstance(error, ResumeError) else click.ClickException
-            raise kind(f"{type(error).__name__}: {error}") from error
+            kind = WrongUsage if isinstance(error, _WRONG_USAGE) else click.ClickException
+            raise kind(one_line(f"{type(error).__name__}: {error}")) from error
         except BrokenPipeError:
-            raise  # click ends the process quietly
+            _forget_stdout()  # a reader that has enough (`| head`) is nothing to tell of
+            ctx.exit(0)
         except OSError as error:
-            raise click.ClickException(str(error)) from error
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
+            raise click.ClickException(one_line(_reason(error))) from error
+        except KeyboardInterrupt as interrupt:
+            click.echo(f"interrupted{interrupt}", err=True)  # with what the command has to say of going on
             ctx.exit(EXIT_INTERRUPTED)
+
+
+def _reason(error: OSError) -> str:
+    """Say what the system refused, without its number."""
+    if error.strerror is None:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 @click.group(
@@ -96,19 +109,50 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
+    _replace_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files that are no UTF-8
     try:
         cli(prog_name="dctafd")
-    finally:
-        _flush_stdout()
+    except SystemExit as end:
+        if not _flush_stdout(tell=end.code in (None, 0)):
+            sys.exit(end.code or EXIT_SOME_FAILED)
+        raise
 
 
-def _flush_stdout() -> None:
-    """Flush what is left for stdout; a reader that went away (`| head`) is no reason for a traceback."""
+def _replace_closed_streams() -> None:
+    """Put /dev/null in place of closed standard streams, so that no file of ours becomes one of them.
+
+    A closed stdout stays None: who has results to write says so before the work (`output_option`).
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _flush_stdout(tell: bool) -> bool:
+    """Flush what is left for stdout; a reader that went away (`| head`) is no reason to complain.
+
+    Returns whether everything is where it belongs.
+    """
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
-        import os
+        _forget_stdout()
+    except OSError as error:
+        _forget_stdout()
+        if tell:
+            click.echo(f"Error: stdout: {_reason(error)}", err=True)
+        return False
+    return True
 
+
+def _forget_stdout() -> None:
+    """Send what stdout still holds nowhere, so that the interpreter's own flush finds nothing wrong."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,20 +1,27 @@
 """`dctafd models`: the classifiers that are known by name, and whether their weights are on this machine."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dctafd.cli.output import format_option, output_option, write_records
+from dctafd.cli.options import format_option, output_option
+from dctafd.cli.output import write_records
+
+if TYPE_CHECKING:
+    from dctafd.nets.registry import ModelSpec
 
 
 @click.command()
 @format_option("table", "json", "jsonl", "csv")
 @output_option
 def command(output_format: str, output: Path | None) -> None:
-    """List the models: what is built in, what weights are at hand, where they came from, their licence.
+    """List the models: how many classes, whether the weights are here, which have a correction, the licence.
 
-    Any other classifier of torchvision can be named to --model, too.
+    Any other classifier of torchvision can be named to --model, too. --format json also tells the network,
+    the size of its input, where weights and class names come from, and the corrections by name.
 
     \b
     Example:
@@ -22,16 +29,52 @@ def command(output_format: str, output: Path | None) -> None:
     """
     from dctafd.nets.registry import list_models
 
-    write_records([_record(spec) for spec in list_models()], output_format, output)
+    modules = _modules_by_model()
+    record = _row if output_format == "table" else _record
+    write_records([record(spec, modules.get(spec.name, [])) for spec in list_models()], output_format, output)
 
 
-def _record(spec: Any) -> dict[str, Any]:
+def _row(spec: ModelSpec, modules: list[str]) -> dict[str, Any]:
+    return {
+        "model": spec.name,
+        "classes": _classes(spec),
+        "weights": _weights(spec),
+        "module": "own" if modules else "none",
+        "licence": spec.licence.partition(";")[0],
+    }
+
+
+def _record(spec: ModelSpec, modules: list[str]) -> dict[str, Any]:
     return {
         "model": spec.name,
         "architecture": spec.architecture,
-        "weights": "at hand" if spec.available else "download" if spec.weights_file else "--weights FILE",
-        "input": f"{spec.resize}/{spec.crop}",
+        "classes": _classes(spec),
         "labels": spec.labels,
+        "weights": _weights(spec),
+        "weights_file": None if spec.weights_file is None else str(spec.weights_file),
+        "modules": modules,
+        "resize": spec.resize,
+        "crop": spec.crop,
         "licence": spec.licence,
         "origin": spec.origin,
     }
+
+
+def _classes(spec: ModelSpec) -> int:
+    return 1000 if "ImageNet-1k" in spec.labels else 100
+
+
+def _weights(spec: ModelSpec) -> str:
+    return "here" if spec.available else "download" if spec.weights_file else "--weights FILE"
+
+
+def _modules_by_model() -> dict[str, list[str]]:
+    """Return the shipped AFD-Modules that `--afd auto` may choose, by model."""
+    from dctafd.nets.afd_weights import read_afd_card
+    from dctafd.nets.registry import WEIGHTS_DIRECTORY
+
+    found: dict[str, list[str]] = {}
+    for path in sorted(WEIGHTS_DIRECTORY.glob("*_afd.safetensors")):
+        for model in read_afd_card(path).serves:
+            found.setdefault(model, []).append(path.name.removesuffix("_afd.safetensors"))
+    return found

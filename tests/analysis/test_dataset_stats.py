@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import json
 import os
 from pathlib import Path
 
@@ -222,7 +223,8 @@ def test_flat_records_are_scalars_and_lists(imagenet_c):
     assert {type(value) for record in records for value in record.values()} <= {str, int, float, bool, list}
     assert [record["depth"] for record in records[:3]] == [1, 2, 3]
     assert len(records[-1]["luma_entropy"]) == 64
-    assert records[-1]["primary_quality_histogram"] == [[str(q), 4] for q in sorted(SEVERITIES.values())]
+    histogram = json.loads(records[-1]["primary_quality_histogram"])
+    assert histogram == {str(q): 4 for q in sorted(SEVERITIES.values())}
 
 
 def test_a_report_is_one_page_with_a_text_for_each_figure(mixed):

@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from dctafd.cli import main as main_module
-from dctafd.cli.main import COMMANDS, EXIT_INTERRUPTED, cli
-from dctafd.errors import WeightsError
+from dctafd.cli.main import COMMANDS, EXIT_INTERRUPTED, EXIT_SOME_FAILED, EXIT_WRONG_USAGE, cli
+from dctafd.errors import ArchiveError, CorruptJpegError, MissingExtraError, ResumeError, WeightsError
 
 
 @pytest.fixture
@@ -61,19 +61,30 @@ def test_command_that_is_not_installed_is_named(monkeypatch):
     assert "'later' is not part of this installation" in result.stderr
 
 
-def test_named_error_is_one_line_on_stderr(failing_command):
-    failing_command(WeightsError("no weights for resnet50"))
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (WeightsError("no weights for resnet50"), EXIT_WRONG_USAGE),
+        (MissingExtraError("pyarrow", "parquet"), EXIT_WRONG_USAGE),
+        (ResumeError("another run"), EXIT_WRONG_USAGE),
+        (ArchiveError("cut off"), EXIT_SOME_FAILED),
+        (CorruptJpegError("\x1b[31mred\nand two lines"), EXIT_SOME_FAILED),
+    ],
+)
+def test_named_error_is_one_printable_line_on_stderr(failing_command, error, code):
+    failing_command(error)
     result = CliRunner().invoke(cli, ["models"])
-    assert result.exit_code == 1
+    assert result.exit_code == code
     assert result.stdout == ""
-    assert result.stderr == "Error: WeightsError: no weights for resnet50\n"
+    text = str(error).replace("\x1b", "\\x1b").replace("\n", " ")
+    assert result.stderr == f"Error: {type(error).__name__}: {text}\n"
 
 
 def test_operating_system_error_is_one_line(failing_command):
     failing_command(OSError(28, "No space left on device", "out.csv"))
     result = CliRunner().invoke(cli, ["models"])
     assert result.exit_code == 1
-    assert "No space left on device: 'out.csv'" in result.stderr
+    assert "out.csv: No space left on device" in result.stderr
 
 
 def test_interrupt_ends_with_130(failing_command):

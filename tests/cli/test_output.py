@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from dctafd.cli.output import flatten, format_option, output_option, progress, write_records
+from dctafd.cli.options import format_option, output_option
+from dctafd.cli.output import flatten, write_records
+from dctafd.cli.stderr import progress
 
 RECORDS = [
     {"name": "a,b.jpg", "sizes": {"mean": 1.5, "max": 2}, "steps": [1, 2]},

@@ -24,19 +24,32 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def train(photos: Path, output: Path, *options: str) -> Result:
-    arguments = ["--images", str(photos), "-o", str(output), "--batch-size", "2", "--held-out", "2"]
-    widths = ["--fe-width", "4", "--stage-widths", "4,4,4,4", "-j", "1", "--device", "cpu"]
-    return CliRunner().invoke(command, [*arguments, *widths, *options])
+RECIPE = """
+fe_width = 4
+stage_widths = [4, 4, 4, 4]
+{plain}
+[validation]
+held_out = 2
+{tables}
+"""
+
+
+def train(photos: Path, output: Path, *options: str, plain: str = "", tables: str = "") -> Result:
+    recipe = photos.parent / "recipe.toml"
+    recipe.write_text(RECIPE.format(plain=plain, tables=tables))
+    arguments = ["--images", str(photos), "-o", str(output), "--batch-size", "2", "--recipe", str(recipe)]
+    return CliRunner().invoke(command, [*arguments, "-j", "1", "--device", "cpu", *options])
 
 
 def test_weights_checkpoint_and_log_are_written_and_a_longer_training_goes_on(
     photos: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "afd.safetensors"
-    result = train(photos, output, "--steps", "2", "--loss-weights", "stem=0.3", "--divergence-knee", "0")
+    recipe = {"plain": "divergence_knee = false", "tables": "[losses]\nstem = 0.3"}
+    result = train(photos, output, "--steps", "2", **recipe)
     assert result.exit_code == 0, result.output
-    assert "4 photos to train on, 2 held out" in result.stderr
+    assert "4 photos to train on, 2 held out; on cpu, 1 threads" in result.stderr
+    assert "photos/s" not in result.stderr  # nothing was timed yet
     card = read_afd_card(output)
     assert card.training["steps_done"] == 2
     assert card.training["losses"]["stem"] == 0.3
@@ -46,7 +59,7 @@ def test_weights_checkpoint_and_log_are_written_and_a_longer_training_goes_on(
     assert [entry["step"] for entry in log] == [2]
     assert len(log[0]["validation"]) == 6
 
-    longer = train(photos, output, "--steps", "3", "--loss-weights", "stem=0.3", "--divergence-knee", "0")
+    longer = train(photos, output, "--steps", "3", **recipe)
     assert "going on at step 2" in longer.stderr
     assert read_afd_card(output).training["steps_done"] == 3
     assert len(output.with_suffix(".jsonl").read_text().splitlines()) == 2
@@ -58,23 +71,51 @@ def test_weights_checkpoint_and_log_are_written_and_a_longer_training_goes_on(
 
 def test_degradations_can_be_changed_one_by_one(photos: Path, tmp_path: Path) -> None:
     output = tmp_path / "afd.safetensors"
-    result = train(photos, output, "--steps", "1", "--degradations", "highest=40,shifted=0.1")
+    tables = "[degradations]\nhighest = 40\nshifted = 0.1\n[card]\nserves = ['a', 'b']\nlicence = 'MIT'"
+    result = train(photos, output, "--steps", "1", tables=tables)
     assert result.exit_code == 0, result.output
     used = read_afd_card(output).training["degradations"]
+    card = read_afd_card(output)
+    assert (card.serves, card.licence) == (("a", "b"), "MIT")
     assert (used["lowest"], used["highest"], used["shifted"], used["resized"]) == (5, 40, 0.1, 0.25)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("plain", "tables", "message"),
     [
-        (("--loss-weights", "stem"), "logits=1"),
-        (("--loss-weights", "colour=1"), "colour"),
-        (("--degradations", "noise=1"), "noise"),
-        (("--stage-widths", "many"), "24,48,64,96"),
-        (("--held-out", "6"), "leave none to train on"),
+        ("", "[losses]\nstem = 'much'", "losses.stem = 'much' is not a number"),
+        ("", "[losses]\ncolour = 1", "there is no key 'losses.colour': there are logits"),
+        ("", "[degradations]\nhighests = 1", "did you mean 'highest'"),
+        ("cutmix = 7", "", "0 to 1"),
+        ("learning_rat = 7", "", "did you mean 'learning_rate'"),
+        ("shape = 'square'", "", "one of stem, deep"),
+        ("seed = 1.5", "", "seed = 1.5 is not a whole number"),
+        ("teachers = 3", "", "teachers = 3 is not a list of texts"),
+        ("losses = 3", "", "[losses] is a table"),
+        ("=", "", "is no TOML file"),
     ],
 )
-def test_usage_errors(photos: Path, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
-    result = train(photos, tmp_path / "afd.safetensors", "--steps", "1", *options)
+def test_a_recipe_that_says_something_odd_is_wrong_usage(
+    photos: Path, tmp_path: Path, plain: str, tables: str, message: str
+) -> None:
+    result = train(photos, tmp_path / "afd.safetensors", "--steps", "1", plain=plain, tables=tables)
     assert result.exit_code == 2
-    assert message in result.stderr
+    assert message in " ".join(result.stderr.split())
+
+
+def test_photos_that_are_not_there_or_all_held_out_are_wrong_usage(photos: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "all.toml"
+    recipe.write_text("[validation]\nheld_out = 6")
+    common = ["-o", str(tmp_path / "afd.safetensors"), "--recipe", str(recipe), "--device", "cpu"]
+    result = CliRunner().invoke(command, ["--images", str(photos), *common])
+    assert result.exit_code == 2
+    assert "leave none to train on" in result.stderr
+    (tmp_path / "empty").mkdir()
+    result = CliRunner().invoke(command, ["--images", str(tmp_path / "empty"), *common])
+    assert result.exit_code == 2
+    assert "no photos in" in result.stderr
+
+
+def test_an_output_that_is_no_weights_file_is_wrong_usage(photos: Path, tmp_path: Path) -> None:
+    assert train(photos, tmp_path / "afd.pth", "--steps", "1").exit_code == 2
+    assert train(photos, tmp_path / "no" / "afd.safetensors", "--steps", "1").exit_code == 2

@@ -12,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 import train_shipped
 
+from dctafd.training.recipe import read_recipe
+
 
 class Commands(list[list[str]]):
     """The commands that were run; each leaves its output file."""
@@ -45,14 +47,17 @@ def test_a_second_seed_trains_twice_from_one_beginning_and_ships_the_mean(
     assert result.exit_code == 0, result.output
     assert len(commands) == 4
     assert commands.value("--start-from", 0) == str(tmp_path / "resnet50_pqf_afd.safetensors")
-    assert commands.value("--steps", 0) == "1"
     begun, first, second = (commands.value("-o", command) for command in range(3))
     assert len({begun, first, second}) == 3
     assert [commands.value("--start-from", command) for command in (1, 2)] == [begun, begun]
     assert [commands.value("--minutes", command) for command in (1, 2)] == ["7.0", "7.0"]
-    assert "--steps" not in commands[1] + commands[2]
-    seeds = [commands.value("--seed", command) for command in range(3)]
-    assert seeds[0] == seeds[1] != seeds[2] == "34"
+    recipes = [read_recipe(Path(commands.value("--recipe", command))) for command in range(3)]
+    assert recipes[0].config.steps == 1
+    seeds = [recipe.config.seed for recipe in recipes]
+    assert seeds[0] == seeds[1] != seeds[2] == 34
+    assert recipes[0].config.teachers[0].endswith(str(tmp_path / "mobilenet_v2_coral.pth"))
+    assert recipes[0].validation.held_out == 48
+    assert "resnet50_pqf" in recipes[0].card.serves
     assert commands[3][0].endswith("average_afd.py")
     assert commands[3][1:] == [second, first, "-o", str(tmp_path / "resnet50_pqf_afd.safetensors")]
 

@@ -1,0 +1,72 @@
+"""Load the classifier that the options chose; what does not fit is wrong usage, before any work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dctafd.cli.startup import collector_paused
+from dctafd.cli.stderr import warnings_as_notes
+
+if TYPE_CHECKING:
+    import torch
+
+    from dctafd.cli.options import ModelChoice
+    from dctafd.inference.classifier import Classifier
+    from dctafd.nets.attach import CorrectedClassifier
+    from dctafd.nets.registry import Backbone
+
+
+def load_chosen_classifier(choice: ModelChoice, quiet: bool, dtype: str = "float32") -> Classifier:
+    """Load the classifier with its correction, on its device; tell on stderr what may not fit."""
+    with warnings_as_notes(quiet), collector_paused():
+        from dctafd.inference.classifier import load_classifier
+
+        _check_afd(choice.afd)
+        device = str(chosen_device(choice.device))
+        return load_classifier(choice.model, choice.weights, choice.afd, device, dtype)
+
+
+def load_chosen_backbone(choice: ModelChoice) -> Backbone:
+    """Load the classifier alone."""
+    with collector_paused():
+        from dctafd.nets.registry import load_backbone
+
+        _check_afd(choice.afd)
+        return load_backbone(choice.model, choice.weights)
+
+
+def load_chosen_correction(
+    backbone: Backbone, choice: ModelChoice, quiet: bool
+) -> CorrectedClassifier | None:
+    """Attach the module that `--afd` names, re-parameterised; tell on stderr where it may not fit."""
+    from dctafd.nets.afd_weights import select_afd
+    from dctafd.nets.attach import attach
+
+    with warnings_as_notes(quiet):
+        module = select_afd(choice.afd, backbone)
+    return None if module is None else attach(backbone.module, module.reparameterize())
+
+
+def chosen_device(name: str) -> torch.device:
+    """Return the device that `--device` names, and see that it is there."""
+    import torch
+
+    from dctafd.nets.device import choose_device
+
+    try:
+        device = choose_device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # what torch says of no such device
+        reason = str(error).splitlines()[0]
+        raise click.BadParameter(f"{name!r}: {reason}", param_hint="--device") from None
+    return device
+
+
+def _check_afd(afd: str) -> None:
+    from dctafd.nets.afd_weights import afd_path
+
+    if afd not in ("auto", "off") and not afd_path(afd).is_file():
+        message = f"{afd!r} is neither auto, off, a file nor a shipped module's name"
+        raise click.BadParameter(message, param_hint="--afd")
