@@ -16,8 +16,9 @@ from dctafd.analysis.file_statistics import FileFacts, measure_file
 from dctafd.analysis.folder_statistics import FolderStatistics
 from dctafd.analysis.frequency_sums import FrequencySums
 from dctafd.analysis.statistics_cache import StatisticsCache
-from dctafd.batch.sources import is_jpeg_name, natural_key
 from dctafd.config import MAX_PIXELS
+from dctafd.inputs.file_names import natural_key
+from dctafd.inputs.folders import Found, walk_photos
 from dctafd.inputs.source_items import readable
 
 MOST_FOLDERS = 200
@@ -64,7 +65,7 @@ def dataset_statistics(
 
     Args:
         directory: searched recursively for .jpg, .jpeg, .jpe and .jfif; symbolic links to directories are
-            not followed.
+            not followed. A folder that cannot be listed, or a link to nothing, counts as a failure.
         jobs: threads.
         depth: levels of sub-folders to tell apart; None goes as deep as `MOST_FOLDERS` rows allow.
         sample: measure this many files only, chosen at random but always the same ones.
@@ -80,11 +81,11 @@ def dataset_statistics(
     if not root.is_dir():
         raise NotADirectoryError(f"{directory} is not a directory")
     depth = choose_depth(root) if depth is None else depth
-    paths = iter_jpeg_paths(root) if sample is None else sample_paths(root, sample)
+    photos = walk_photos(root) if sample is None else sample_photos(root, sample)
     leaves: dict[str, FolderStatistics] = {}
     cached = 0
     with nullcontext() if cache is None else StatisticsCache(Path(cache)) as known:
-        for path, (facts, sums), from_cache in _measure_all(paths, jobs, known, max_pixels):
+        for path, (facts, sums), from_cache in _measure_all(photos, jobs, known, max_pixels):
             relative = path.relative_to(root)
             folder = readable("/".join(relative.parent.parts[:depth]))
             leaves.setdefault(folder, FolderStatistics()).add_file(readable(str(relative)), facts, sums)
@@ -111,25 +112,14 @@ def roll_up(leaves: dict[str, FolderStatistics]) -> tuple[tuple[FolderStatistics
     return tuple(folders.values()), total
 
 
-def iter_jpeg_paths(directory: Path) -> Iterator[Path]:
-    """Yield the JPEG files below a directory in natural order, one listing of a directory at a time."""
-    with os.scandir(directory) as listing:
-        entries = sorted(listing, key=lambda entry: natural_key(entry.name))
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from iter_jpeg_paths(Path(entry.path))
-        elif is_jpeg_name(entry.name) and entry.is_file():
-            yield Path(entry.path)
-
-
-def sample_paths(directory: Path, number: int) -> list[Path]:
+def sample_photos(directory: Path, number: int) -> list[Found]:
     """Return up to `number` of the JPEG files below a directory: those whose names have the least hashes."""
 
-    def order(path: Path) -> bytes:
-        return hashlib.blake2b(os.fsencode(path.relative_to(directory)), digest_size=8).digest()
+    def order(found: Found) -> bytes:
+        return hashlib.blake2b(os.fsencode(os.path.relpath(found.path, directory)), digest_size=8).digest()
 
-    chosen = set(heapq.nsmallest(number, iter_jpeg_paths(directory), key=order))
-    return sorted(chosen, key=lambda path: natural_key(str(path)))
+    chosen = heapq.nsmallest(number, walk_photos(directory), key=order)
+    return sorted(chosen, key=lambda found: natural_key(found.path))
 
 
 def choose_depth(directory: Path) -> int:
@@ -150,29 +140,41 @@ def choose_depth(directory: Path) -> int:
 
 
 def _sub_folders(folder: Path) -> list[Path]:
-    with os.scandir(folder) as listing:
-        return [Path(entry.path) for entry in listing if entry.is_dir(follow_symlinks=False)]
+    try:
+        with os.scandir(folder) as listing:
+            return [Path(entry.path) for entry in listing if entry.is_dir(follow_symlinks=False)]
+    except OSError:  # the walk says why
+        return []
 
 
 def _measure_all(
-    paths: Iterable[Path], jobs: int, cache: StatisticsCache | None, max_pixels: int
+    photos: Iterable[Found], jobs: int, cache: StatisticsCache | None, max_pixels: int
 ) -> Iterator[tuple[Path, Measured, bool]]:
     """Yield each path with its measurements and whether they were known, in order, `jobs` files at a time."""
     if jobs == 1:
-        for path in paths:
+        for found in photos:
+            path = Path(found.path)
             known = _known(path, cache, max_pixels)
-            yield _finish(path, known or measure_file(path, max_pixels), known is not None, cache)
+            yield _finish(path, known or _measure(found, max_pixels), known is not None, cache)
         return
     pending: deque[tuple[Path, Measured | Future[Measured], bool]] = deque()
     with ThreadPoolExecutor(jobs) as pool:
-        for path in paths:
+        for found in photos:
+            path = Path(found.path)
             known = _known(path, cache, max_pixels)
-            measured = known or pool.submit(measure_file, path, max_pixels)
+            measured = known or pool.submit(_measure, found, max_pixels)
             pending.append((path, measured, known is not None))
             if len(pending) >= jobs * _IN_FLIGHT:
                 yield _finish(*pending.popleft(), cache)
         while pending:
             yield _finish(*pending.popleft(), cache)
+
+
+def _measure(found: Found, max_pixels: int) -> Measured:
+    """Measure a file; one that the walk knows to be unreadable, or an unreadable folder, is a failure."""
+    if found.error is None:
+        return measure_file(found.path, max_pixels)
+    return FileFacts(0, error=type(found.error).__name__, message=str(found.error)), FrequencySums.empty()
 
 
 def _known(path: Path, cache: StatisticsCache | None, max_pixels: int) -> Measured | None:

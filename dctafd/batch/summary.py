@@ -71,6 +71,7 @@ class Summary:
             "skipped_files": self.skipped.files,
             "unopened_archives": self.skipped.archives,
             "unopened_archive_count": self.skipped.archive_count,
+            "skipped_not_files": self.skipped.not_files,
             "seconds": round(self.seconds + time.monotonic() - self.started, 3),
         }
 
@@ -84,7 +85,10 @@ class Summary:
             damaged=record["damaged"],
             qualities=Counter({int(quality): count for quality, count in record["qualities"].items()}),
             skipped=Skipped(
-                record["skipped_files"], list(record["unopened_archives"]), record["unopened_archive_count"]
+                record["skipped_files"],
+                list(record["unopened_archives"]),
+                record["unopened_archive_count"],
+                record["skipped_not_files"],
             ),
             seconds=record["seconds"],
         )
@@ -105,6 +109,8 @@ class Summary:
             lines.append(f"{self.damaged} with warnings (damaged files that could be read)")
         if self.skipped.files:
             lines.append(f"{self.skipped.files} files skipped that are not named like a JPEG")
+        if self.skipped.not_files:
+            lines.append(f"{self.skipped.not_files} links to directories, pipes and devices not followed")
         if self.skipped.archive_count:
             shown = ", ".join(self.skipped.archives[:5])
             more = ", ..." if self.skipped.archive_count > 5 else ""

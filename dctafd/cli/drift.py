@@ -101,9 +101,9 @@ def command(
 
 
 def _photos(images: Path, limit: int | None) -> list[Path]:
-    from dctafd.analysis.dataset_stats import iter_jpeg_paths
+    from dctafd.inputs.folders import walk_photos
 
-    photos = list(iter_jpeg_paths(images))
+    photos = [Path(found.path) for found in walk_photos(images)]
     if not photos:
         raise click.UsageError(f"there are no JPEG files in {images}")
     return photos if limit is None else photos[:: max(1, len(photos) // limit)][:limit]

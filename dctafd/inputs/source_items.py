@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import IO
 
 from dctafd.errors import LimitExceededError
+from dctafd.inputs.file_names import is_archive
 
 #: No file, and no member of an archive, larger than this is read.
 MAX_FILE_BYTES = 256 * 2**20
@@ -60,18 +61,19 @@ class Skipped:
         files: files and members that are not named like a JPEG.
         archives: names of archives inside archives or directories, which are not opened (the first 100).
         archive_count: how many of them there are.
+        not_files: links to directories, which could lead in circles; pipes, devices and sockets.
     """
 
     files: int = 0
     archives: list[str] = field(default_factory=list)
     archive_count: int = 0
+    not_files: int = 0
 
-    def count_file(self) -> None:
-        """Count one file that is not named like a JPEG."""
-        self.files += 1
-
-    def count_archive(self, name: str) -> None:
-        """Count one archive that is not opened."""
+    def count(self, name: str) -> None:
+        """Count one file or member that is not named like a JPEG."""
+        if not is_archive(name):
+            self.files += 1
+            return
         self.archive_count += 1
         if len(self.archives) < _MAX_NAMED_ARCHIVES:
             self.archives.append(readable(name))
@@ -81,6 +83,7 @@ class Skipped:
         self.files += other.files
         self.archive_count += other.archive_count
         self.archives.extend(other.archives[: _MAX_NAMED_ARCHIVES - len(self.archives)])
+        self.not_files += other.not_files
 
 
 def readable(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dctafd.errors import WeightsError
+from dctafd.files import atomic_path
 from dctafd.nets.afd import AFDConfig, AFDModule
 from dctafd.nets.registry import WEIGHTS_DIRECTORY, Backbone
 from dctafd.nets.state_dict import load_into, read_metadata, read_state_dict
@@ -64,10 +64,9 @@ def save_afd(path: str | Path, afd: AFDModule, card: AFDCard, dtype: torch.dtype
         for key, value in afd.state_dict().items()
     }
     record = {**asdict(card), "config": card.config.to_json(), "reparameterized": afd.reparameterized}
-    partial = path.with_name(f".{path.name}.partial")
-    save_file(state, partial, {"format": "dctafd-afd", **{key: json.dumps(v) for key, v in record.items()}})
-    partial.chmod(0o644)  # safetensors writes files that only their owner may read
-    os.replace(partial, path)
+    metadata = {"format": "dctafd-afd", **{key: json.dumps(value) for key, value in record.items()}}
+    with atomic_path(path) as partial:
+        save_file(state, partial, metadata)
 
 
 def read_afd_card(path: str | Path) -> AFDCard:

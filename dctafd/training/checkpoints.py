@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from dctafd.errors import WeightsError
+from dctafd.files import atomic_path
 
 
 @dataclass(slots=True)
@@ -45,9 +45,8 @@ def summary_of(record: dict[str, Any]) -> dict[str, Any]:
 
 def save_checkpoint(path: Path, record: dict[str, Any]) -> None:
     """Write a checkpoint, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    torch.save(record, partial)
-    os.replace(partial, path)
+    with atomic_path(path) as partial:
+        torch.save(record, partial)
 
 
 def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any]:

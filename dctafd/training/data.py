@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from dctafd.inputs.folders import Found, walk_photos
 from dctafd.inputs.model_input import InputBatch, ModelInput, collate
 from dctafd.inputs.prepare import prepare
 from dctafd.nets.registry import ModelSpec
@@ -102,12 +103,19 @@ def find_photos(folders: Sequence[Path]) -> list[Path]:
         if folder.is_file():
             found += [Path(line) for line in folder.read_text().splitlines() if line.strip()]
         elif folder.is_dir():
-            found += sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
+            found += sorted(Path(photo.path) for photo in _readable_photos(folder))
         else:
             raise FileNotFoundError(f"there is no folder of photos {folder}")
     if not found:
         raise FileNotFoundError(f"no photos in {', '.join(map(str, folders))}")
     return found
+
+
+def _readable_photos(folder: Path) -> Iterator[Found]:
+    for photo in walk_photos(folder, wanted=lambda name: name.lower().endswith(PHOTO_SUFFIXES)):
+        if photo.error is not None:
+            raise photo.error
+        yield photo
 
 
 def load_photos(paths: Sequence[Path], shorter_side: int, threads: int) -> list[Photo]:

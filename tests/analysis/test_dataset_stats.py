@@ -18,7 +18,7 @@ from dctafd.analysis.dataset_records import (
     table_rows,
 )
 from dctafd.analysis.dataset_report import report_html
-from dctafd.analysis.dataset_stats import choose_depth, dataset_statistics, sample_paths
+from dctafd.analysis.dataset_stats import choose_depth, dataset_statistics, sample_photos
 from dctafd.analysis.folder_statistics import MOST_NAMES
 from dctafd.errors import DctafdError
 
@@ -149,12 +149,12 @@ def test_too_many_folders_are_not_told_apart(tmp_path, monkeypatch):
 
 
 def test_a_sample_is_always_the_same(imagenet_c):
-    chosen = sample_paths(imagenet_c, 7)
+    chosen = sample_photos(imagenet_c, 7)
     assert len(chosen) == 7
-    assert chosen == sample_paths(imagenet_c, 7)
-    assert set(sample_paths(imagenet_c, 3)) < set(chosen)
+    assert chosen == sample_photos(imagenet_c, 7)
+    assert set(sample_photos(imagenet_c, 3)) < set(chosen)
     assert dataset_statistics(imagenet_c, sample=7).total.files == 7
-    assert len(sample_paths(imagenet_c, 1000)) == 20
+    assert len(sample_photos(imagenet_c, 1000)) == 20
 
 
 def test_a_second_run_reads_only_what_changed(mixed, tmp_path_factory):

@@ -1,10 +1,12 @@
 import os
+import threading
 
 import pytest
 
-from dctafd.batch.sources import expand_braces, is_jpeg_name, iter_sources, natural_key, plan_sources
+from dctafd.batch.sources import iter_sources, plan_sources
 from dctafd.errors import ArchiveError, LimitExceededError
 from dctafd.inputs import source_items
+from dctafd.inputs.file_names import expand_braces, is_jpeg_name, natural_key
 from dctafd.inputs.source_items import Skipped, readable
 from tests.support.archive_files import write_tar, write_zip
 
@@ -36,14 +38,70 @@ def test_directory_is_walked_in_natural_order_and_what_is_no_jpeg_is_counted(tre
     assert skipped == Skipped(files=1, archives=["d/old.zip"], archive_count=1)
 
 
-def test_links_to_directories_are_not_followed(tree):
+def test_brace_pattern_over_directories_is_that_of_a_glob(tree):
+    (tree / "e1").mkdir()
+    (tree / "e2").symlink_to(tree / "d" / "1")
+    (tree / "e1" / "a.jpg").write_bytes(b"a")
+    expected = [("e1/a.jpg", None), ("e2/x.jpeg", None), ("e2/y.jfif", None)]
+    assert names_of("e{1..2}") == names_of("e{1,2}") == names_of("e*") == expected
+    assert names_of("e{1,2}/*.j*") == expected
+
+
+def test_links_to_directories_are_not_followed_whatever_they_are_called(tree):
     (tree / "d" / "loop").symlink_to(tree / "d")
-    assert len(names_of("d")) == 5
+    (tree / "d" / "loop.jpg").symlink_to(tree / "d")
+    skipped = Skipped()
+    assert len(names_of("d", skipped=skipped)) == 5
+    assert skipped.not_files == 2
 
 
-def test_pipe_in_a_directory_is_passed_over(tree):
+@pytest.mark.parametrize("source", ["d", "d/*.jpg"])
+def test_pipe_that_nobody_named_is_passed_over(tree, source):
+    before = names_of(source)
     os.mkfifo(tree / "d" / "pipe.jpg")
-    assert len(names_of("d")) == 5
+    (tree / "d" / "link.jpg").symlink_to(tree / "d" / "pipe.jpg")
+    skipped = Skipped()
+    assert names_of(source, skipped=skipped) == before
+    assert skipped.not_files == 2
+
+
+def test_pipe_given_by_name_is_read(tree):
+    os.mkfifo(tree / "pipe.jpg")
+    (item,) = iter_sources(["pipe.jpg"])
+    writer = threading.Thread(target=(tree / "pipe.jpg").write_bytes, args=[b"data"])
+    writer.start()
+    assert item.read() == b"data"
+    writer.join()
+
+
+def test_link_in_a_circle_is_an_input_that_fails(tree):
+    (tree / "d" / "circle.jpg").symlink_to("circle.jpg")
+    (item,) = [item for item in iter_sources(["d"]) if "circle" in item.source]
+    with pytest.raises(OSError, match="symbolic links"):
+        item.read()
+
+
+def test_folder_that_cannot_be_listed_is_an_input_that_fails(tree, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("d/1"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    items = list(iter_sources(["d"]))
+    assert [item.source for item in items] == ["d/1", "d/2.jpg", "d/10.JPG", "d/z.jpe"]
+    with pytest.raises(PermissionError):
+        items[0].read()
+
+
+@pytest.mark.parametrize("name", ["a\0.jpg", "a\ud800.jpg", "x" * 5000 + ".jpg", "a\0*.jpg", "a\0.tar"])
+def test_name_that_the_system_refuses_is_an_input_that_fails(tree, name):
+    item, good = iter_sources([name, "d/2.jpg"])
+    with pytest.raises((OSError, ValueError, ArchiveError)):
+        item.read()
+    assert good.read() == b"d/2.jpg"
 
 
 def test_link_to_nothing_is_an_input_that_fails(tree):
@@ -88,9 +146,12 @@ def test_braces_count_with_leading_zeros():
     assert list(expand_braces("{only}")) == ["{only}"]
 
 
-def test_braces_that_stand_for_too_many_names_are_refused():
-    with pytest.raises(LimitExceededError):
-        plan_sources(["{0..999999}{0..9}.tar"])
+@pytest.mark.parametrize("pattern", ["{0..999999}{0..9}.tar", "{1..1}" * 2000, "{a,{a,b}" * 30 + "}" * 30])
+def test_braces_that_stand_for_too_many_names_are_an_input_that_fails(tree, pattern):
+    item, good = iter_sources([pattern, "d/2.jpg"])
+    assert item.source == pattern
+    assert isinstance(item.error, LimitExceededError)
+    assert good.read() == b"d/2.jpg"
 
 
 def test_brace_pattern_names_shards(tmp_path):
@@ -135,7 +196,7 @@ def test_items_from_the_middle_are_the_same_items(tmp_path, tree):
 def test_units_are_archives_and_runs_of_files(tree, tmp_path):
     archive = write_tar(tmp_path / "a.tar", [("0.jpg", b"data")])
     plan = plan_sources(["d", str(archive), "d/2.jpg"], files_per_unit=2)
-    assert [(unit.archive, len(unit.paths)) for unit in plan.units] == [
+    assert [(unit.archive, len(unit.entries)) for unit in plan.units] == [
         (False, 2),
         (False, 2),
         (False, 1),

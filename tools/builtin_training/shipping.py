@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import nn
 
 from builtin_training.evaluation import best_temperature, centre_crops, predict, top1
 from builtin_training.split import LabelledPhoto
+from dctafd.files import atomic_path
 from dctafd.inputs.model_input import IMAGENET_MEAN, IMAGENET_STD
 
 GEOMETRIES = ((128, 128), (144, 128), (144, 144), (160, 144), (160, 160), (176, 160))  # (resize, crop)
@@ -69,9 +69,7 @@ def write_weights(
         key: (value.half() if value.is_floating_point() else value).contiguous()
         for key, value in network.state_dict().items()
     }
-    partial = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
-    save_file(state, partial, text)
-    partial.chmod(0o644)  # safetensors writes for the owner alone
-    os.replace(partial, path)
+    with atomic_path(path) as partial:
+        save_file(state, partial, text)

@@ -1,0 +1,85 @@
+"""Members of zip archives."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from collections.abc import Callable, Iterator
+
+from dctafd.batch.archive_links import Entry, LinkIndex
+from dctafd.batch.archives import Member, check_size, damage_named, failing
+from dctafd.errors import ArchiveError, DctafdError
+from dctafd.inputs.source_items import Skipped
+
+_ENCRYPTED = 1  # bit 0 of the general purpose flags
+_UNIX = 3
+_MAX_LINK_BYTES = 4096
+
+
+def zip_members(path: str, skipped: Skipped, wanted: Callable[[str], bool]) -> Iterator[Member]:
+    """Yield the files of a zip; see `iter_members`."""
+    with zipfile.ZipFile(path) as archive:
+        index: LinkIndex[zipfile.ZipInfo] | None = None
+        for info in archive.infolist():
+            if info.is_dir():
+                continue
+            if not wanted(info.filename):
+                skipped.count(f"{path}: {info.filename}")
+            elif not _is_link(info):
+                yield Member(info.filename, _reader(archive, info))
+            else:
+                index = _all_names(archive) if index is None else index
+                target = _target(archive, index, info)
+                if target is None:
+                    skipped.not_files += 1
+                else:
+                    yield Member(info.filename, target)
+
+
+def _is_link(info: zipfile.ZipInfo) -> bool:
+    """Return whether a member is a symbolic link, as `zip -y` stores them; its data is the target's name."""
+    return info.create_system == _UNIX and stat.S_ISLNK(info.external_attr >> 16)
+
+
+def _all_names(archive: zipfile.ZipFile) -> LinkIndex[zipfile.ZipInfo]:
+    index: LinkIndex[zipfile.ZipInfo] = LinkIndex()
+    for info in archive.infolist():
+        index.add(info.filename, _entry(archive, info))
+    return index
+
+
+def _entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry[zipfile.ZipInfo]:
+    if _is_link(info):
+        return Entry(None, lambda: _linkname(archive, info))
+    return Entry(None if info.is_dir() else info)
+
+
+def _linkname(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
+    if info.file_size > _MAX_LINK_BYTES:
+        raise ArchiveError(f"a link claims a name of {info.file_size} bytes")
+    return _reader(archive, info)().decode("utf-8", "surrogateescape")
+
+
+def _target(
+    archive: zipfile.ZipFile, index: LinkIndex[zipfile.ZipInfo], info: zipfile.ZipInfo
+) -> Callable[[], bytes] | None:
+    """Return what reads the file that a link leads to, None where it leads to none."""
+    try:
+        place = index.follow(info.filename, _entry(archive, info))
+    except DctafdError as error:
+        return failing(error)
+    return None if place is None else _reader(archive, place)
+
+
+def _reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], bytes]:
+    def read() -> bytes:
+        check_size(info.file_size)
+        if info.flag_bits & _ENCRYPTED:
+            raise ArchiveError("the member is encrypted: unpack it with its password")
+        with damage_named("the member"), archive.open(info) as file:
+            data = file.read(info.file_size + 1)
+        if len(data) != info.file_size:
+            raise ArchiveError(f"the member claims {info.file_size} bytes and holds {len(data)}")
+        return data
+
+    return read
