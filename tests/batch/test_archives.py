@@ -191,7 +191,7 @@ def test_missing_zstandard_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
     path = tmp_path / "a.tar.zst"
     path.write_bytes(b"x")
-    with pytest.raises(MissingExtraError, match=r"dctafd\[zstd\]"):
+    with pytest.raises(MissingExtraError, match=r"\[zstd\]"):
         next(iter_members(str(path)))
 
 
