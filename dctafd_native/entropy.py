@@ -47,7 +47,7 @@ FIELDS = 20
 _TARGET, _FROM, _TO, _STRIDE, _GRID, _INSIDE, _PLACES = 0, 1, 2, 3, 4, 5, 6
 """What `_place_row` works out for a block of the MCUs of one row."""
 
-BAD_CODES, LEFT_OVER, LOST_RESTARTS = range(3)
+BAD_CODES, LEFT_OVER, LOST_RESTARTS, LAST_STARTED = range(4)
 """Places in `findings`."""
 
 
@@ -91,8 +91,8 @@ def decode_sequential(
         out: (m,) int16; receives KEEP x KEEP coefficients a block of the window and 64 a block of the
             grid, in natural order. The last 64 are zeros to work in, the 64 before take what is not kept.
         decoded: (4,) int64, receives the number of blocks that were read whole, padding not counted.
-        findings: (3,) int64, receives numbers of invalid codes, of bytes left over at the ends of segments,
-            and of restart markers that were not where they should be.
+        findings: (4,) int64, receives numbers of invalid codes, of bytes left over at the ends of segments,
+            and of restart markers that were not where they should be; the fourth is for progressive scans.
     """
     lookup_shift = np.uint64(64 - LOOKUP_BITS)
     full = np.uint64(64)

@@ -5,7 +5,8 @@ says of the ends of segments holds here too: blocks (MCUs, for DC) start only wh
 still fits, and data that ends early is completed with zero bits.
 
 Every kernel takes, as `entropy.decode_sequential` does, `buffer`, `segment_ends`, `segment_markers`,
-`restart_interval`, `tables`, `zigzag`, `out`, `decoded` and `findings`; `low` is the scan's Al.
+`restart_interval`, `tables`, `zigzag`, `out`, `decoded` and `findings`; `low` is the scan's Al. Of `findings`
+the fourth receives the last MCU that began with data left.
 """
 
 import numpy as np
@@ -18,6 +19,7 @@ from dctafd_native.entropy import (
     BLOCK_Y,
     COLUMNS,
     FIELDS,
+    LAST_STARTED,
     LEFT_OVER,
     LOST_RESTARTS,
     MAX_BLOCK_BYTES,
@@ -115,8 +117,11 @@ def decode_dc(
                     bit += entry & 63
                 decoded[component] += inside and not (in_tail and bit > 8 * end)
             exhausted = in_tail and bit > 8 * end
+            if exhausted:
+                findings[LAST_STARTED] = mcu_row * mcu_columns + mcu_column
     if not exhausted:
         findings[LEFT_OVER] += max(0, end - ((bit + 7) >> 3))
+        findings[LAST_STARTED] = mcu_rows * mcu_columns - 1
 
 
 @kernel
@@ -200,11 +205,14 @@ def decode_ac_first(
                 run_of_ends += _bits(window << np.uint64(entry & 63), run)
                 bit += run
                 break
-        block += 1
         exhausted = in_tail and bit > 8 * end
         decoded[0] += not exhausted
+        if exhausted:
+            findings[LAST_STARTED] = block
+        block += 1
     if not exhausted:
         findings[LEFT_OVER] += max(0, end - ((bit + 7) >> 3))
+        findings[LAST_STARTED] = blocks - 1
 
 
 @kernel
@@ -324,11 +332,14 @@ def decode_ac_refine(
             k += 1
         if run_of_ends > 0:
             run_of_ends -= 1
-        block += 1
         exhausted = in_tail and bit > 8 * end
         decoded[0] += not exhausted
+        if exhausted:
+            findings[LAST_STARTED] = block
+        block += 1
     if not exhausted:
         findings[LEFT_OVER] += max(0, end - ((bit + 7) >> 3))
+        findings[LAST_STARTED] = blocks - 1
 
 
 @kernel

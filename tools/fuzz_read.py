@@ -33,21 +33,29 @@ def read_every_way(data: bytes) -> str:
     import numpy as np
 
     import dctafd
+    from dctafd.config import Limits
     from dctafd.errors import CorruptJpegError, DctafdError
-    from dctafd.jpeg import numba_engine
+    from dctafd.jpeg.coefficients import JpegHeader
     from dctafd.jpeg.partial import ComponentPlan
-    from dctafd.jpeg.reader import parse_checked
+    from dctafd.jpeg.reader import read_planned
+
+    def lower_half(header: JpegHeader) -> list[ComponentPlan]:
+        return [
+            ComponentPlan(
+                4,
+                (part.block_rows // 2, part.block_rows, 0, part.block_columns),
+                np.arange(0, part.block_rows, 3),
+                np.arange(0, part.block_columns, 3),
+            )
+            for part in header.components
+        ]
 
     try:
         jpeg = dctafd.read(data, engine="numba", max_pixels=MAX_PIXELS)
     except DctafdError as error:
         return type(error).__name__
-    structure = parse_checked(data, MAX_PIXELS, 500)
-    plans = [
-        ComponentPlan(4, (rows // 2, rows, 0, columns), np.arange(0, rows, 3), np.arange(0, columns, 3))
-        for rows, columns in structure.frame.blocks
-    ]
-    numba_engine.read_partial(data, structure, plans)
+    dctafd.decode(jpeg)
+    read_planned(data, lower_half, Limits(MAX_PIXELS), "numba")
     try:
         dctafd.read(data, engine="numba", max_pixels=MAX_PIXELS, strict=True)
     except CorruptJpegError:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dctafd.config import Limits
 from dctafd.inputs.block_grid import GridBlocks
 from dctafd.inputs.geometry import CELL, Axis, CropGeometry, PictureLayout, crop_geometry
-from dctafd.jpeg.coefficients import ComponentHeader, JpegCoefficients, JpegHeader
-from dctafd.jpeg.header import component_fields, header_fields
-from dctafd.jpeg.limits import max_file_bytes
-from dctafd.jpeg.numba_engine import read_coefficients, read_partial
-from dctafd.jpeg.partial import ComponentPlan
-from dctafd.jpeg.reader import Source, all_warnings, parse_checked, read_bytes
+from dctafd.jpeg.coefficients import JpegCoefficients, JpegHeader
+from dctafd.jpeg.partial import ComponentPlan, PartialComponent
+from dctafd.jpeg.reader import Engine, Source, plan_everything, read_planned
 from dctafd.jpeg.sampling_geometry import Region, sample_grids
+from dctafd.jpeg.smoothing import with_lowest
 from dctafd_native import resample
 
-SMALL = 1 << 20  # pixels up to which a photo is sooner read whole than in part
+SMALL = 1 << 20  # pixels up to which a photo is read whole
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,61 +105,55 @@ def _axis_filter(axis: Axis, reduction: int) -> AxisFilter:
 
 
 def select_coefficients(
-    header: JpegHeader, coefficients: Sequence[NDArray[np.int16]], plan: CropPlan
+    header: JpegHeader, parts: Sequence[PartialComponent], plan: CropPlan, whole: bool
 ) -> CropCoefficients:
-    """Find what `plan` names among all coefficients of a photo, (rows, columns, 8, 8) int16 a component.
+    """Find what `plan` names in what was read of a photo: all of it (`whole`), or what `plan.components` say.
 
     Raises:
-        ValueError: an array has another shape than its component.
+        ValueError: all of a component was read, and has another shape than the header says.
     """
-    for component, array in zip(header.components, coefficients, strict=True):
-        if array.shape != (component.block_rows, component.block_columns, 8, 8):
-            raise ValueError(f"component {component.name} has blocks of shape {array.shape}")
-    windows = [np.ascontiguousarray(array, np.int16) for array in coefficients]
+    windows = [with_lowest(np.ascontiguousarray(part.corners, np.int16), part.lowest) for part in parts]
+    if not whole:
+        every = np.arange(plan.geometry.y.crop // CELL)
+        origins = [(wanted.window[0], wanted.window[2]) for wanted in plan.components]
+        grids = [GridBlocks(part.grid, every, every) for part in parts]
+        return CropCoefficients(header, windows, origins, grids)
+    for component, part in zip(header.components, parts, strict=True):
+        if part.corners.shape != (component.block_rows, component.block_columns, 8, 8):
+            raise ValueError(f"component {component.name} has blocks of shape {part.corners.shape}")
     grids = [
-        GridBlocks(array, wanted.grid_rows, wanted.grid_columns)
-        for array, wanted in zip(windows, plan.components, strict=True)
+        GridBlocks(np.ascontiguousarray(part.corners, np.int16), wanted.grid_rows, wanted.grid_columns)
+        for part, wanted in zip(parts, plan.components, strict=True)
     ]
     return CropCoefficients(header, windows, [(0, 0)] * len(windows), grids)
 
 
 def read_crop(
-    source: Source,
-    resize: int | None,
-    crop: int,
-    *,
-    max_pixels: int,
-    max_scans: int,
-    strict: bool,
+    source: Source, resize: int | None, crop: int, limits: Limits, engine: Engine
 ) -> tuple[CropPlan, CropCoefficients]:
     """Plan for a photo's crop and read, of a larger one's coefficients, only those needed.
 
     Errors as `dctafd.read`.
     """
-    data = read_bytes(source, max_file_bytes(max_pixels))
-    structure = parse_checked(data, max_pixels, max_scans)
-    components = tuple(ComponentHeader(**facts) for facts in component_fields(structure))
-    header = JpegHeader(**header_fields(structure, len(data)), components=components, warnings=())
+
+    def planner(header: JpegHeader) -> Sequence[ComponentPlan]:
+        if reads_whole(header):
+            return plan_everything(header)
+        return plan_crop(header, resize, crop).components
+
+    header, parts = read_planned(source, planner, limits, engine)
     plan = plan_crop(header, resize, crop)
-    if header.width * header.height <= SMALL and not structure.frame.arithmetic:
-        arrays, damage = read_coefficients(data, structure)
-        found = select_coefficients(header, arrays, plan)
-    else:
-        parts, damage = read_partial(data, structure, plan.components)
-        windows = [part.corners for part in parts]
-        origins = [(wanted.window[0], wanted.window[2]) for wanted in plan.components]
-        every = np.arange(crop // CELL)
-        grids = [GridBlocks(part.grid, every, every) for part in parts]
-        found = CropCoefficients(header, windows, origins, grids)
-    warnings = all_warnings(structure, damage, strict)
-    return plan, replace(found, header=replace(header, warnings=warnings)) if warnings else found
+    return plan, select_coefficients(header, parts, plan, reads_whole(header))
 
 
-def header_of(jpeg: JpegCoefficients) -> JpegHeader:
-    """Return the header facts alone, so that the coefficients can be forgotten."""
+def crop_of(jpeg: JpegCoefficients, resize: int | None, crop: int) -> tuple[CropPlan, CropCoefficients]:
+    """Plan for the crop of a photo that was read, and find what it needs; errors as `select_coefficients`."""
+    plan = plan_crop(jpeg, resize, crop)
+    nothing = np.empty((0, 0, 8, 8), np.int16)
+    parts = [PartialComponent(part.coefficients, nothing, part.lowest) for part in jpeg.components]
+    return plan, select_coefficients(jpeg.header(), parts, plan, whole=True)
 
-    def facts(kind: type, source: object) -> dict[str, Any]:
-        return {field.name: getattr(source, field.name) for field in fields(kind)}
 
-    components = tuple(ComponentHeader(**facts(ComponentHeader, component)) for component in jpeg.components)
-    return JpegHeader(**facts(JpegHeader, jpeg) | {"components": components})
+def reads_whole(header: JpegHeader) -> bool:
+    """Whether a photo is so small that it is sooner read whole than in part."""
+    return header.width * header.height <= SMALL

@@ -8,21 +8,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from dctafd.config import MAX_PIXELS, MAX_SCANS
+from dctafd.config import MAX_PIXELS, MAX_SCANS, Limits
 from dctafd.inputs.block_grid import block_grid
-from dctafd.inputs.crop_coefficients import (
-    CropCoefficients,
-    CropPlan,
-    header_of,
-    plan_crop,
-    read_crop,
-    select_coefficients,
-)
+from dctafd.inputs.crop_coefficients import CropCoefficients, CropPlan, crop_of, read_crop
 from dctafd.inputs.model_input import IMAGENET_MEAN, IMAGENET_STD, ModelInput
 from dctafd.jpeg.coefficients import JpegCoefficients
 from dctafd.jpeg.history import estimate_history_of_blocks
 from dctafd.jpeg.pixels import decode_window
-from dctafd.jpeg.reader import Engine, Source, read
+from dctafd.jpeg.reader import Engine, Source
 from dctafd_native import resample
 
 
@@ -63,16 +56,11 @@ def prepare(
         raise ValueError(
             f"crop has to be a positive multiple of 8 and resize positive, not {crop} and {resize}"
         )
-    if isinstance(jpeg_or_source, JpegCoefficients) or engine != "auto":
-        jpeg = jpeg_or_source
-        if not isinstance(jpeg, JpegCoefficients):
-            jpeg = read(jpeg, engine, max_pixels, max_scans, strict)
-        plan = plan_crop(jpeg, resize, crop)
-        arrays = [component.coefficients for component in jpeg.components]
-        found = select_coefficients(header_of(jpeg), arrays, plan)
+    if isinstance(jpeg_or_source, JpegCoefficients):
+        plan, found = crop_of(jpeg_or_source, resize, crop)
     else:
-        limits = {"max_pixels": max_pixels, "max_scans": max_scans}
-        plan, found = read_crop(jpeg_or_source, resize, crop, **limits, strict=strict)
+        limits = Limits(max_pixels, max_scans, strict)
+        plan, found = read_crop(jpeg_or_source, resize, crop, limits, engine)
     coefficients, steps = block_grid(found.header, plan.geometry, found.grids)
     return ModelInput(
         pixels=_crop_pixels(plan, found, mean, std),
@@ -117,5 +105,6 @@ def _normalization(
 
 def _primary_quality(found: CropCoefficients) -> int | None:
     """Return the quality of an earlier compression that the grid's luma blocks tell, each counted once."""
-    table = found.header.components[0].quant_table
-    return estimate_history_of_blocks(found.grids[0].unique(), table).primary_quality
+    luma = found.header.components[0]
+    blocks = found.grids[0].unique()
+    return estimate_history_of_blocks(blocks, luma.quant_table, luma.missing_bits).primary_quality

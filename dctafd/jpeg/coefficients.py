@@ -1,6 +1,9 @@
 """The data model of one JPEG file: its header facts and its quantised DCT coefficients."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -8,6 +11,18 @@ from numpy.typing import NDArray
 
 ColorSpace = Literal["gray", "ycbcr", "rgb", "cmyk", "ycck"]
 Process = Literal["baseline", "extended", "progressive", "arithmetic"]
+
+
+_SUBSAMPLING_NAMES = {
+    (1, 1): "4:4:4",
+    (2, 1): "4:2:2",
+    (2, 2): "4:2:0",
+    (1, 2): "4:4:0",
+    (4, 1): "4:1:1",
+    (4, 2): "4:1:0",
+    (1, 4): "4:4:1",
+}
+"""How many times finer luma is sampled than both chroma components, horizontally and vertically."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,6 +35,9 @@ class ComponentHeader:
         h, v: horizontal and vertical sampling factors, 1..4.
         width, height: size in samples, ceil(image size * h / hmax) (T.81 A.1.1).
         quant_table: (8, 8) uint16, natural order [vertical frequency, horizontal frequency].
+        missing_bits: (8, 8) int8, natural order: how many of the lowest bits of each coefficient some blocks
+            lack because scans of a progressive file did not come or ended early, -1 for all of them; None
+            where no scan is missing.
     """
 
     name: str
@@ -29,6 +47,7 @@ class ComponentHeader:
     width: int
     height: int
     quant_table: NDArray[np.uint16]
+    missing_bits: NDArray[np.int8] | None = field(default=None, kw_only=True)
 
     @property
     def block_rows(self) -> int:
@@ -48,9 +67,25 @@ class Component(ComponentHeader):
     Attributes:
         coefficients: (block rows, block columns, 8, 8) int16, quantised, natural order
             [vertical frequency, horizontal frequency].
+        lowest: (block rows, block columns, 10) int16, zigzag order: what `decode` takes in place of the ten
+            lowest coefficients where `missing_bits` has libjpeg estimate them; None as a rule.
     """
 
     coefficients: NDArray[np.int16]
+    lowest: NDArray[np.int16] | None = field(default=None, kw_only=True)
+
+    @classmethod
+    def of(
+        cls, header: ComponentHeader, coefficients: NDArray[np.int16], lowest: NDArray[np.int16] | None = None
+    ) -> Component:
+        """Join a component's header facts and its coefficients."""
+        facts = {name: getattr(header, name) for name in ComponentHeader.__dataclass_fields__}
+        return cls(**facts, coefficients=coefficients, lowest=lowest)
+
+    def header(self) -> ComponentHeader:
+        """Return the header facts alone, so that the coefficients can be forgotten."""
+        facts = {name: getattr(self, name) for name in ComponentHeader.__dataclass_fields__}
+        return ComponentHeader(**facts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,8 +124,6 @@ class JpegHeader:
     @property
     def subsampling(self) -> str:
         """Chroma subsampling as people name it, such as "4:2:0"; "gray" for one component."""
-        from dctafd.jpeg.subsampling import subsampling_name
-
         return subsampling_name([(component.h, component.v) for component in self.components])
 
 
@@ -99,3 +132,32 @@ class JpegCoefficients(JpegHeader):
     """A JPEG file's header facts and quantised DCT coefficients, as `dctafd.read` returns them."""
 
     components: tuple[Component, ...]
+
+    @classmethod
+    def of(cls, header: JpegHeader, components: tuple[Component, ...]) -> JpegCoefficients:
+        """Join a file's header facts and its components."""
+        facts = {name: getattr(header, name) for name in JpegHeader.__dataclass_fields__}
+        return cls(**facts | {"components": components})
+
+    def header(self) -> JpegHeader:
+        """Return the header facts alone, so that the coefficients can be forgotten."""
+        facts = {name: getattr(self, name) for name in JpegHeader.__dataclass_fields__}
+        return JpegHeader(**facts | {"components": tuple(part.header() for part in self.components)})
+
+
+def subsampling_name(factors: Sequence[tuple[int, int]]) -> str:
+    """Name the sampling of an image whose components have the given (h, v) factors.
+
+    Returns "gray" for one component; "4:4:4", "4:2:2", "4:2:0", "4:4:0", "4:1:1", "4:1:0" or "4:4:1" where
+    the chroma components share their factors and these divide luma's; otherwise the factors themselves, such
+    as "2x2,1x1,1x2". A fourth component (K) must be sampled as luma for the short names.
+    """
+    if len(factors) == 1:
+        return "gray"
+    plain = ",".join(f"{h}x{v}" for h, v in factors)
+    (h, v), *chroma = factors[:3]
+    if len(factors) == 4 and factors[3] != (h, v):
+        return plain
+    if len(set(chroma)) != 1 or h % chroma[0][0] or v % chroma[0][1]:
+        return plain
+    return _SUBSAMPLING_NAMES.get((h // chroma[0][0], v // chroma[0][1]), plain)

@@ -1,8 +1,6 @@
 """What the markers mean: colour space, component names and process, as libjpeg decides them."""
 
-from typing import Any
-
-from dctafd.jpeg.coefficients import ColorSpace, Process
+from dctafd.jpeg.coefficients import ColorSpace, ComponentHeader, JpegHeader, Process
 from dctafd.jpeg.structure import SOF_BASELINE, JpegStructure
 
 _COMPONENT_NAMES: dict[ColorSpace, tuple[str, ...]] = {
@@ -43,41 +41,31 @@ def process(structure: JpegStructure) -> Process:
     return "baseline" if structure.frame.marker == SOF_BASELINE else "extended"
 
 
-def header_fields(structure: JpegStructure, file_size: int) -> dict[str, Any]:
-    """Return the fields of `JpegHeader` except `components` and `warnings`."""
-    return {
-        "width": structure.frame.width,
-        "height": structure.frame.height,
-        "color_space": color_space(structure),
-        "adobe_inverted": len(structure.frame.components) == 4 and structure.adobe_transform is not None,
-        "process": process(structure),
-        "orientation": structure.orientation,
-        "icc_profile": structure.icc_profile,
-        "has_exif": structure.has_exif,
-        "file_size": file_size,
-        "scans": len(structure.scans),
-        "restart_interval": structure.scans[0].restart_interval,
-    }
-
-
-def component_fields(structure: JpegStructure) -> list[dict[str, Any]]:
-    """Return the fields of `ComponentHeader`, one dictionary a component."""
-    names = _COMPONENT_NAMES[color_space(structure)]
-    fields = []
-    for index, component in enumerate(structure.frame.components):
-        height, width = structure.frame.sizes[index]
-        fields.append(
-            {
-                "name": names[index],
-                "identifier": component.identifier,
-                "h": component.h,
-                "v": component.v,
-                "width": width,
-                "height": height,
-                "quant_table": structure.quant_tables[index],
-            }
+def make_header(structure: JpegStructure, file_size: int) -> JpegHeader:
+    """Return what the markers say; nothing is said of missing coefficients yet, nor are there warnings."""
+    frame = structure.frame
+    space = color_space(structure)
+    components = tuple(
+        ComponentHeader(name, part.identifier, part.h, part.v, size[1], size[0], table)
+        for name, part, size, table in zip(
+            _COMPONENT_NAMES[space], frame.components, frame.sizes, structure.quant_tables, strict=True
         )
-    return fields
+    )
+    return JpegHeader(
+        width=frame.width,
+        height=frame.height,
+        color_space=space,
+        adobe_inverted=len(components) == 4 and structure.adobe_transform is not None,
+        process=process(structure),
+        orientation=structure.orientation,
+        components=components,
+        icc_profile=structure.icc_profile,
+        has_exif=structure.has_exif,
+        file_size=file_size,
+        scans=len(structure.scans),
+        restart_interval=structure.scans[0].restart_interval,
+        warnings=(),
+    )
 
 
 def component_names(structure: JpegStructure) -> tuple[str, ...]:

@@ -73,17 +73,25 @@ def estimate_history(jpeg: JpegCoefficients, *, measure_steps: bool = False) -> 
     """
     component = jpeg.components[0]
     blocks = component.coefficients.reshape(-1, 8, 8)
-    return estimate_history_of_blocks(blocks, component.quant_table, measure_steps=measure_steps)
+    return estimate_history_of_blocks(
+        blocks, component.quant_table, component.missing_bits, measure_steps=measure_steps
+    )
 
 
 def estimate_history_of_blocks(
-    blocks: NDArray[np.int16], table: NDArray[np.integer], *, measure_steps: bool = False
+    blocks: NDArray[np.int16],
+    table: NDArray[np.integer],
+    missing_bits: NDArray[np.int8] | None = None,
+    *,
+    measure_steps: bool = False,
 ) -> HistoryEstimate:
     """Estimate the quality of an earlier compression from some blocks of a luma component.
 
     Args:
         blocks: (n, 8, 8) int16 quantised coefficients, any choice of the component's blocks.
         table: (8, 8) steps they were quantised with.
+        missing_bits: `ComponentHeader.missing_bits`: coefficients that lack their lowest bits look as if they
+            had been quantised more coarsely before, so their frequencies do not count.
         measure_steps: whether to measure `primary_steps` too, which takes another millisecond.
 
     Returns:
@@ -92,6 +100,8 @@ def estimate_history_of_blocks(
     sample = np.ascontiguousarray(blocks[:: max(1, -(-len(blocks) // MOST_BLOCKS))]).reshape(-1, 64)
     histograms = np.empty((64, _BINS), dtype=np.int32)
     magnitude_histograms(sample, histograms)
+    if missing_bits is not None:
+        histograms[missing_bits.ravel() != 0] = 0
     stored_steps = np.maximum(np.ascontiguousarray(table, dtype=np.int64).reshape(64), 1)
     totals = _evidence_of_qualities(histograms, stored_steps)
     best = int(np.argmax(totals))

@@ -10,7 +10,7 @@ import ctypes
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from math import prod
@@ -20,27 +20,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dctafd.errors import CorruptJpegError
-from dctafd.jpeg.markers import DAC, DHT, DQT, DRI, EOI, SOI, SOS, ZIGZAG_TO_NATURAL
-from dctafd.jpeg.structure import Frame, HuffmanSpec, JpegStructure, Scan
+from dctafd.jpeg.header import component_names
+from dctafd.jpeg.markers import DAC, DHT, DQT, DRI, EOI, SOI, SOS
+from dctafd.jpeg.partial import ComponentPlan, Decoded, check_plans, slice_plan
+from dctafd.jpeg.smoothing import ScanProgress, cut_progressive, smooths
+from dctafd.jpeg.structure import ZIGZAG_TO_NATURAL, Frame, HuffmanSpec, JpegStructure, Scan
 
 BACK_END = "turbo210"
 _lock = threading.Lock()
 
 
-def read_coefficients(data: bytes, structure: JpegStructure) -> tuple[list[NDArray[np.int16]], list[str]]:
-    """Read all coefficients with jpeglib.
+def decode(data: bytes, structure: JpegStructure, plans: Sequence[ComponentPlan]) -> Decoded:
+    """Decode with jpeglib, and keep what `plans`, one a component, name.
 
     Args:
         data: the file's bytes.
-        structure: what `parse_markers` made of them.
-
-    Returns:
-        One (block rows, block columns, 8, 8) int16 array a component, natural order; and what is missing.
+        structure: what `parse_checked` made of them.
+        plans: one a frame component.
 
     Raises:
+        ValueError: a plan reaches outside its component.
         CorruptJpegError: libjpeg refused the file.
     """
     frame = structure.frame
+    check_plans(frame, plans)
     coefficients = [np.zeros((*shape, 8, 8), dtype=np.int16) for shape in frame.blocks]
     pointers = [ctypes.c_void_p(array.ctypes.data) for array in coefficients]
     pointers += [ctypes.c_void_p(None)] * (4 - len(pointers))
@@ -53,7 +56,26 @@ def read_coefficients(data: bytes, structure: JpegStructure) -> tuple[list[NDArr
     if status == 0:
         raise CorruptJpegError("libjpeg refused the file's entropy-coded data")
     damage = [] if structure.complete else _missing_tail(frame, coefficients)
-    return coefficients, damage
+    if frame.progressive:
+        return _finish_progressive(structure, coefficients, plans, damage)
+    parts = zip(coefficients, plans, strict=True)
+    return Decoded([slice_plan(array, plan) for array, plan in parts], damage)
+
+
+def _finish_progressive(
+    structure: JpegStructure,
+    coefficients: list[NDArray[np.int16]],
+    plans: Sequence[ComponentPlan],
+    damage: list[str],
+) -> Decoded:
+    """Cut what is wanted; jpeglib does not tell how far a scan's data reached, nor what pads the MCUs."""
+    frame, progress = structure.frame, ScanProgress(structure.frame)
+    for scan in structure.scans:
+        progress.add(scan, [True] * len(scan.components), frame.mcu_rows - 1)
+    means = [array[-1, :, 0, 0] for array in coefficients]
+    padding = means if smooths(progress, structure.quant_tables) else None
+    components = cut_progressive(structure, coefficients, plans, progress, padding)
+    return Decoded(components, damage + progress.messages(component_names(structure)))
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from math import prod
 
+from dctafd.config import Limits
 from dctafd.errors import LimitExceededError
 from dctafd.jpeg.structure import JpegStructure
 
@@ -18,18 +19,18 @@ def max_file_bytes(max_pixels: int) -> int:
     return _BYTES_PER_PIXEL * max_pixels + _SPARE_BYTES
 
 
-def check_limits(structure: JpegStructure, file_size: int, max_pixels: int) -> None:
+def check_limits(structure: JpegStructure, file_size: int, limits: Limits) -> None:
     """Refuse images whose size or whose number of scans would cost too much memory or time.
 
-    Besides `max_pixels`, bounds the coefficients (thin images are padded to whole blocks) and the work: the
-    blocks of all scans together are at most 20 times the image's blocks, plus 64 for each byte of the file.
+    Besides `limits.max_pixels`, bounds the coefficients (thin images are padded to whole blocks) and the
+    work: the blocks of all scans together are at most 20 times the image's blocks, plus 64 for each byte.
     For arithmetic coding, where libjpeg decodes every block however little data there is, 2 million take
     the place of those 20 times.
 
     Raises:
         LimitExceededError: saying which limit and by how much.
     """
-    frame = structure.frame
+    frame, max_pixels = structure.frame, limits.max_pixels
     pixels = frame.width * frame.height
     if pixels > max_pixels:
         raise LimitExceededError(f"{frame.width} x {frame.height} pixels; max_pixels is {max_pixels}")

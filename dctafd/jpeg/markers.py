@@ -22,6 +22,7 @@ from dctafd.jpeg.structure import (
     SOF_BASELINE,
     SOF_EXTENDED,
     SOF_PROGRESSIVE,
+    ZIGZAG_TO_NATURAL,
     Frame,
     FrameComponent,
     HuffmanSpec,
@@ -66,13 +67,6 @@ _DEFAULT_CONDITIONING = bytes([0x10] * 4 + [5] * 4)
 """T.81 F.1.4.4.1.4 and F.1.4.4.2: L = 0, U = 1 for DC, Kx = 5 for AC."""
 
 _ANY_MARKER = re.compile(rb"\xff[\x01-\xfe]")
-
-ZIGZAG_TO_NATURAL = np.array(
-    sorted(range(64), key=lambda n: (n // 8 + n % 8, n // 8 if (n // 8 + n % 8) % 2 else n % 8)),
-    dtype=np.intp,
-)
-"""(64,) natural index (row * 8 + column) of the k-th coefficient in zigzag order (T.81 Figure A.6)."""
-ZIGZAG_TO_NATURAL.flags.writeable = False
 
 
 def parse_markers(data: bytes, *, max_scans: int = 500) -> JpegStructure:

@@ -1,5 +1,7 @@
 """Which coefficients of a file somebody will read, and those coefficients."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -31,6 +33,16 @@ class ComponentPlan:
     grid_rows: NDArray[np.intp] = field(default_factory=_no_blocks)
     grid_columns: NDArray[np.intp] = field(default_factory=_no_blocks)
 
+    @classmethod
+    def everything(cls, rows: int, columns: int) -> ComponentPlan:
+        """Plan to keep all of a component of so many rows and columns of blocks."""
+        return cls(8, (0, rows, 0, columns))
+
+    @property
+    def has_grid(self) -> bool:
+        """Whether it names blocks besides the window."""
+        return bool(self.grid_rows.size and self.grid_columns.size)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PartialComponent:
@@ -40,10 +52,28 @@ class PartialComponent:
         corners: (window rows, window columns, keep, keep) int16, natural order: of each block of the window
             the ``keep`` lowest vertical and horizontal frequencies.
         grid: (R, C, 8, 8) int16, natural order: the blocks named by `grid_rows` and `grid_columns`.
+        lowest: (window rows, window columns, 10) int16, zigzag order: what stands in for the lowest
+            coefficients where pixels are made of them (`dctafd.jpeg.smoothing`); None as a rule.
+        missing_bits: `ComponentHeader.missing_bits`.
     """
 
     corners: NDArray[np.int16]
     grid: NDArray[np.int16]
+    lowest: NDArray[np.int16] | None = None
+    missing_bits: NDArray[np.int8] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """What an engine made of a file's scans.
+
+    Attributes:
+        components: what was kept of each component.
+        damage: what is missing or wrong, in words.
+    """
+
+    components: list[PartialComponent]
+    damage: list[str]
 
 
 def check_plans(frame: Frame, plans: Sequence[ComponentPlan]) -> None:
@@ -65,9 +95,16 @@ def check_plans(frame: Frame, plans: Sequence[ComponentPlan]) -> None:
                 raise ValueError(f"{name} reaches outside 0..{size - 1}")
 
 
-def slice_plan(coefficients: NDArray[np.int16], plan: ComponentPlan) -> PartialComponent:
+def slice_plan(
+    coefficients: NDArray[np.int16],
+    plan: ComponentPlan,
+    lowest: NDArray[np.int16] | None = None,
+    missing_bits: NDArray[np.int8] | None = None,
+) -> PartialComponent:
     """Take what `plan` names from all coefficients of a component, (rows, columns, 8, 8) int16."""
     top, bottom, left, right = plan.window
-    corners = coefficients[top:bottom, left:right, : plan.keep, : plan.keep]
+    corners = np.ascontiguousarray(coefficients[top:bottom, left:right, : plan.keep, : plan.keep])
     grid = coefficients[plan.grid_rows[:, None], plan.grid_columns[None, :]]
-    return PartialComponent(np.ascontiguousarray(corners), np.ascontiguousarray(grid))
+    if lowest is not None:
+        lowest = lowest[top:bottom, left:right]
+    return PartialComponent(corners, grid, lowest, missing_bits)

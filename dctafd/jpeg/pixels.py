@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dctafd.jpeg.coefficients import JpegCoefficients, JpegHeader
 from dctafd.jpeg.sampling_geometry import Region, SampleGrid, sample_grids
+from dctafd.jpeg.smoothing import with_lowest
 from dctafd_native import color, idct, upsample
 
 STRIP_PIXELS = 1 << 20  # decode() holds the planes of about so many pixels at once
@@ -18,8 +19,9 @@ def decode(jpeg: JpegCoefficients, region: Region | None = None) -> NDArray[np.u
     """Decode a photo, or a part of it, to RGB as stored (EXIF orientation is not applied).
 
     Equals Pillow's ``Image.open(...).convert("RGB")``: the accurate integer inverse DCT, fancy upsampling,
-    CMYK and YCCK as Adobe stores them, without colour profiles. Sampling ratios that libjpeg refuses are
-    interpolated linearly. Only the blocks that `region` needs are inverse-transformed.
+    CMYK and YCCK as Adobe stores them, without colour profiles; blocks of which a progressive file did not
+    give all bits are smoothed. Sampling ratios that libjpeg refuses are interpolated linearly. Only those
+    blocks that `region` needs are inverse-transformed.
 
     Args:
         jpeg: what `dctafd.read` returned.
@@ -34,7 +36,10 @@ def decode(jpeg: JpegCoefficients, region: Region | None = None) -> NDArray[np.u
     left, top, right, bottom = region = region or (0, 0, jpeg.width, jpeg.height)
     if not (0 <= left < right <= jpeg.width and 0 <= top < bottom <= jpeg.height):
         raise ValueError(f"region {region} is not inside a picture of {jpeg.width}x{jpeg.height} pixels")
-    coefficients = [np.ascontiguousarray(component.coefficients, np.int16) for component in jpeg.components]
+    coefficients = [
+        with_lowest(np.ascontiguousarray(component.coefficients, np.int16), component.lowest)
+        for component in jpeg.components
+    ]
     out = np.empty((bottom - top, right - left, 3), np.uint8)
     rows = max(STRIP_PIXELS // (right - left) // 64, 1) * 64
     for start in range(top, bottom, rows):

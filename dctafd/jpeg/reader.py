@@ -1,21 +1,31 @@
-"""Read a JPEG file's quantised DCT coefficients: `read`; or only its header: `read_header`."""
+"""Read a JPEG file's quantised DCT coefficients: `read` all, `read_planned` some, `read_header` none.
+
+`read_planned` is the one way from bytes to coefficients: `read` plans for everything, `dctafd.prepare` for
+what a crop needs.
+"""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import BinaryIO, Literal
 
-from dctafd.config import MAX_PIXELS, MAX_SCANS
+from dctafd.config import MAX_PIXELS, MAX_SCANS, Limits
 from dctafd.errors import CorruptJpegError, LimitExceededError, NotAJpegError
 from dctafd.jpeg import jpeglib_engine, numba_engine
-from dctafd.jpeg.coefficients import Component, ComponentHeader, JpegCoefficients, JpegHeader
-from dctafd.jpeg.header import component_fields, header_fields
+from dctafd.jpeg.coefficients import Component, JpegCoefficients, JpegHeader
+from dctafd.jpeg.header import make_header
 from dctafd.jpeg.limits import check_limits, max_file_bytes
 from dctafd.jpeg.markers import parse_markers
+from dctafd.jpeg.partial import ComponentPlan, PartialComponent
 from dctafd.jpeg.structure import JpegStructure
 
 _PIECE = 1 << 20  # bytes asked for at a time, where the size is not known
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 Engine = Literal["auto", "numba", "jpeglib"]
+Planner = Callable[[JpegHeader], Sequence[ComponentPlan]]
 
 
 def read(
@@ -39,43 +49,71 @@ def read(
         NotAJpegError, UnsupportedJpegError, CorruptJpegError, LimitExceededError: see `dctafd.errors`.
         OSError: the path cannot be read.
     """
+    header, parts = read_planned(source, plan_everything, Limits(max_pixels, max_scans, strict), engine)
+    return JpegCoefficients.of(
+        header,
+        tuple(
+            Component.of(component, part.corners, part.lowest)
+            for component, part in zip(header.components, parts, strict=True)
+        ),
+    )
+
+
+def plan_everything(header: JpegHeader) -> list[ComponentPlan]:
+    """Plan to keep all coefficients of all components."""
+    return [ComponentPlan.everything(part.block_rows, part.block_columns) for part in header.components]
+
+
+def read_planned(
+    source: Source, planner: Planner, limits: Limits = Limits(), engine: Engine = "auto"
+) -> tuple[JpegHeader, list[PartialComponent]]:
+    """Read the coefficients that somebody wants, once the header is known.
+
+    Args:
+        source: as for `read`.
+        planner: is given the header, still without warnings, and returns one plan a component.
+        limits: what the file may cost, and whether damage raises.
+        engine: as for `read`.
+
+    Returns:
+        The header, with warnings, and what was kept of each component.
+
+    Raises:
+        ValueError: a plan reaches outside its component; other errors as for `read`.
+    """
     if engine not in ("auto", "numba", "jpeglib"):
         raise ValueError(f"engine {engine!r}; it is 'auto', 'numba' or 'jpeglib'")
-    data = read_bytes(source, max_file_bytes(max_pixels))
-    structure = parse_checked(data, max_pixels, max_scans)
+    data = read_bytes(source, max_file_bytes(limits.max_pixels))
+    structure = parse_checked(data, limits)
+    header = make_header(structure, len(data))
     use_jpeglib = engine == "jpeglib" or (engine == "auto" and structure.frame.arithmetic)
-    decode = jpeglib_engine.read_coefficients if use_jpeglib else numba_engine.read_coefficients
-    coefficients, damage = decode(data, structure)
-    components = tuple(
-        Component(**fields, coefficients=array)
-        for fields, array in zip(component_fields(structure), coefficients, strict=True)
-    )
-    return JpegCoefficients(
-        **header_fields(structure, len(data)),
-        components=components,
-        warnings=all_warnings(structure, damage, strict),
-    )
+    decode = jpeglib_engine.decode if use_jpeglib else numba_engine.decode
+    decoded = decode(data, structure, planner(header))
+    warnings = _all_warnings(structure, decoded.damage, limits.strict)
+    if warnings:
+        components = tuple(
+            replace(component, missing_bits=part.missing_bits)
+            for component, part in zip(header.components, decoded.components, strict=True)
+        )
+        header = replace(header, components=components, warnings=warnings)
+    return header, decoded.components
 
 
 def read_header(source: Source, max_pixels: int = MAX_PIXELS, max_scans: int = MAX_SCANS) -> JpegHeader:
     """Read what the markers say, without decoding any coefficient. Arguments and errors as for `read`."""
     data = read_bytes(source, max_file_bytes(max_pixels))
-    structure = parse_checked(data, max_pixels, max_scans)
-    return JpegHeader(
-        **header_fields(structure, len(data)),
-        components=tuple(ComponentHeader(**fields) for fields in component_fields(structure)),
-        warnings=all_warnings(structure, [], strict=False),
-    )
+    structure = parse_checked(data, Limits(max_pixels, max_scans))
+    return replace(make_header(structure, len(data)), warnings=_all_warnings(structure, [], strict=False))
 
 
-def parse_checked(data: bytes, max_pixels: int, max_scans: int) -> JpegStructure:
+def parse_checked(data: bytes, limits: Limits) -> JpegStructure:
     """Parse the markers and apply the limits; nothing in proportion to the image is allocated yet."""
-    structure = parse_markers(data, max_scans=max_scans)
-    check_limits(structure, len(data), max_pixels)
+    structure = parse_markers(data, max_scans=limits.max_scans)
+    check_limits(structure, len(data), limits)
     return structure
 
 
-def all_warnings(structure: JpegStructure, damage: list[str], strict: bool) -> tuple[str, ...]:
+def _all_warnings(structure: JpegStructure, damage: list[str], strict: bool) -> tuple[str, ...]:
     """Join the parser's and the engine's findings; with `strict`, raise CorruptJpegError for damage."""
     found = [*structure.damage, *damage]
     if strict and found:

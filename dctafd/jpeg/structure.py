@@ -16,6 +16,14 @@ SOF_ARITHMETIC = 0xC9
 SOF_ARITHMETIC_PROGRESSIVE = 0xCA
 
 
+ZIGZAG_TO_NATURAL = np.array(
+    sorted(range(64), key=lambda n: (n // 8 + n % 8, n // 8 if (n // 8 + n % 8) % 2 else n % 8)),
+    dtype=np.intp,
+)
+"""(64,) natural index (row * 8 + column) of the k-th coefficient in zigzag order (T.81 Figure A.6)."""
+ZIGZAG_TO_NATURAL.flags.writeable = False
+
+
 @dataclass(frozen=True, slots=True)
 class FrameComponent:
     """One component of the frame header (T.81 B.2.2): identifier Ci, factors Hi x Vi, table Tqi."""

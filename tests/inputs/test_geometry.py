@@ -5,8 +5,7 @@ import pytest
 from PIL import Image, ImageOps
 from torchvision.transforms import functional
 
-from dctafd.inputs.geometry import PictureLayout, crop_geometry
-from dctafd.inputs.orientation import ORIENTATIONS
+from dctafd.inputs.geometry import ORIENTATIONS, PictureLayout, crop_geometry
 
 
 def layout(width: int, height: int, orientation: int = 1) -> PictureLayout:

@@ -9,6 +9,7 @@ import dctafd
 from dctafd.errors import CorruptJpegError, DctafdError
 from dctafd.jpeg import jpeglib_engine, numba_engine
 from dctafd.jpeg.markers import parse_markers
+from dctafd.jpeg.partial import ComponentPlan
 from tests.support.jpeg_files import all_kinds, encode, photo_like
 
 
@@ -41,12 +42,13 @@ def test_recovered_coefficients_equal_libjpegs(name, capfd):
         data = damaged(all_kinds()[name], rng)
         try:
             structure = parse_markers(data)
-            theirs, _ = jpeglib_engine.read_coefficients(data, structure)
+            plans = [ComponentPlan.everything(*shape) for shape in structure.frame.blocks]
+            theirs = jpeglib_engine.decode(data, structure, plans).components
         except DctafdError:
             continue
-        ours, _ = numba_engine.read_coefficients(data, structure)
+        ours = numba_engine.decode(data, structure, plans).components
         for mine, reference in zip(ours, theirs, strict=True):
-            np.testing.assert_array_equal(mine, reference)
+            np.testing.assert_array_equal(mine.corners, reference.corners)
         compared += 1
     assert compared > 0
     capfd.readouterr()  # libjpeg reports damage on stderr

@@ -6,15 +6,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dctafd
+from dctafd.config import Limits
 from dctafd.errors import CorruptJpegError, DctafdError
-from dctafd.jpeg import numba_engine
 from dctafd.jpeg.partial import ComponentPlan
-from dctafd.jpeg.reader import parse_checked
+from dctafd.jpeg.reader import read_planned
 from tests.support.jpeg_files import all_kinds
 from tests.support.mutations import mutated
 
 KINDS = sorted(all_kinds())
 MAX_PIXELS = 300_000
+
+
+def plan_of_parts(header):
+    return [
+        ComponentPlan(
+            2,
+            (0, part.block_rows, part.block_columns // 2, part.block_columns),
+            np.array([part.block_rows - 1]),
+            np.array([0]),
+        )
+        for part in header.components
+    ]
 
 
 def check(data: bytes) -> bool:
@@ -26,12 +38,7 @@ def check(data: bytes) -> bool:
     assert jpeg.width * jpeg.height <= MAX_PIXELS
     for component in jpeg.components:
         assert component.coefficients.shape == (component.block_rows, component.block_columns, 8, 8)
-    structure = parse_checked(data, MAX_PIXELS, 500)
-    plans = [
-        ComponentPlan(2, (0, rows, columns // 2, columns), np.array([rows - 1]), np.array([0]))
-        for rows, columns in structure.frame.blocks
-    ]
-    parts, _ = numba_engine.read_partial(data, structure, plans)
+    _, parts = read_planned(data, plan_of_parts, Limits(MAX_PIXELS), "numba")
     for part, component in zip(parts, jpeg.components, strict=True):
         np.testing.assert_array_equal(part.grid[0, 0], component.coefficients[-1, 0])
     try:

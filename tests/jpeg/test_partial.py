@@ -23,13 +23,14 @@ def random_plan(rng, rows, columns):
 def test_partial_equals_a_slice_of_the_whole(name):
     data = all_kinds()[name]
     structure = parse_markers(data)
-    whole, _ = numba_engine.read_coefficients(data, structure)
+    everything = [ComponentPlan.everything(*shape) for shape in structure.frame.blocks]
+    whole = [part.corners for part in numba_engine.decode(data, structure, everything).components]
     rng = np.random.default_rng(len(data))
     for _ in range(6):
         plans = [random_plan(rng, *shape) for shape in structure.frame.blocks]
-        parts, damage = numba_engine.read_partial(data, structure, plans)
-        assert damage == []
-        for part, array, plan in zip(parts, whole, plans, strict=True):
+        decoded = numba_engine.decode(data, structure, plans)
+        assert decoded.damage == []
+        for part, array, plan in zip(decoded.components, whole, plans, strict=True):
             expected = slice_plan(array, plan)
             np.testing.assert_array_equal(part.corners, expected.corners)
             np.testing.assert_array_equal(part.grid, expected.grid)
@@ -42,7 +43,7 @@ def test_partial_of_scans_of_their_own():
     rng = np.random.default_rng(0)
     for _ in range(10):
         plans = [random_plan(rng, *shape) for shape in frame.blocks]
-        parts, _ = numba_engine.read_partial(data, parse_markers(data), plans)
+        parts = numba_engine.decode(data, parse_markers(data), plans).components
         for part, array, plan in zip(parts, written, plans, strict=True):
             np.testing.assert_array_equal(part.corners, slice_plan(array, plan).corners)
             np.testing.assert_array_equal(part.grid, slice_plan(array, plan).grid)
@@ -55,9 +56,9 @@ def test_data_behind_the_plan_is_not_read():
     scan = structure.scans[0]
     broken = bytearray(data)
     broken[scan.end - 40 : scan.end] = bytes(40)
-    parts, damage = numba_engine.read_partial(bytes(broken), structure, plans)
-    assert damage == []
-    assert parts[0].corners.any()
+    decoded = numba_engine.decode(bytes(broken), structure, plans)
+    assert decoded.damage == []
+    assert decoded.components[0].corners.any()
 
 
 @pytest.mark.parametrize(
@@ -74,4 +75,4 @@ def test_data_behind_the_plan_is_not_read():
 def test_plans_outside_the_component_are_refused(plan):
     data = all_kinds()["gray"]
     with pytest.raises(ValueError, match=r"keep|window|grid"):
-        numba_engine.read_partial(data, parse_markers(data), [plan])
+        numba_engine.decode(data, parse_markers(data), [plan])

@@ -10,8 +10,8 @@ import pytest
 
 import dctafd
 from dctafd.errors import CorruptJpegError, LimitExceededError, NotAJpegError
+from dctafd.jpeg.coefficients import subsampling_name
 from dctafd.jpeg.reader import read_bytes, read_header
-from dctafd.jpeg.subsampling import subsampling_name
 from tests.support.jpeg_files import all_kinds, encode, photo_like
 from tests.support.jpeg_writer import frame_of, random_coefficients, segment, write_sequential
 

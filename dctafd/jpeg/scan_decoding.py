@@ -1,0 +1,252 @@
+"""One scan through the kernels of `dctafd_native.entropy`: its tables, its geometry, what it left open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dctafd.errors import CorruptJpegError
+from dctafd.jpeg.header import component_names
+from dctafd.jpeg.huffman_tables import stacked_tables
+from dctafd.jpeg.structure import ZIGZAG_TO_NATURAL, Frame, JpegStructure, Scan
+from dctafd_native import entropy, entropy_progressive
+from dctafd_native.entropy_segments import unstuff
+from dctafd_native.entropy_tables import DC, LOOKUP_SIZE, PROGRESSIVE_AC, ROW_SIZE, SEQUENTIAL_AC
+
+_ZIGZAG = np.full(128, 63, dtype=np.uint8)
+_ZIGZAG[:64] = ZIGZAG_TO_NATURAL
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """What all scans of one file share.
+
+    Attributes:
+        data: the file's bytes.
+        structure: what its markers say.
+        components: the kernels' fields from `entropy.STEP_X` on, of each component.
+        grid_maps: `entropy.decode_sequential`'s.
+        out: (n,) int16, filled.
+        mcu_rows: how many rows of the MCUs of an interleaved scan are wanted.
+        clear: whether `out` holds anything but zeros.
+    """
+
+    data: bytes
+    structure: JpegStructure
+    components: Sequence[tuple[int, ...]]
+    grid_maps: NDArray[np.int64]
+    out: NDArray[np.int16]
+    mcu_rows: int
+    clear: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScanOutcome:
+    """What became of one scan.
+
+    Attributes:
+        messages: what is missing or odd, in words.
+        whole: whether all blocks of each of its components were read.
+        last_good_row: the last row of MCUs (of an interleaved scan) that began with data left.
+    """
+
+    messages: list[str]
+    whole: list[bool]
+    last_good_row: int
+
+
+def component_geometry(frame: Frame, index: int) -> tuple[int, int, int, int]:
+    """Return the fields `STEP_X` to `COLUMNS` of `entropy.decode_sequential` for an interleaved scan."""
+    component = frame.components[index]
+    return (component.h, component.v, *frame.blocks[index])
+
+
+def decode_scan(target: Target, scan: Scan) -> ScanOutcome:
+    """Decode one scan into `target.out`.
+
+    Raises:
+        CorruptJpegError: its header or its tables make no sense.
+    """
+    if not target.structure.frame.progressive:
+        return _decode_sequential(target, scan)
+    _check_progression(scan)
+    return _decode_dc(target, scan) if scan.spectral_start == 0 else _decode_ac(target, scan)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _ScanData:
+    """A scan's entropy-coded data without stuffing, and its geometry."""
+
+    buffer: NDArray[np.uint8]
+    segment_ends: NDArray[np.int64]
+    segment_markers: NDArray[np.uint8]
+    mcu_rows: int
+    mcu_columns: int
+    mcu_blocks: NDArray[np.int64]
+
+
+def _prepare(target: Target, scan: Scan) -> _ScanData:
+    frame = target.structure.frame
+    if len(scan.components) == 1:
+        # T.81 A.2.2: not interleaved; an MCU is one block, and blocks that only pad MCUs are left out.
+        index = scan.components[0].index
+        rows, columns = frame.blocks[index]
+        mcu_rows = min(rows, target.mcu_rows * frame.components[index].v)
+        blocks = [(index, 0, 0, 0, ROW_SIZE, 0, 1, 1, *target.components[index][2:])]
+    else:
+        mcu_rows, columns = min(frame.mcu_rows, target.mcu_rows), frame.mcu_columns
+        blocks = [
+            (component.index, x, y, *_table_places(place), *target.components[component.index])
+            for place, component in enumerate(scan.components)
+            for y in range(frame.components[component.index].v)
+            for x in range(frame.components[component.index].h)
+        ]
+    size = scan.end - scan.start
+    buffer = np.empty(size + entropy.tail_space(len(blocks)), dtype=np.uint8)
+    intervals = mcu_rows * columns // scan.restart_interval if scan.restart_interval else 0
+    most_segments = 1 if not scan.restart_interval else min(2 * intervals + 8, size // 2 + 1)
+    ends = np.empty(most_segments, dtype=np.int64)
+    markers = np.empty(most_segments, dtype=np.uint8)
+    source = np.frombuffer(target.data, dtype=np.uint8)
+    count = unstuff(source, scan.start, scan.end, buffer, ends, markers)
+    return _ScanData(
+        buffer=buffer,
+        segment_ends=ends[:count],
+        segment_markers=markers[:count],
+        mcu_rows=mcu_rows,
+        mcu_columns=columns,
+        mcu_blocks=np.array(blocks, dtype=np.int64).reshape(-1),
+    )
+
+
+def _table_places(place: int) -> tuple[int, int, int]:
+    """Return where the tables of a scan's component start: DC, AC, and pairs of AC symbols."""
+    return 2 * place * ROW_SIZE, (2 * place + 1) * ROW_SIZE, place * LOOKUP_SIZE
+
+
+def _decode_sequential(target: Target, scan: Scan) -> ScanOutcome:
+    tables, pairs = stacked_tables(
+        [
+            pair
+            for component in scan.components
+            for pair in (
+                (scan.dc_tables[component.dc_table], DC),
+                (scan.ac_tables[component.ac_table], SEQUENTIAL_AC),
+            )
+        ]
+    )
+    prepared = _prepare(target, scan)
+    decoded, findings = np.zeros(4, dtype=np.int64), np.zeros(4, dtype=np.int64)
+    entropy.decode_sequential(
+        prepared.buffer,
+        prepared.segment_ends,
+        prepared.segment_markers,
+        scan.restart_interval,
+        prepared.mcu_rows,
+        prepared.mcu_columns,
+        prepared.mcu_blocks,
+        target.grid_maps,
+        tables,
+        pairs,
+        _ZIGZAG,
+        target.clear,
+        target.out,
+        decoded,
+        findings,
+    )
+    return _outcome(target, scan, prepared, [int(decoded[part.index]) for part in scan.components], findings)
+
+
+def _decode_ac(target: Target, scan: Scan) -> ScanOutcome:
+    component = scan.components[0]
+    tables, _ = stacked_tables([(scan.ac_tables[component.ac_table], PROGRESSIVE_AC)])
+    prepared = _prepare(target, scan)
+    decoded, findings = np.zeros(1, dtype=np.int64), np.zeros(4, dtype=np.int64)
+    refine = scan.approximation_high > 0
+    decode = entropy_progressive.decode_ac_refine if refine else entropy_progressive.decode_ac_first
+    decode(
+        prepared.buffer,
+        prepared.segment_ends,
+        prepared.segment_markers,
+        scan.restart_interval,
+        prepared.mcu_rows * prepared.mcu_columns,
+        target.components[component.index][entropy.OFFSET - entropy.STEP_X],
+        tables,
+        0,
+        scan.spectral_start,
+        scan.spectral_end,
+        scan.approximation_low,
+        _ZIGZAG,
+        target.out,
+        decoded,
+        findings,
+    )
+    return _outcome(target, scan, prepared, [int(decoded[0])], findings)
+
+
+def _decode_dc(target: Target, scan: Scan) -> ScanOutcome:
+    refine = scan.approximation_high > 0
+    # Rows as _prepare numbers them; refinement bits have no Huffman code (T.81 G.1.2.1).
+    wanted = [] if refine else [(scan.dc_tables[component.dc_table], DC) for component in scan.components]
+    tables, _ = stacked_tables([pair for pair in wanted for _ in range(2)])
+    prepared = _prepare(target, scan)
+    decoded, findings = np.zeros(4, dtype=np.int64), np.zeros(4, dtype=np.int64)
+    entropy_progressive.decode_dc(
+        prepared.buffer,
+        prepared.segment_ends,
+        prepared.segment_markers,
+        scan.restart_interval,
+        prepared.mcu_rows,
+        prepared.mcu_columns,
+        prepared.mcu_blocks,
+        tables,
+        refine,
+        scan.approximation_low,
+        target.out,
+        decoded,
+        findings,
+    )
+    return _outcome(target, scan, prepared, [int(decoded[part.index]) for part in scan.components], findings)
+
+
+def _check_progression(scan: Scan) -> None:
+    """Check Ss, Se, Ah and Al of a progressive scan (T.81 G.1.1.1; libjpeg: jdphuff.c, start_pass)."""
+    start, end = scan.spectral_start, scan.spectral_end
+    high, low = scan.approximation_high, scan.approximation_low
+    band = end == 0 if start == 0 else start <= end <= 63 and len(scan.components) == 1
+    if not band or low > 13 or (high != 0 and low != high - 1):
+        raise CorruptJpegError(f"a progressive scan with Ss {start}, Se {end}, Ah {high}, Al {low}")
+
+
+def _outcome(
+    target: Target, scan: Scan, prepared: _ScanData, decoded: list[int], findings: NDArray[np.int64]
+) -> ScanOutcome:
+    """Say how much of each component of the scan is missing, and what else was odd."""
+    frame = target.structure.frame
+    messages = []
+    totals = [
+        min(frame.blocks[component.index][0], target.mcu_rows * frame.components[component.index].v)
+        * frame.blocks[component.index][1]
+        for component in scan.components
+    ]
+    if decoded != totals:
+        names = component_names(target.structure)
+        for component, read, total in zip(scan.components, decoded, totals, strict=True):
+            if read < total:
+                share = 100 * (total - read) / total
+                shown = f"{share:.0f}" if share >= 1 else "less than 1"
+                messages.append(f"component {names[component.index]}: {shown} % of its blocks missing")
+    bad_codes, left_over, lost_restarts, last_started = findings.tolist()
+    if bad_codes:
+        messages.append(f"{bad_codes} invalid Huffman codes")
+    if lost_restarts:
+        messages.append(f"{lost_restarts} restart markers missing or out of order")
+    if left_over and target.mcu_rows == frame.mcu_rows:
+        messages.append(f"{left_over} bytes of entropy-coded data left over")
+    v = frame.components[scan.components[0].index].v if len(scan.components) == 1 else 1
+    last_good_row = last_started // prepared.mcu_columns // v
+    whole = [read == total for read, total in zip(decoded, totals, strict=True)]
+    return ScanOutcome(messages, whole, last_good_row)
