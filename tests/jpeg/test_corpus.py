@@ -1,12 +1,17 @@
 """Every file of ../shared/corpus gives coefficients equal to jpeglib's, or a named error."""
 
+import io
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import dctafd
 from dctafd.errors import UnsupportedJpegError
+from dctafd.jpeg.markers import parse_markers
+from tests.support.mutations import damaged_scan
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 FILES = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
@@ -31,8 +36,6 @@ def test_equal_to_jpeglib_or_a_named_error(path, capfd):
 
 
 def test_size_mode_and_orientation_are_pillows(recwarn):
-    from PIL import Image
-
     for path in FILES:
         if "monkey12" in path.name:
             continue
@@ -40,3 +43,27 @@ def test_size_mode_and_orientation_are_pillows(recwarn):
             header = dctafd.read(path)
             assert (header.width, header.height) == image.size, path.name
             assert {"gray": "L", "cmyk": "CMYK", "ycck": "CMYK"}.get(header.color_space, "RGB") == image.mode
+
+
+DAMAGED_OTHERWISE: dict[str, str] = {}
+"""Damaged copies whose pixels differ from Pillow's, by name and number, and why: none is known."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_damaged_copies_decode_as_with_pillow(path, recwarn):
+    """Cut, overwritten, shortened and with stray restart markers: where Pillow still shows it, so do we."""
+    data = path.read_bytes()
+    if "monkey12" in path.name or len(data) > 300_000:
+        pytest.skip("not read, or too large to decode many times")
+    if not any(scan.end > scan.start for scan in parse_markers(data).scans):
+        pytest.skip("holds no entropy-coded data")
+    rng = random.Random(path.name)
+    for number in range(3):
+        changed = damaged_scan(data, rng)
+        try:
+            with Image.open(io.BytesIO(changed)) as image:
+                expected = np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError):
+            continue
+        same = np.array_equal(dctafd.decode(dctafd.read(changed)), expected)
+        assert same != (f"{path.name} {number}" in DAMAGED_OTHERWISE)

@@ -11,27 +11,7 @@ from dctafd.jpeg import jpeglib_engine, numba_engine
 from dctafd.jpeg.markers import parse_markers
 from dctafd.jpeg.partial import ComponentPlan
 from tests.support.jpeg_files import all_kinds, encode, photo_like
-
-
-def damaged(data: bytes, rng: random.Random) -> bytes:
-    """Cut, overwrite, remove, repeat bytes of a scan, or put a restart marker into it."""
-    scan = rng.choice(parse_markers(data).scans)
-    start, end = scan.start, max(scan.end, scan.start + 1)
-    place = rng.randrange(start, end)
-    kind = rng.randrange(5)
-    changed = bytearray(data)
-    if kind == 0:
-        return data[:place]
-    if kind == 1:
-        for _ in range(rng.choice([1, 5])):
-            changed[rng.randrange(start, end)] = rng.randrange(256)
-    elif kind == 2:
-        del changed[place : min(end, place + rng.randrange(1, 40))]
-    elif kind == 3:
-        changed[place:place] = changed[place : min(end, place + 30)]
-    else:
-        changed[place:place] = bytes([0xFF, 0xD0 + rng.randrange(8)])
-    return bytes(changed)
+from tests.support.mutations import damaged_scan
 
 
 @pytest.mark.parametrize("name", all_kinds())
@@ -39,7 +19,7 @@ def test_recovered_coefficients_equal_libjpegs(name, capfd):
     rng = random.Random(name)
     compared = 0
     for _ in range(8):
-        data = damaged(all_kinds()[name], rng)
+        data = damaged_scan(all_kinds()[name], rng)
         try:
             structure = parse_markers(data)
             plans = [ComponentPlan.everything(*shape) for shape in structure.frame.blocks]

@@ -3,6 +3,8 @@
 import random
 from collections.abc import Callable, Sequence
 
+from dctafd.jpeg.markers import parse_markers
+
 Mutation = Callable[[bytearray, random.Random], None]
 
 _INTERESTING = (0, 1, 2, 3, 4, 7, 8, 15, 16, 17, 63, 64, 127, 128, 254, 255)
@@ -113,4 +115,24 @@ def mutated(data: bytes, seed: int) -> bytes:
         if len(changed) < 20:
             break
         rng.choice(MUTATIONS)(changed, rng)
+    return bytes(changed)
+
+
+def damaged_scan(data: bytes, rng: random.Random) -> bytes:
+    """Cut, overwrite, remove, repeat bytes of a scan, or put a restart marker into it."""
+    scan = rng.choice([scan for scan in parse_markers(data).scans if scan.end > scan.start])
+    place = rng.randrange(scan.start, scan.end)
+    kind = rng.randrange(5)
+    changed = bytearray(data)
+    if kind == 0:
+        return data[:place]
+    if kind == 1:
+        for _ in range(rng.choice([1, 5])):
+            changed[rng.randrange(scan.start, scan.end)] = rng.randrange(256)
+    elif kind == 2:
+        del changed[place : min(scan.end, place + rng.randrange(1, 40))]
+    elif kind == 3:
+        changed[place:place] = changed[place : min(scan.end, place + 30)]
+    else:
+        changed[place:place] = bytes([0xFF, 0xD0 + rng.randrange(8)])
     return bytes(changed)
