@@ -1,6 +1,6 @@
 """Images per second of `dctafd classify`'s pipeline, whole and by stage, against the obvious alternative.
 
-    python tools/benchmark_batch.py                                  # 5,000 photos in a tar, builtin, AFD off
+    python tools/benchmark_batch.py                                  # 5,000 photos in a tar, AFD off
     python tools/benchmark_batch.py --model resnet18 --weights resnet18.pth --images 1000
     python tools/benchmark_batch.py --memory 20000                     # resident memory over a long run
 
@@ -213,7 +213,7 @@ def resident_mb() -> int:
 @click.option("--images", default=5000, show_default=True)
 @click.option("--repeats", default=3, show_default=True)
 @click.option("--workers", default="1,2", show_default=True, help="Numbers of workers, comma-separated.")
-@click.option("--model", default="builtin", show_default=True)
+@click.option("--model", default="efficientnet_lite0", show_default=True)
 @click.option("--weights", type=click.Path(exists=True))
 @click.option("--afd", default="off", show_default=True, help="The alternative has no correction to compare.")
 @click.option("--memory", default=0, help="Only record the memory over a run of so many images.")

@@ -62,7 +62,7 @@ def records(source: Path, options: tuple[str, ...]) -> list[dict[str, Any]]:
 @click.command()
 @click.argument("directories", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
 @click.option("--images", default=2000, show_default=True)
-@click.option("--model", default="builtin", show_default=True)
+@click.option("--model", default="efficientnet_lite0", show_default=True)
 @click.option("--weights", type=click.Path(exists=True))
 def main(directories: tuple[str, ...], images: int, model: str, weights: str | None) -> None:
     """Compare the records of a directory, a tar and a zip."""

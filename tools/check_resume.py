@@ -108,7 +108,7 @@ def state(output: Path) -> str:
 @click.option("--rounds", default=20, show_default=True, help="Runs to disturb; the formats take turns.")
 @click.option("--kills", default=2, show_default=True, help="Kills in each round.")
 @click.option("--images", default=1500, show_default=True, help="Synthetic photos, where no SOURCE is named.")
-@click.option("--model", default="builtin", show_default=True)
+@click.option("--model", default="efficientnet_lite0", show_default=True)
 @click.option("--weights", type=click.Path(exists=True))
 @click.option("--afd", default="auto", show_default=True)
 @click.option("--seed", default=0, show_default=True)

@@ -47,7 +47,6 @@ CARD = """# {name}: AFD-Module for {card.architecture}
 |---|---|
 | file | `{name}_afd.safetensors`, {size:,} bytes, fp16, re-parameterised |
 | shape | `{config.shape}`: {config.fe_width} channels in FE-Net, {stages} |
-| serves | {serves} |
 | licence of the weights | {card.licence}, after {licensors} |
 
 ## Training
@@ -68,7 +67,7 @@ took.
 @click.command()
 def main() -> None:
     """Write docs/results.md and dctafd/nets/weights/NAME_afd.md."""
-    measured = {name: _measured(name) for name in MODULES if name != "builtin"}
+    measured = {name: _measured(name) for name in MODULES}
     path = REPOSITORY / "docs/results.md"
     before = path.read_text()
     path.write_text(results(measured, before))
@@ -176,7 +175,6 @@ def model_card(name: str, module: Module, card: AFDCard, figures: list[str]) -> 
         config=card.config,
         stages=f"bottlenecks of {widths} after the stages" if widths else "nothing after the stages",
         size=(WEIGHTS_DIRECTORY / f"{name}_afd.safetensors").stat().st_size,
-        serves=", ".join(f"`{model}`" for model in card.serves),
         module=module,
         training=card.training,
         runs=training_runs(module, card.training),

@@ -78,20 +78,6 @@ def _option(degradations: dict[str, float]) -> tuple[str, str]:
 
 
 # `train` made what ships, from the module of the classifier before; the card tells what led there.
-BUILTIN_ARGUMENTS = (
-    *("--cutmix", "0.7", "--seed", "41"),
-    *_option(OFF_GRID_FOCUS | {"highest": 40}),
-    *_BUILTIN,
-)
-BUILTIN_DISTILLATION_ARGUMENTS = (
-    *("--boxes", "2", "--cutmix", "0.5", "--seed", "11", "--teacher-size", "192"),
-    *_option(OFF_GRID_FOCUS),
-    # The answer is to be the teachers', which its own last features would hold back.
-    *("--loss-weights", "features=0.25"),
-    *_BUILTIN,
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Module:
     """One shipped file.
@@ -105,8 +91,7 @@ class Module:
         arguments: of `dctafd train` besides.
         refinement: the same for the second training, at the classifier's own crop; none if empty.
         distillation: the same for the third training, in which other networks teach, too; none if empty.
-        teachers: those networks, models whose files are checkpoints of ../shared/weights; what
-            `train_builtin.py save-teacher` wrote for the built-in classifier.
+        teachers: those networks, models whose files are checkpoints of ../shared/weights.
         transferred_from: another one of `MODULES`, for the same architecture, with whose module the second
             and third training begin (`transfer_afd.py`), in place of a first one.
         pruned_widths: channels that `prune_afd.py` leaves the corrections after the stages; empty for all.
@@ -138,18 +123,6 @@ FE_NET_ANEW = (
 )
 
 MODULES = {
-    "builtin": Module(
-        "builtin",
-        ("builtin",),
-        "Apache-2.0",
-        None,
-        # Photos that the classifier does not know by heart have more to teach: twice.
-        (*(2 * [SHARED / "images/train"]), REPOSITORY / "runs/builtin/photos.txt"),
-        BUILTIN_ARGUMENTS,
-        (),
-        BUILTIN_DISTILLATION_ARGUMENTS,
-        (f"mobilenet_v2_coral={REPOSITORY / 'runs/builtin/teacher.pth'}",),
-    ),
     "resnet18": Module(
         "resnet18_ktb",
         ("resnet18", "resnet18_ktb"),

@@ -10,8 +10,7 @@
     python tools/report_shipped.py                            # docs/results.md and the model cards
 
 `train` writes dctafd/nets/weights/NAME_afd.safetensors, `measure` JSON in runs/shipped. Each runs commands of
-dctafd's own and prints them; a training that was cut off goes on where it stopped. The built-in classifier's
-module needs `tools/train_builtin.py` first.
+dctafd's own and prints them; a training that was cut off goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -140,7 +139,7 @@ def _recipe(arguments: Sequence[str], module: Module) -> str:
     plain: dict[str, str] = {}
     tables: dict[str, dict[str, str]] = {
         "validation": {},
-        "card": {"licence": json.dumps(module.licence), "serves": json.dumps(module.serves)},
+        "card": {"licence": json.dumps(module.licence)},
     }
     teachers = []
     words = iter(arguments)
@@ -198,13 +197,11 @@ def _shipped_file(name: str) -> Path:
 
 
 @main.command()
-@click.argument(
-    "names", nargs=-1, required=True, type=click.Choice([name for name in MODULES if name != "builtin"])
-)
+@click.argument("names", nargs=-1, required=True, type=click.Choice([*MODULES]))
 @click.option("--limit", type=int, help="Only the first so many photos.")
 @click.option("--protocol", "protocols", multiple=True, default=PROTOCOLS, type=click.Choice(PROTOCOLS))
 def measure(names: Sequence[str], limit: int | None, protocols: Sequence[str]) -> None:
-    """Measure shipped ImageNet modules on ../shared/images/eval (`measure_builtin.py` measures the other)."""
+    """Measure shipped ImageNet modules on ../shared/images/eval."""
     RUN.mkdir(parents=True, exist_ok=True)
     photos = SHARED / "images/eval"
     for name in names:

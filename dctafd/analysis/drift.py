@@ -216,7 +216,7 @@ def _fdm(classifier: CorrectedClassifier, batch: object) -> NDArray[np.float32]:
     assert isinstance(batch, InputBatch)
     device = next(classifier.parameters()).device
     with torch.inference_mode():
-        fdm = classifier.afd.drift_map(*batch.to(device).tensors()[1:])
+        fdm = classifier.afd.guide(*batch.to(device).tensors()[1:]).fdm
     return np.asarray(fdm[:, 0].float().cpu().numpy())
 
 

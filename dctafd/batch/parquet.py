@@ -36,6 +36,7 @@ def parquet_schema() -> Any:
             ("primary_quality", pa.int16()),
             ("drift", pa.float64()),
             ("model", pa.string()),
+            ("afd", pa.string()),
             ("predictions", pa.list_(prediction)),
             ("warnings", pa.list_(pa.string())),
             ("error", pa.struct([("type", pa.string()), ("message", pa.string())])),

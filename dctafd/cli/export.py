@@ -28,7 +28,7 @@ def command(output: Path, choice: ModelChoice, quiet: bool) -> None:
 
     \b
     Example:
-      dctafd export --model resnet50 -o resnet50.onnx
+      dctafd export --model efficientnet_lite0 -o lite0.onnx
     """
     from dctafd.analysis.export import export_classifier
 

@@ -45,8 +45,8 @@ def load_chosen_correction(
     from dctafd.nets.attach import attach
 
     with warnings_as_notes(quiet):
-        module = select_afd(choice.afd, backbone)
-    return None if module is None else attach(backbone.module, module.reparameterize())
+        selected = select_afd(choice.afd, backbone)
+    return None if selected is None else attach(backbone.module, selected.module.reparameterize())
 
 
 def chosen_device(name: str) -> torch.device:

@@ -69,12 +69,10 @@ def _weights(spec: ModelSpec) -> str:
 
 
 def _modules_by_model() -> dict[str, list[str]]:
-    """Return the shipped AFD-Modules that `--afd auto` may choose, by model."""
-    from dctafd.nets.afd_weights import read_afd_card
-    from dctafd.nets.registry import WEIGHTS_DIRECTORY
+    """Return the shipped AFD-Modules by the model whose weights they were trained for."""
+    from dctafd.nets.afd_weights import afd_name, read_afd_card, shipped_afds
 
     found: dict[str, list[str]] = {}
-    for path in sorted(WEIGHTS_DIRECTORY.glob("*_afd.safetensors")):
-        for model in read_afd_card(path).serves:
-            found.setdefault(model, []).append(path.name.removesuffix("_afd.safetensors"))
+    for path in shipped_afds():
+        found.setdefault(read_afd_card(path).model, []).append(afd_name(path))
     return found

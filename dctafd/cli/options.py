@@ -31,7 +31,7 @@ from dctafd.extras import require_extra
 from dctafd.files import check_output
 
 FORMATS = ("table", "json", "jsonl", "csv", "parquet")
-DEFAULT_MODEL = "builtin"
+DEFAULT_MODEL = "efficientnet_lite0"
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Decorator = Callable[[_Function], _Function]

@@ -95,7 +95,7 @@ def command(
     elif start_from:
         trainer.start_from(start_from)
     _run(trainer, plan, checkpoint, log, quiet)
-    trainer.save(output, plan.card.serves, plan.card.licence)
+    trainer.save(output, plan.card.licence)
     note(f"wrote {output} after {trainer.state.step} steps; log in {log}", quiet)
 
 

@@ -25,12 +25,14 @@ class ModelFacts:
         labels: class names by index.
         temperature: divides the logits before the softmax.
         description: one line for people: which weights, which AFD-Module.
+        afd: name of the AFD-Module that corrects it, None without one.
     """
 
     name: str
     labels: tuple[str, ...]
     temperature: float = 1.0
     description: str = ""
+    afd: str | None = None
 
     def label(self, index: int) -> str:
         """Return a class's name, or its number where it has none."""
@@ -52,9 +54,11 @@ def assemble(batch: Sequence[Prepared], answer: Answer | None, facts: ModelFacts
     for entry in batch:
         if isinstance(entry.outcome, Failure):
             origin = entry.origin
-            results.append(Result(origin.source, origin.member, model=facts.name, error=entry.outcome))
+            results.append(
+                Result(origin.source, origin.member, model=facts.name, afd=facts.afd, error=entry.outcome)
+            )
         else:
-            results.append(_result(entry, entry.outcome, next(predictions), next(drifts, None), facts.name))
+            results.append(_result(entry, entry.outcome, next(predictions), next(drifts, None), facts))
     return results
 
 
@@ -82,7 +86,7 @@ def _result(
     photo: PreparedPhoto,
     predictions: tuple[Prediction, ...],
     drift: float | None,
-    model: str,
+    facts: ModelFacts,
 ) -> Result:
     header = photo.model_input.header
     return Result(
@@ -97,7 +101,8 @@ def _result(
         quality_exact=photo.quality.exact,
         primary_quality=photo.model_input.primary_quality,
         drift=None if drift is None else round(drift, DECIMALS),
-        model=model,
+        model=facts.name,
+        afd=facts.afd,
         predictions=predictions,
         warnings=tuple(header.warnings),
     )

@@ -111,7 +111,7 @@ class Classifier:
 
 
 def load_classifier(
-    model: str = "builtin",
+    model: str = "efficientnet_lite0",
     weights: str | Path | None = None,
     afd: str | Path = "auto",
     device: str = "auto",
@@ -122,7 +122,8 @@ def load_classifier(
     Args:
         model: a name of `dctafd models`, or any classifier of torchvision.
         weights: a state dict (.safetensors or .pth); None takes the model's own.
-        afd: "auto" for the module that ships for this model, "off", or a weights file.
+        afd: "auto" for the module that was trained for these very weights, none where there is none;
+            "off"; the name of a shipped module, or a weights file.
         device: "auto" (CUDA where there is a device), "cpu", "cuda", "cuda:1" ...
         dtype: "float32", "bfloat16" or "float16".
 
@@ -140,13 +141,19 @@ def load_classifier(
     from dctafd.nets.registry import load_backbone
 
     backbone = load_backbone(model, weights)
-    module = select_afd(afd, backbone)
+    selected = select_afd(afd, backbone)
     spec = backbone.spec
-    net = backbone.module if module is None else attach(backbone.module, module.reparameterize())
-    description = f"{backbone.weights.name}, {'uncorrected' if module is None else 'AFD-Module'}"
+    net = backbone.module if selected is None else attach(backbone.module, selected.module.reparameterize())
+    corrected = "uncorrected" if selected is None else f"AFD-Module {selected.name}"
     return Classifier(
         TorchNetwork(net, device, dtype),
-        ModelFacts(model, backbone.labels, spec.temperature, description),
+        ModelFacts(
+            model,
+            backbone.labels,
+            spec.temperature,
+            f"{backbone.weights.name}, {corrected}",
+            None if selected is None else selected.name,
+        ),
         Preprocessing(spec.resize, spec.crop, spec.mean, spec.std),
     )
 

@@ -21,6 +21,7 @@ RECORD_KEYS = (
     "primary_quality",
     "drift",
     "model",
+    "afd",
     "predictions",
     "warnings",
     "error",
@@ -73,6 +74,7 @@ class Result:
         primary_quality: quality of an earlier, coarser compression, None without a sign of one.
         drift: mean of the first channel of the Feature Drifting Map; None without an AFD-Module.
         model: the name of the classifier.
+        afd: the name of the AFD-Module that corrected it, None without one.
         predictions: the most probable classes, best first.
         warnings: what was wrong with the file but did not prevent classifying it.
         error: why there are no predictions, or None.
@@ -90,6 +92,7 @@ class Result:
     primary_quality: int | None = None
     drift: float | None = None
     model: str | None = None
+    afd: str | None = None
     predictions: tuple[Prediction, ...] = ()
     warnings: tuple[str, ...] = ()
     error: Failure | None = None

@@ -40,8 +40,11 @@ class GridBlocks(NamedTuple):
 
 
 def block_grid(
-    header: JpegHeader, geometry: CropGeometry, components: Sequence[GridBlocks]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    header: JpegHeader,
+    geometry: CropGeometry,
+    components: Sequence[GridBlocks],
+    survival: Sequence[NDArray[np.float32]],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Dequantise, turn upright and convert to Y, Cb, Cr the blocks under the cells of the crop.
 
     The DCT is linear, so RGB blocks convert as pixels do; their steps are those of the channel that
@@ -53,10 +56,12 @@ def block_grid(
         header: the photo's header facts.
         geometry: where the crop lies.
         components: each component's blocks under the cells.
+        survival: what share of each component's steps survives the resize, (8, 8) float32, upright.
 
     Returns:
-        (192, G, G) float32 coefficients, clipped to +-16384, zero where a cell is outside the picture; and
-        their (192,) float32 steps.
+        (192, G, G) float32 coefficients, clipped to +-16384, zero where a cell is outside the picture;
+        their (192,) float32 steps; and what share of these survives, (192,) float32, 1 where there is no
+        component.
     """
     turn = geometry.orientation
     signs = turn.frequency_signs()
@@ -67,16 +72,18 @@ def block_grid(
     cells = geometry.y.crop // CELL, geometry.x.crop // CELL
     planes = np.empty((3, 64, *cells), np.float32)
     steps = np.zeros((3, 8, 8), np.float32)
+    surviving = np.ones((3, 8, 8), np.float32)
     for index, grid in enumerate(components[:3]):
         table = header.components[index].quant_table.astype(np.int32)
         dequantize_grid(
             grid.blocks, grid.rows, grid.columns, table * signs, turn.transpose, limit, planes[index]
         )
         steps[index] = table.T if turn.transpose else table
+        surviving[index] = survival[index]
     planes[len(components) :] = 0
     if converts:
         planes = np.clip(np.tensordot(RGB_TO_YCC, planes, axes=1), -LIMIT, LIMIT)
-        steps = steps[MAIN_CONTRIBUTORS]
+        steps, surviving = steps[MAIN_CONTRIBUTORS], surviving[MAIN_CONTRIBUTORS]
     if geometry.y.offset < 0 or geometry.x.offset < 0:
         planes *= np.logical_and.outer(geometry.y.cells_inside(), geometry.x.cells_inside())
-    return planes.reshape(192, *cells), steps.reshape(192)
+    return planes.reshape(192, *cells), steps.reshape(192), surviving.reshape(192)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dctafd.config import Limits
 from dctafd.inputs.block_grid import GridBlocks
 from dctafd.inputs.geometry import CELL, Axis, CropGeometry, PictureLayout, crop_geometry
+from dctafd.inputs.survival import FilteredAxis, axis_survival, component_axes
 from dctafd.jpeg.coefficients import JpegCoefficients, JpegHeader
 from dctafd.jpeg.partial import ComponentPlan, PartialComponent
 from dctafd.jpeg.reader import Engine, Source, plan_everything, read_planned
@@ -45,6 +46,8 @@ class CropPlan:
         x, y: the resize filters of the upright picture's axes.
         region: the stored pixels, of the reduced picture, that the filters read.
         components: the coefficients needed of each component.
+        survival: what share of each step survives the resize, (8, 8) float32 a component, upright
+            (`dctafd.inputs.survival`).
     """
 
     geometry: CropGeometry
@@ -53,6 +56,7 @@ class CropPlan:
     y: AxisFilter
     region: Region
     components: tuple[ComponentPlan, ...]
+    survival: tuple[NDArray[np.float32], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +97,32 @@ def _plan_crop(layout: PictureLayout, resize: int | None, crop: int) -> CropPlan
             strict=True,
         )
     )
-    return CropPlan(geometry, reduction, x, y, region, components)
+    return CropPlan(geometry, reduction, x, y, region, components, _survival(layout, geometry, x, y))
+
+
+def _survival(
+    layout: PictureLayout, geometry: CropGeometry, x: AxisFilter, y: AxisFilter
+) -> tuple[NDArray[np.float32], ...]:
+    """Return what share of each step survives, (8, 8) float32 a component, natural order, upright."""
+    reduction, turned = geometry.reduction, geometry.orientation.transpose
+    reduced, full = (
+        [component_axes(grid) for grid in sample_grids(layout.width, layout.height, layout.factors, size)]
+        for size in (reduction, 1)
+    )
+    factors = []
+    for axis, axis_filter, vertical in ((geometry.y, y, not turned), (geometry.x, x, turned)):
+        if axis.size == axis.resized:
+            factors.append([np.ones(8)] * len(reduced))
+            continue
+        filtered = FilteredAxis(axis.box(reduction)[2], axis.mirrored, *axis_filter.tables)
+        stored = 0 if vertical else 1
+        factors.append(
+            [
+                axis_survival(filtered, *pair)
+                for pair in zip(*([c[stored] for c in side] for side in (reduced, full)), strict=True)
+            ]
+        )
+    return tuple(np.outer(down, across).astype(np.float32) for down, across in zip(*factors, strict=True))
 
 
 def _axis_filter(axis: Axis, reduction: int) -> AxisFilter:

@@ -30,6 +30,8 @@ class ModelInput:
         coefficients: (192, G, G) float32, dequantised Y, Cb, Cr in natural order, 64 each
             (zeros for the chroma of a gray photo), clipped to +-16384.
         steps: (192,) float32, the quantisation steps of those coefficients; 0 where there is no component.
+        survival: (192,) float32, what share of the noise of each step survives the resize
+            (`dctafd.inputs.survival`); 1 where nothing is resized.
         scale: (2,) float32, stored pixels per classifier pixel, vertically and horizontally.
         primary_quality: quality of an earlier, coarser compression, or None where there is no sign of one.
         header: the file's header facts.
@@ -38,6 +40,7 @@ class ModelInput:
     pixels: NDArray[np.float32]
     coefficients: NDArray[np.float32]
     steps: NDArray[np.float32]
+    survival: NDArray[np.float32]
     scale: NDArray[np.float32]
     primary_quality: int | None
     header: JpegHeader
@@ -51,6 +54,7 @@ class InputBatch:
         pixels: (B, 3, S, S) float32.
         coefficients: (B, 192, G, G) float32.
         steps: (B, 192) float32.
+        survival: (B, 192) float32.
         scale: (B, 2) float32.
         primary_quality: (B,) float32, 0 where unknown.
     """
@@ -58,6 +62,7 @@ class InputBatch:
     pixels: torch.Tensor
     coefficients: torch.Tensor
     steps: torch.Tensor
+    survival: torch.Tensor
     scale: torch.Tensor
     primary_quality: torch.Tensor
 
@@ -67,7 +72,14 @@ class InputBatch:
 
     def tensors(self) -> tuple[torch.Tensor, ...]:
         """Return the tensors in the order of `CorrectedClassifier.forward`'s arguments."""
-        return (self.pixels, self.coefficients, self.steps, self.scale, self.primary_quality)
+        return (
+            self.pixels,
+            self.coefficients,
+            self.steps,
+            self.survival,
+            self.scale,
+            self.primary_quality,
+        )
 
 
 def stack_inputs(inputs: Sequence[ModelInput]) -> tuple[NDArray[np.float32], ...]:
@@ -75,7 +87,7 @@ def stack_inputs(inputs: Sequence[ModelInput]) -> tuple[NDArray[np.float32], ...
     primary = np.array([item.primary_quality or 0 for item in inputs], np.float32)
     stacked = (
         np.stack([getattr(item, name) for item in inputs])
-        for name in ("pixels", "coefficients", "steps", "scale")
+        for name in ("pixels", "coefficients", "steps", "survival", "scale")
     )
     return (*stacked, primary)
 

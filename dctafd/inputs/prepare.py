@@ -61,11 +61,12 @@ def prepare(
     else:
         limits = Limits(max_pixels, max_scans, strict)
         plan, found = read_crop(jpeg_or_source, resize, crop, limits, engine)
-    coefficients, steps = block_grid(found.header, plan.geometry, found.grids)
+    coefficients, steps, survival = block_grid(found.header, plan.geometry, found.grids, plan.survival)
     return ModelInput(
         pixels=_crop_pixels(plan, found, mean, std),
         coefficients=coefficients,
         steps=steps,
+        survival=survival,
         scale=plan.geometry.scale,
         primary_quality=_primary_quality(found) if history else None,
         header=found.header,

@@ -13,12 +13,16 @@ from dctafd.nets import rep_conv
 from dctafd.nets.fde_net import FDENet
 from dctafd.nets.fe_net import FENet, StageCorrection
 from dctafd.nets.layers import BackboneLayers, find_layers
+from dctafd.nets.modulation import Affine, Modulation
 
 Shape = Literal["stem", "deep"]
 
 _UNET_STRIDE = 4  # classifier pixels per cell of the U-Net's upper level, where the stem is at least as fine
 _FE_WIDTH = {"stem": 32, "deep": 16}
 _STAGE_WIDTHS = (24, 48, 64, 96)
+_MODULATION_WIDTH = 64
+#: What files leave unsaid that were written before FDE-Net read what survives the resize.
+_BEFORE_SURVIVAL = {"scales": (0.8, 1.3), "reads_surviving": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class AFDConfig:
         fde_width: hidden channels of FDE-Net.
         fe_width: channels of FE-Net's upper level.
         stage_widths: channels inside the bottleneck after each stage; empty for shape "stem".
+        modulation_width: hidden channels of the modulation of `layers.norms`; 0 for none.
+        scales, reads_surviving: of FDE-Net.
     """
 
     shape: Shape
@@ -40,6 +46,9 @@ class AFDConfig:
     fde_width: int = 48
     fe_width: int = 32
     stage_widths: tuple[int, ...] = ()
+    modulation_width: int = 0
+    scales: tuple[float, float] = (0.5, 16.0)
+    reads_surviving: bool = True
 
     @classmethod
     def for_layers(
@@ -54,7 +63,13 @@ class AFDConfig:
             stage_widths = ()
         elif stage_widths is None:
             stage_widths = (_STAGE_WIDTHS + _STAGE_WIDTHS[-1:] * len(layers.stages))[: len(layers.stages)]
-        return cls(shape, layers, fe_width=fe_width or _FE_WIDTH[shape], stage_widths=stage_widths)
+        return cls(
+            shape,
+            layers,
+            fe_width=fe_width or _FE_WIDTH[shape],
+            stage_widths=stage_widths,
+            modulation_width=_MODULATION_WIDTH if shape == "deep" and layers.norms else 0,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dictionaries and lists, for a weights file's metadata."""
@@ -64,7 +79,21 @@ class AFDConfig:
     def from_json(cls, record: dict[str, Any]) -> AFDConfig:
         """Read what `to_json` wrote."""
         layers = BackboneLayers.from_json(record["layers"])
-        return cls(**{**record, "layers": layers, "stage_widths": tuple(record["stage_widths"])})
+        record = {**_BEFORE_SURVIVAL, **record, "layers": layers}
+        return cls(**{**record, **{name: tuple(record[name]) for name in ("stage_widths", "scales")}})
+
+
+@dataclass(frozen=True, slots=True)
+class Guidance:
+    """What an AFD-Module makes of a photo's coefficients, before it sees a feature.
+
+    Attributes:
+        fdm: the Feature Drifting Map, (B, fdm_channels, G, G).
+        affines: of each batch norm that is modulated.
+    """
+
+    fdm: Tensor
+    affines: list[Affine]
 
 
 class AFDModule(nn.Module):
@@ -83,7 +112,7 @@ class AFDModule(nn.Module):
         super().__init__()
         self.config = config
         stem = config.layers.stem
-        self.fde = FDENet(config.fdm_channels, config.fde_width)
+        self.fde = FDENet(config.fdm_channels, config.fde_width, config.scales, config.reads_surviving)
         self.fe = FENet(
             stem.channels,
             config.fdm_channels,
@@ -95,6 +124,8 @@ class AFDModule(nn.Module):
             StageCorrection(stage.channels, config.fdm_channels, width, stage.non_negative)
             for stage, width in zip(config.layers.stages, config.stage_widths, strict=False)
         )
+        channels = [norm.channels for norm in config.layers.norms]
+        self.modulation = Modulation(channels, config.modulation_width) if config.modulation_width else None
         self.register_buffer("stem_rms", torch.ones(()))
 
     @classmethod
@@ -104,20 +135,30 @@ class AFDModule(nn.Module):
         """Build a new module that fits a backbone (see `find_layers` for `layer`, `input_size`, errors)."""
         return cls(AFDConfig.for_layers(find_layers(backbone, layer, input_size), shape))
 
-    def drift_map(
-        self, coefficients: Tensor, steps: Tensor, scale: Tensor, primary_quality: Tensor
-    ) -> Tensor:
-        """Return the FDM, (B, fdm_channels, G, G); inputs as in `InputBatch`.
+    def guide(
+        self, coefficients: Tensor, steps: Tensor, survival: Tensor, scale: Tensor, primary_quality: Tensor
+    ) -> Guidance:
+        """Return the FDM and what follows from the whole photo; inputs as in `InputBatch`.
 
-        Channel 0 is the predicted drift in units of `measured_drift`.
+        FDM channel 0 is the predicted drift in units of `measured_drift`.
         """
-        return self.fde(coefficients, steps, scale, primary_quality)
+        summarize = self.modulation is not None
+        fdm, summary = self.fde(coefficients, steps, survival, scale, primary_quality, summarize)
+        if self.modulation is None or summary is None:
+            return Guidance(fdm, [])
+        return Guidance(fdm, self.modulation(summary, fdm))
 
     def forward(
-        self, stem: Tensor, coefficients: Tensor, steps: Tensor, scale: Tensor, primary_quality: Tensor
+        self,
+        stem: Tensor,
+        coefficients: Tensor,
+        steps: Tensor,
+        survival: Tensor,
+        scale: Tensor,
+        primary_quality: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Return the corrected stem (B, C, H, W) and the FDM (B, F, G, G); stages are `attach`'s business."""
-        fdm = self.drift_map(coefficients, steps, scale, primary_quality)
+        """Return the corrected stem (B, C, H, W) and the FDM (B, F, G, G); `attach` corrects the rest."""
+        fdm = self.guide(coefficients, steps, survival, scale, primary_quality).fdm
         return self.fe(stem, fdm), fdm
 
     def measured_drift(self, stem: Tensor, clean_stem: Tensor, grid: int) -> Tensor:

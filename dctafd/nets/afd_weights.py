@@ -1,14 +1,14 @@
-"""Files of AFD-Module weights: what they hold, which one serves a classifier, whether it fits."""
+"""Files of AFD-Module weights: what they hold, and which one a classifier gets."""
 
 from __future__ import annotations
 
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save_file
@@ -17,18 +17,15 @@ from torch import Tensor, nn
 from dctafd.errors import WeightsError
 from dctafd.files import atomic_path
 from dctafd.nets.afd import AFDConfig, AFDModule
+from dctafd.nets.fit import TOLERANCE, Fingerprints, distances, fingerprints, telling_layers
 from dctafd.nets.registry import WEIGHTS_DIRECTORY, Backbone
 from dctafd.nets.state_dict import load_into, read_metadata, read_state_dict
-from dctafd.nets.stem import features_at
 
-#: Relative difference of two stems' responses up to which they count as the same stem.
-FINGERPRINT_TOLERANCE = 0.02
-_PROBE_SIZE = 32
 _SHIPPED_ENDING = "_afd.safetensors"
 
 
-class StemMismatchWarning(UserWarning):
-    """AFD weights are used with a stem that is not the one they were trained against, or none are at hand."""
+class FitWarning(UserWarning):
+    """No AFD-Module fits a classifier's weights, or one is used that was trained against others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +36,26 @@ class AFDCard:
         config: what the module is built from.
         model: name of the model whose weights it was trained against.
         architecture: torchvision's name of that network.
-        serves: names of the models that `afd="auto"` uses it for.
-        fingerprint: the stem's response to a fixed pattern (`stem_fingerprint`).
+        fingerprints: the responses of the layers that it corrects to a fixed pattern (`dctafd.nets.fit`); the
+            stem's alone in files of before.
         reparameterized: whether the RepConvs are stored folded.
         licence: licence of these weights.
         training: seeds, qualities, steps, photos and the like, as the training recorded them.
+            training["verdict"]["helps"] says what the held-out photos said, where they were asked.
     """
 
     config: AFDConfig
     model: str
     architecture: str
-    serves: tuple[str, ...]
-    fingerprint: tuple[float, ...]
+    fingerprints: Fingerprints
     reparameterized: bool = False
     licence: str = "Apache-2.0"
     training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def helps(self) -> bool:
+        """Whether the module helped on held-out photos; True where that was not measured."""
+        return bool(self.training.get("verdict", {}).get("helps", True))
 
 
 def save_afd(path: str | Path, afd: AFDModule, card: AFDCard, dtype: torch.dtype = torch.float16) -> None:
@@ -81,9 +83,11 @@ def read_afd_card(path: str | Path) -> AFDCard:
         raise WeightsError(f"{path} holds no AFD-Module (what `dctafd train` writes)")
     try:
         record = {key: json.loads(value) for key, value in metadata.items()}
-        record["config"] = AFDConfig.from_json(record["config"])
-        for key in ("serves", "fingerprint"):
-            record[key] = tuple(record[key])
+        record["config"] = config = AFDConfig.from_json(record["config"])
+        record.pop("serves", None)  # as modules of before said; what fits is measured now
+        if "fingerprint" in record:
+            record["fingerprints"] = {config.layers.stem.name: record.pop("fingerprint")}
+        record["fingerprints"] = {name: tuple(values) for name, values in record["fingerprints"].items()}
         return AFDCard(**record)
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} has damaged metadata: {error!r}") from error
@@ -114,62 +118,88 @@ def load_afd_state(afd: AFDModule, state: Mapping[str, Tensor], path: Path) -> N
     load_into(afd, {**slopes, **state}, path)
 
 
-def select_afd(afd: str | Path, backbone: Backbone) -> AFDModule | None:
-    """Return the module for a classifier: "auto" picks a shipped one, "off" none.
+class SelectedAFD(NamedTuple):
+    """The AFD-Module that corrects a classifier.
 
-    Anything else is a file's path, or the name of a shipped module, for instance "resnet18".
+    Attributes:
+        module: in eval mode.
+        name: what records call it: its file's name without the ending.
+    """
 
-    Warns (`StemMismatchWarning`) where the weights were trained against another stem, and where "auto"
-    finds none for this model.
+    module: AFDModule
+    name: str
+
+
+def select_afd(afd: str | Path, backbone: Backbone) -> SelectedAFD | None:
+    """Return the module for a classifier.
+
+    Args:
+        afd: "off" for none; "auto" for the one of those that ship, or that lies beside the classifier's
+            weights file as NAME_afd.safetensors, that was trained for these very weights, else none; the name
+            of a shipped module or a file's path for that one.
+        backbone: the classifier.
+
+    Warns (`FitWarning`) where "auto" finds none, and where a module that was asked for was trained against
+    other weights.
 
     Raises:
         WeightsError: the file is missing, damaged, or made for another network.
     """
     if afd == "off":
         return None
-    path = find_shipped_afd(backbone) if afd == "auto" else afd_path(afd)
-    if path is None:
-        warnings.warn(
-            f"no AFD-Module is shipped for {backbone.spec.name}: its answers are not corrected "
-            "(`dctafd train` makes one, --afd PATH uses it)",
-            StemMismatchWarning,
-            stacklevel=2,
-        )
-        return None
+    if afd == "auto":
+        return _fitting_afd(backbone)
+    path = afd_path(afd)
     card = read_afd_card(path)
     _check_layers(backbone, card, path)
-    distance = fingerprint_distance(
-        stem_fingerprint(backbone.module, card.config.layers.stem.name), card.fingerprint
-    )
-    if distance > FINGERPRINT_TOLERANCE:
-        warnings.warn(
-            f"{path.name} was trained against the stem of {card.model}; that of {backbone.weights.name} "
-            f"responds differently by {distance:.0%}, so its corrections may not fit",
-            StemMismatchWarning,
-            stacklevel=2,
+    found = _distances(backbone, card)
+    far = {name: distance for name, distance in found.items() if distance > TOLERANCE}
+    if far:
+        shown = ", ".join(f"{name} {_per_cent(distance)}" for name, distance in far.items())
+        _warn(
+            f"{path.name} was trained against {card.model}; {backbone.weights.name} responds differently "
+            f"({shown}), so its corrections may do harm"
         )
-    return load_afd(path)
+    return SelectedAFD(load_afd(path), afd_name(path))
 
 
-def find_shipped_afd(backbone: Backbone, directory: Path = WEIGHTS_DIRECTORY) -> Path | None:
-    """Return the shipped file that serves this model, else the one whose stem is nearest, else None.
+def afd_name(path: Path) -> str:
+    """Return what records call the module of a file."""
+    return path.name.removesuffix(".safetensors").removesuffix("_afd")
 
-    Of two files that fit equally, one of shape "deep" comes before one of shape "stem".
-    """
-    found = [(path, read_afd_card(path)) for path in sorted(directory.glob(f"*{_SHIPPED_ENDING}"))]
-    cards = dict(sorted(found, key=lambda entry: entry[1].config.shape))
-    for path, card in cards.items():
-        if backbone.spec.name in card.serves:
-            return path
-    same = {path: card for path, card in cards.items() if card.architecture == backbone.spec.architecture}
-    if not same:
-        return None
 
-    def distance(path: Path) -> float:
-        stem = same[path].config.layers.stem.name
-        return fingerprint_distance(stem_fingerprint(backbone.module, stem), same[path].fingerprint)
+def _fitting_afd(backbone: Backbone) -> SelectedAFD | None:
+    """Return the module that was trained for a classifier's weights, a "deep" one first."""
+    fitting, nearest, smallest = [], None, math.inf
+    for path in _candidates(backbone):
+        card = read_afd_card(path)
+        if card.architecture != backbone.spec.architecture or not _has_layers(backbone, card):
+            continue
+        distance = max(_distances(backbone, card).values())
+        if distance <= TOLERANCE and card.helps:
+            fitting.append((card.config.shape, distance, path))
+        elif distance < smallest:
+            nearest, smallest = path, distance
+    if fitting:
+        path = min(fitting)[2]
+        return SelectedAFD(load_afd(path), afd_name(path))
+    told = "" if nearest is None else f" ({afd_name(nearest)} is for others, {_per_cent(smallest)} away)"
+    start = "" if nearest is None else f" --start-from {nearest.name}"
+    _warn(
+        f"no AFD-Module was trained for {backbone.weights.name}{told}: its answers are not corrected "
+        f"(`dctafd train --model {backbone.spec.name}{start}` makes one)"
+    )
+    return None
 
-    return min(same, key=distance)
+
+def shipped_afds() -> list[Path]:
+    """Return the files of the modules that ship."""
+    return sorted(WEIGHTS_DIRECTORY.glob(f"*{_SHIPPED_ENDING}"))
+
+
+def _candidates(backbone: Backbone) -> list[Path]:
+    beside = backbone.weights.with_name(f"{backbone.weights.stem}{_SHIPPED_ENDING}")
+    return [*([beside] if beside.is_file() else []), *shipped_afds()]
 
 
 def afd_path(afd: str | Path) -> Path:
@@ -178,31 +208,32 @@ def afd_path(afd: str | Path) -> Path:
     return shipped if shipped.is_file() and not Path(afd).is_file() else Path(afd)
 
 
-def stem_fingerprint(backbone: nn.Module, layer: str) -> tuple[float, ...]:
-    """Return the mean response of each of the stem's channels to a fixed pattern, 5 significant digits.
-
-    Equal stems have equal fingerprints however their BatchNorm is stored.
-    """
-    parameter = next(backbone.parameters())
-    cells = torch.arange(3 * _PROBE_SIZE**2, dtype=torch.float32).reshape(1, 3, _PROBE_SIZE, _PROBE_SIZE)
-    pattern = (2 * torch.sin(0.37 * cells + 1e-4 * cells.square())).to(parameter.device, parameter.dtype)
-    with torch.no_grad():
-        stem = features_at(backbone, layer, pattern)
-    return tuple(float(f"{value:.5g}") for value in stem.float().mean((0, 2, 3)).tolist())
+def module_fingerprints(backbone: nn.Module, config: AFDConfig) -> Fingerprints:
+    """Return a network's fingerprints, as the card of a module of this configuration has them."""
+    return fingerprints(backbone, telling_layers(config.layers))
 
 
-def fingerprint_distance(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the relative difference of two fingerprints; infinite where the stems differ in width."""
-    if len(first) != len(second):
-        return math.inf
-    return math.dist(first, second) / max(math.hypot(*first), math.hypot(*second), 1e-12)
+def _distances(backbone: Backbone, card: AFDCard) -> dict[str, float]:
+    return distances(card.fingerprints, fingerprints(backbone.module, tuple(card.fingerprints)))
+
+
+def _has_layers(backbone: Backbone, card: AFDCard) -> bool:
+    modules = dict(backbone.module.named_modules())
+    return all(name in modules for name in card.fingerprints)
 
 
 def _check_layers(backbone: Backbone, card: AFDCard, path: Path) -> None:
-    layers = card.config.layers
     modules = dict(backbone.module.named_modules())
-    for layer in (layers.stem, *layers.stages):
-        if layer.name not in modules:
+    for name in card.fingerprints:
+        if name not in modules:
             raise WeightsError(
-                f"{path} is for {card.architecture}; {backbone.spec.name} has no {layer.name!r}"
+                f"{path} is for {card.architecture}; {backbone.spec.name} has no layer {name!r}"
             )
+
+
+def _per_cent(distance: float) -> str:
+    return "of another width" if math.isinf(distance) else f"{100 * distance:.3g} %"
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, FitWarning, stacklevel=4)

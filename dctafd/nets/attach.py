@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from dctafd.errors import WeightsError
-from dctafd.nets.afd import AFDModule
+from dctafd.nets.afd import AFDModule, Guidance
 from dctafd.nets.fe_net import StageCorrection
 from dctafd.nets.in_place import may_overwrite
 from dctafd.nets.stem import features_at
@@ -40,7 +40,7 @@ class Features:
 class _ForwardPass:
     """The state of one forward pass, which the hooks on the backbone's layers read and fill."""
 
-    fdm: Tensor | None
+    guidance: Guidance | None
     record: bool
     stem_before: Tensor | None = None
     layers: list[Tensor] = field(default_factory=list)
@@ -70,6 +70,8 @@ class CorrectedClassifier(nn.Module):
         self._hook(self._stem, partial(_correct_stem, afd=afd))
         for index, stage in enumerate(layers.stages):
             self._hook(stage.name, partial(_correct_stage, afd=afd, index=index))
+        for index, norm in enumerate(layers.norms if afd.modulation is not None else ()):
+            self._hook(norm.name, partial(_modulate, index=index))
         self.train(afd.training)
 
     def _hook(self, name: str, hook: Any) -> None:
@@ -85,25 +87,42 @@ class CorrectedClassifier(nn.Module):
         return self
 
     def forward(
-        self, pixels: Tensor, coefficients: Tensor, steps: Tensor, scale: Tensor, primary_quality: Tensor
+        self,
+        pixels: Tensor,
+        coefficients: Tensor,
+        steps: Tensor,
+        survival: Tensor,
+        scale: Tensor,
+        primary_quality: Tensor,
     ) -> Tensor:
         """Return logits (B, classes) for a batch; inputs as in `InputBatch`."""
-        return self.forward_with_fdm(pixels, coefficients, steps, scale, primary_quality)[0]
+        return self.forward_with_fdm(pixels, coefficients, steps, survival, scale, primary_quality)[0]
 
     def forward_with_fdm(
-        self, pixels: Tensor, coefficients: Tensor, steps: Tensor, scale: Tensor, primary_quality: Tensor
+        self,
+        pixels: Tensor,
+        coefficients: Tensor,
+        steps: Tensor,
+        survival: Tensor,
+        scale: Tensor,
+        primary_quality: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return logits (B, classes) and the Feature Drifting Map (B, F, G, G)."""
-        fdm = self.afd.drift_map(coefficients, steps, scale, primary_quality)
-        with _passing(_ForwardPass(fdm, record=False)):
-            return self.backbone(pixels), fdm
+        guidance = self.afd.guide(coefficients, steps, survival, scale, primary_quality)
+        with _passing(_ForwardPass(guidance, record=False)):
+            return self.backbone(pixels), guidance.fdm
 
     def forward_features(
-        self, pixels: Tensor, coefficients: Tensor, steps: Tensor, scale: Tensor, primary_quality: Tensor
+        self,
+        pixels: Tensor,
+        coefficients: Tensor,
+        steps: Tensor,
+        survival: Tensor,
+        scale: Tensor,
+        primary_quality: Tensor,
     ) -> Features:
         """Return logits, FDM and the corrected features of the stem and the stages."""
-        fdm = self.afd.drift_map(coefficients, steps, scale, primary_quality)
-        return self._recorded(pixels, fdm)
+        return self._recorded(pixels, self.afd.guide(coefficients, steps, survival, scale, primary_quality))
 
     def direct(self, pixels: Tensor) -> Tensor:
         """Return the uncorrected backbone's logits (B, classes) for pixels (B, 3, S, S)."""
@@ -119,11 +138,12 @@ class CorrectedClassifier(nn.Module):
         with _passing(None):
             return features_at(self.backbone, self._stem, pixels)
 
-    def _recorded(self, pixels: Tensor, fdm: Tensor | None) -> Features:
-        state = _ForwardPass(fdm, record=True)
+    def _recorded(self, pixels: Tensor, guidance: Guidance | None) -> Features:
+        state = _ForwardPass(guidance, record=True)
         with _passing(state):
             logits = self.backbone(pixels)
         assert state.stem_before is not None
+        fdm = None if guidance is None else guidance.fdm
         return Features(logits, fdm, state.stem_before, state.layers)
 
 
@@ -168,10 +188,10 @@ def _correct_stem(module: nn.Module, inputs: Any, stem: Tensor, *, afd: AFDModul
             f"the AFD-Module is for a stem of {channels} channels, this one has {stem.shape[1]}"
         )
     corrected = stem
-    if state.fdm is not None:
+    if state.guidance is not None:
         # What records the stem as it was still needs it.
         correct = afd.fe.correct_ if not state.record and _is_disposable(module, inputs, stem) else afd.fe
-        corrected = correct(stem, state.fdm)
+        corrected = correct(stem, state.guidance.fdm)
     if state.record:
         state.stem_before = stem
         state.layers.append(corrected)
@@ -185,14 +205,22 @@ def _correct_stage(
     state = _forward_pass.get()
     if state is None:
         return None
-    if state.fdm is not None and index < len(afd.stages):
+    if state.guidance is not None and index < len(afd.stages):
         stage = afd.stages[index]
         assert isinstance(stage, StageCorrection)
         correct = stage.correct_ if _is_disposable(module, inputs, features) else stage
-        features = correct(features, state.fdm)
+        features = correct(features, state.guidance.fdm)
     if state.record:
         state.layers.append(features)
     return features
+
+
+def _modulate(module: nn.Module, inputs: Any, features: Tensor, *, index: int) -> Tensor | None:
+    """Forward hook of a batch norm."""
+    state = _forward_pass.get()
+    if state is None or state.guidance is None:
+        return None
+    return state.guidance.affines[index](features)
 
 
 def _is_disposable(module: nn.Module, inputs: tuple[Tensor, ...], features: Tensor) -> bool:

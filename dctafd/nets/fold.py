@@ -22,7 +22,7 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     """
     folded = copy.deepcopy(network).eval()
     try:
-        graph = fx.Tracer().trace(folded)
+        graph = _Tracer().trace(folded)
     except (fx.proxy.TraceError, TypeError, ValueError, RuntimeError):
         return folded
     for convolution, norm in list(_pairs(graph)):
@@ -31,6 +31,13 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
             folded.set_submodule(convolution, fuse_conv_bn_eval(before, after))
             folded.set_submodule(norm, nn.Identity())
     return folded
+
+
+class _Tracer(fx.Tracer):
+    """Does not look into convolutions, not into those either whose padding depends on the size."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, nn.Conv2d) or super().is_leaf_module(module, name)
 
 
 def _pairs(graph: fx.Graph) -> Iterator[tuple[str, str]]:

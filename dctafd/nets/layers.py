@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dctafd.errors import WeightsError
-from dctafd.nets.builtin import SlimResNet
+from dctafd.nets.efficientnet_lite import EfficientNetLite
 
 #: Class in `torchvision.models` -> name of the stem.
 _STEMS = {
@@ -23,6 +24,7 @@ _STEMS = {
     "SqueezeNet": "features.1",
     "DenseNet": "features.relu0",
 }
+_SHORTCUT = re.compile(r"downsample|shortcut|proj\b")
 _POOLING = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
@@ -50,10 +52,12 @@ class BackboneLayers:
     Attributes:
         stem: the layer after the first convolution with its activation.
         stages: the last layer at each resolution below the stem's, from fine to coarse.
+        norms: the last batch norm of each block after the stem, in order; empty where there are none.
     """
 
     stem: FeatureLayer
     stages: tuple[FeatureLayer, ...]
+    norms: tuple[FeatureLayer, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dictionaries and lists, for a weights file's metadata."""
@@ -62,8 +66,10 @@ class BackboneLayers:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> BackboneLayers:
         """Read what `to_json` wrote."""
-        stages = tuple(FeatureLayer(**stage) for stage in record["stages"])
-        return cls(FeatureLayer(**record["stem"]), stages)
+        stages, norms = (
+            tuple(FeatureLayer(**layer) for layer in record.get(kind, ())) for kind in ("stages", "norms")
+        )
+        return cls(FeatureLayer(**record["stem"]), stages, norms)
 
 
 def find_stem(backbone: nn.Module) -> str:
@@ -72,8 +78,8 @@ def find_stem(backbone: nn.Module) -> str:
     Raises:
         WeightsError: the architecture is not known; name its stem layer instead.
     """
-    if isinstance(backbone, SlimResNet):
-        return "relu"
+    if isinstance(backbone, EfficientNetLite):
+        return "act1"
     from torchvision import models
 
     for family, name in _STEMS.items():
@@ -107,7 +113,25 @@ def find_layers(backbone: nn.Module, layer: str | None = None, input_size: int =
     stages = _last_at_each_resolution(
         [shapes[name] for name in _trunk(backbone, stem_name) if name in shapes], stem.stride
     )
-    return BackboneLayers(stem, tuple(stages))
+    return BackboneLayers(stem, tuple(stages), tuple(_norms(backbone, shapes, stem_name)))
+
+
+def _norms(backbone: nn.Module, shapes: dict[str, FeatureLayer], stem_name: str) -> Iterator[FeatureLayer]:
+    """Yield the last batch norm of each block after the stem, the shortcuts' left out."""
+    norms = [
+        name
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.BatchNorm2d) and name in shapes and not _SHORTCUT.search(name)
+    ]
+    for block in _blocks(_trunk(backbone, stem_name)):
+        inside = [name for name in norms if name.startswith(f"{block}.")]
+        yield from (shapes[name] for name in inside[-1:])
+
+
+def _blocks(names: Iterator[str]) -> Iterator[str]:
+    """Yield those of the names that hold none of the others: the blocks inside containers."""
+    known = list(names)
+    yield from (name for name in known if not any(other.startswith(f"{name}.") for other in known))
 
 
 def _probe(backbone: nn.Module, input_size: int) -> dict[str, FeatureLayer]:
@@ -146,6 +170,8 @@ def _trunk(backbone: nn.Module, stem_name: str) -> Iterator[str]:
     parent = backbone.get_submodule(parent_name)
     if isinstance(backbone, models.RegNet):  # its stages have a container of their own
         parent_name, parent, own_name = "trunk_output", backbone.trunk_output, ""
+    elif isinstance(backbone, EfficientNetLite):
+        parent_name, parent, own_name = "blocks", backbone.blocks, ""
     siblings = [name for name, _ in parent.named_children()]
     for name in siblings[siblings.index(own_name) + 1 if own_name else 0 :]:
         child = parent.get_submodule(name)

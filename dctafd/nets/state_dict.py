@@ -27,7 +27,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         WeightsError: the file is missing, damaged, or holds no state dict.
     """
     if not path.is_file():
-        raise WeightsError(f"there is no weights file {path} (--model builtin needs none)")
+        raise WeightsError(f"there is no weights file {path}")
     try:
         if path.suffix == ".safetensors":
             stored: Any = load_file(path)
@@ -57,7 +57,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safetensors.safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except FileNotFoundError as error:
-        raise WeightsError(f"there is no weights file {path} (--model builtin needs none)") from error
+        raise WeightsError(f"there is no weights file {path}") from error
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{path} is no readable weights file: {error}") from error
 

@@ -17,6 +17,9 @@ from PIL import Image
 
 Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 
+LARGE_SCALE = 3.0  # stored pixels per classifier pixel above which next to nothing drifts
+MOST_NOISE = 8.0  # standard deviation in levels
+_NOISE_SIDE = 256
 IMAGENET_C_QUALITY = 85  # every file of ImageNet-C was saved again at this quality
 
 
@@ -31,6 +34,8 @@ class Degradation:
         scale: stored pixels per classifier pixel; where it is not 1, the photo is resized after compression.
         second_quality: quality of a second compression of the decoded photo, None for none.
         second_shift: (rows, columns) cropped off before the second compression, (0, 0) for an aligned grid.
+        noise: standard deviation of a sensor's noise, in levels, that the photo has before it is compressed.
+        noise_seed: which noise.
     """
 
     quality: int
@@ -39,6 +44,8 @@ class Degradation:
     scale: float = 1.0
     second_quality: int | None = None
     second_shift: tuple[int, int] = (0, 0)
+    noise: float = 0.0
+    noise_seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +57,20 @@ class DegradationRange:
         clean: share of photos that are stored at quality 98 to 100, 4:4:4, and not compressed again.
         shifted: share whose block grid is not that of the crop.
         resized: share that is resized after compression, by a factor within `scales`.
+        large: share of those whose factor is above `LARGE_SCALE`, as of photos straight from a camera; these
+            have noise. Factors are drawn log-uniformly.
         imagenet_c: share compressed again at quality 85 on the same grid, as ImageNet-C's files are.
         twice: share compressed again at any quality, half of them on another grid.
         subsamplings: kinds of chroma subsampling and their shares.
     """
 
     lowest: int = 5
-    highest: int = 95
+    highest: int = 100
     clean: float = 0.05
     shifted: float = 0.3
-    resized: float = 0.25
-    scales: tuple[float, float] = (0.8, 1.8)
+    resized: float = 0.35
+    large: float = 0.2
+    scales: tuple[float, float] = (0.5, 16.0)
     imagenet_c: float = 0.15
     twice: float = 0.1
     subsamplings: dict[Subsampling, float] = field(
@@ -75,13 +85,13 @@ def sample_degradation(rng: np.random.Generator, drawn_from: DegradationRange) -
     kinds = list(drawn_from.subsamplings)
     shares = np.array([drawn_from.subsamplings[kind] for kind in kinds])
     subsampling = kinds[rng.choice(len(kinds), p=shares / shares.sum())]
-    shift, scale = (0, 0), 1.0
+    shift, scale, noise = (0, 0), 1.0, 0.0
     geometry = rng.random()
     if geometry < drawn_from.shifted:
         shift = _sample_shift(rng)
     elif geometry < drawn_from.shifted + drawn_from.resized:
-        low, high = drawn_from.scales
-        scale = math.exp(rng.uniform(math.log(low), math.log(high)))
+        scale = _sample_scale(rng, drawn_from)
+        noise = rng.uniform(0, MOST_NOISE) if scale > LARGE_SCALE else 0.0
     second_quality, second_shift = None, (0, 0)
     again = rng.random()
     if again < drawn_from.imagenet_c:
@@ -90,7 +100,23 @@ def sample_degradation(rng: np.random.Generator, drawn_from: DegradationRange) -
         second_quality = _sample_quality(rng, drawn_from)
         second_shift = _sample_shift(rng) if rng.random() < 0.5 else (0, 0)
     quality = _sample_quality(rng, drawn_from)
-    return Degradation(quality, subsampling, shift, scale, second_quality, second_shift)
+    return Degradation(
+        quality,
+        subsampling,
+        shift,
+        scale,
+        second_quality,
+        second_shift,
+        noise,
+        int(rng.integers(2**31)) if noise else 0,
+    )
+
+
+def _sample_scale(rng: np.random.Generator, drawn_from: DegradationRange) -> float:
+    low, high = drawn_from.scales
+    if low < LARGE_SCALE < high:
+        low, high = (LARGE_SCALE, high) if rng.random() < drawn_from.large else (low, LARGE_SCALE)
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
 def _sample_quality(rng: np.random.Generator, drawn_from: DegradationRange) -> int:
@@ -127,12 +153,22 @@ def degrade(view: NDArray[np.uint8], degradation: Degradation) -> tuple[bytes, N
     Returns:
         The JPEG file's bytes, and the uncompressed pixels that it shows, (height, width, 3).
     """
-    stored = encode_jpeg(view, degradation.quality, degradation.subsampling)
+    taken = _with_noise(view, degradation) if degradation.noise else view
+    stored = encode_jpeg(taken, degradation.quality, degradation.subsampling)
     if degradation.second_quality is None:
         return stored, view
     rows, columns = degradation.second_shift
     decoded = decode_jpeg(stored)[rows:, columns:]
     return encode_jpeg(decoded, degradation.second_quality), view[rows:, columns:]
+
+
+def _with_noise(view: NDArray[np.uint8], degradation: Degradation) -> NDArray[np.uint8]:
+    """Add a sensor's noise, independent from pixel to pixel but for a pattern that comes again."""
+    rng = np.random.default_rng(degradation.noise_seed)
+    pattern = rng.normal(0, degradation.noise, (_NOISE_SIDE, _NOISE_SIDE, 3)).astype(np.int16)
+    repeats = [-(-side // _NOISE_SIDE) for side in view.shape[:2]]
+    noise = np.tile(pattern, (*repeats, 1))[: view.shape[0], : view.shape[1]]
+    return np.clip(view + noise, 0, 255).astype(np.uint8)
 
 
 def encode_jpeg(pixels: NDArray[np.uint8], quality: int, subsampling: Subsampling = "4:2:0") -> bytes:

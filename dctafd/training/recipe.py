@@ -56,11 +56,9 @@ class CardPlan:
     """What the weights file will say of itself.
 
     Attributes:
-        serves: models that `--afd auto` uses it for; the trained one where none is named.
         licence: of the weights, None for Apache-2.0.
     """
 
-    serves: tuple[str, ...] = ()
     licence: str | None = None
 
 

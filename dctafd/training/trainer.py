@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule
-from dctafd.nets.afd_weights import AFDCard, read_afd_card, save_afd, stem_fingerprint
+from dctafd.nets.afd_weights import AFDCard, module_fingerprints, read_afd_card, save_afd
 from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.layers import find_layers
@@ -304,12 +304,11 @@ class Trainer:
             del settings[name]
         return {**settings, "backbone": _digest(self.backbone.module), "photos": len(self.source.photos)}
 
-    def save(self, path: Path, serves: Sequence[str] = (), licence: str | None = None) -> None:
+    def save(self, path: Path, licence: str | None = None) -> None:
         """Write the averaged module, re-parameterised, with its card.
 
         Args:
             path: the .safetensors file.
-            serves: names of the models that `afd="auto"` uses it for; the trained one if none is given.
             licence: of the weights; "Apache-2.0" if None.
         """
         spec = self.backbone.spec
@@ -318,8 +317,7 @@ class Trainer:
             config=afd.config,
             model=spec.name,
             architecture=spec.architecture,
-            serves=tuple(serves) or (spec.name,),
-            fingerprint=stem_fingerprint(self.backbone.module, afd.config.layers.stem.name),
+            fingerprints=module_fingerprints(self.backbone.module, afd.config),
             licence=licence or "Apache-2.0",
             training={
                 **_record_of(self.config),

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torchvision import models
 
 from dctafd.errors import MissingExtraError
-from dctafd.nets.builtin import build_builtin
 from tests.support.archive_files import write_tar
 from tests.support.tiny_classifier import LABELS, photo
 
@@ -46,16 +46,15 @@ if __name__ == "__main__":
 @pytest.fixture
 def shards(tmp_path):
     """Six shards, one of them cut off, and the weights of a small network."""
-    config = {"name": "slim_resnet", "widths": [8] * 4, "blocks": [1] * 4, "num_classes": 4}
     torch.manual_seed(0)
-    net = build_builtin(config)
+    net = models.squeezenet1_1(num_classes=len(LABELS))
     metadata = {
-        "architecture": config,
         "preprocessing": {"resize": 32, "crop": 32, "mean": [0.5] * 3, "std": [0.25] * 3},
         "labels": LABELS,
     }
-    metadata = {key: json.dumps(value) for key, value in metadata.items()} | {"licence": "none"}
-    save_file(net.state_dict(), tmp_path / "tiny.safetensors", metadata)
+    save_file(
+        net.state_dict(), tmp_path / "tiny.safetensors", {k: json.dumps(v) for k, v in metadata.items()}
+    )
     for number in range(6):
         members = [(f"{number}-{i}.jpg", photo(7 * number + i)) for i in range(7)]
         members[5] = (members[5][0], b"GIF89a")
@@ -67,7 +66,19 @@ def shards(tmp_path):
 
 
 def classify(folder: Path, worker: str, output: str, *more: str) -> int:
-    options = ["--weights", "tiny.safetensors", "--afd", "off", "--jobs", "1", "--batch-size", "4", "-q"]
+    options = [
+        "--model",
+        "squeezenet1_1",
+        "--weights",
+        "tiny.safetensors",
+        "--afd",
+        "off",
+        "--jobs",
+        "1",
+        "--batch-size",
+        "4",
+        "-q",
+    ]
     arguments = ["classify", "s{0..5}.tar", *options, "-o", output, *more]
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
     command = [sys.executable, "run.py", worker, *arguments]

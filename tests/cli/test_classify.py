@@ -161,7 +161,7 @@ def test_models_lists_licence_and_where_weights_are():
     result = CliRunner().invoke(cli, ["models", "--format", "json"])
     records = {record["model"]: record for record in json.loads(result.stdout)}
     assert records["resnet50_pqf"]["licence"] == "Uber non-commercial"
-    assert {"builtin", "resnet50"} <= set(records)
+    assert {"efficientnet_lite0", "resnet50"} <= set(records)
 
 
 @pytest.mark.shared

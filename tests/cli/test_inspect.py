@@ -62,7 +62,7 @@ def test_plots_of_several_files_are_numbered(photo, tmp_path):
 
 def test_a_model_adds_its_predictions(photo):
     pytest.importorskip("torch")
-    result = run(photo, "--model", "builtin", "--format", "jsonl")
+    result = run(photo, "--model", "efficientnet_lite0", "--format", "jsonl")
     drift = json.loads(result.stdout)["drift"]
     assert len(drift["direct_predictions"]) == 3
     assert 0 < drift["direct_predictions"][0]["score"] <= 1

@@ -119,10 +119,9 @@ def test_digest_depends_on_weights_and_preprocessing():
 def test_drift_is_the_mean_of_the_first_fdm_channel(photos):
     from dctafd.nets.afd import AFDModule
     from dctafd.nets.attach import attach
-    from dctafd.nets.builtin import build_builtin
+    from tests.support.slim_resnet import SlimResNet
 
-    net = build_builtin({"name": "slim_resnet", "widths": [8] * 4, "blocks": [1] * 4, "num_classes": 4})
-    net.eval()
+    net = SlimResNet(4).eval()
     corrected = attach(net, AFDModule.for_backbone(net).eval())
     preprocessing = Preprocessing(64, 64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     classifier = Classifier(TorchNetwork(corrected, "cpu"), ModelFacts("slim", LABELS), preprocessing)
@@ -130,8 +129,8 @@ def test_drift_is_the_mean_of_the_first_fdm_channel(photos):
     (result,) = classifier.predict([prepared])
     item = prepared.outcome.model_input
     with torch.inference_mode():
-        inputs = [item.coefficients, item.steps, item.scale]
-        fdm = corrected.afd.drift_map(*(torch.from_numpy(x)[None] for x in inputs), torch.zeros(1))
+        inputs = [item.coefficients, item.steps, item.survival, item.scale]
+        fdm = corrected.afd.guide(*(torch.from_numpy(x)[None] for x in inputs), torch.zeros(1)).fdm
     assert result.drift == pytest.approx(fdm[0, 0].mean().item(), abs=1e-5)
 
 

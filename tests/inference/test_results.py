@@ -47,6 +47,7 @@ def test_record_has_the_contract_keys_in_order():
         "primary_quality",
         "drift",
         "model",
+        "afd",
         "predictions",
         "warnings",
         "error",

@@ -233,11 +233,39 @@ def test_fdm_depends_on_every_input() -> None:
     afd = trained_afd(net, "stem")
     inputs = list(random_inputs()[1:])
     with torch.no_grad():
-        reference = afd.drift_map(*inputs)
-        for index in range(4):
+        reference = afd.guide(*inputs).fdm
+        for index in range(5):
             changed = [*inputs]
             changed[index] = inputs[index] * 2 + 1
-            assert not torch.allclose(afd.drift_map(*changed), reference)
+            assert not torch.allclose(afd.guide(*changed).fdm, reference)
+
+
+@torch.no_grad()
+def test_without_drift_a_trained_module_changes_nothing() -> None:
+    net = small_resnet()
+    classifier = attach(net, trained_afd(net, "deep"))
+    pixels, coefficients, steps, survival, *others = random_inputs()
+    logits = classifier(pixels, coefficients, steps, torch.zeros_like(survival), *others)
+    assert torch.equal(logits, net(pixels))
+
+
+@torch.no_grad()
+def test_modulation_multiplies_and_shifts_after_batch_norms() -> None:
+    net = small_resnet()
+    afd = trained_afd(net, "deep")
+    inputs = random_inputs()
+    for stage in afd.stages:
+        nn.init.zeros_(stage.expand.weight)  # type: ignore[union-attr, arg-type]
+    nn.init.zeros_(afd.fe.decode.weight)
+    affines = afd.guide(*inputs[1:]).affines
+    names = [norm.name for norm in afd.config.layers.norms]
+    assert names == [f"layer{stage}.0.bn2" for stage in (1, 2, 3)]  # layer4 gives no map at this size
+    expected = copy.deepcopy(net)
+    for norm, affine in zip(afd.config.layers.norms, affines, strict=True):
+        assert affine.gain.shape == (2, norm.channels, 1, 1)
+        layer = expected.get_submodule(norm.name)
+        layer.register_forward_hook(lambda _m, _i, y, affine=affine: y * affine.gain + affine.shift)
+    torch.testing.assert_close(attach(net, afd)(*inputs), expected(inputs[0]))
 
 
 def test_config_survives_json() -> None:

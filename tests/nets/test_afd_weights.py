@@ -1,8 +1,6 @@
 """Files of AFD-Module weights, and which one a classifier gets."""
 
 import json
-import math
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +14,12 @@ from dctafd.errors import WeightsError
 from dctafd.nets import afd_weights
 from dctafd.nets.afd_weights import (
     AFDCard,
-    StemMismatchWarning,
-    find_shipped_afd,
-    fingerprint_distance,
+    FitWarning,
     load_afd,
+    module_fingerprints,
     read_afd_card,
     save_afd,
     select_afd,
-    stem_fingerprint,
 )
 from dctafd.nets.attach import attach
 from dctafd.nets.registry import Backbone
@@ -32,9 +28,8 @@ from tests.support.small_nets import FDM_CHANNELS, random_inputs, small_backbone
 
 def card_of(backbone: Backbone, **options: object) -> AFDCard:
     config = trained_afd(backbone.module, "deep").config
-    fingerprint = stem_fingerprint(backbone.module, "relu")
-    spec = backbone.spec
-    return AFDCard(config, spec.name, spec.architecture, (spec.name,), fingerprint, **options)  # type: ignore[arg-type]
+    found = module_fingerprints(backbone.module, config)
+    return AFDCard(config, backbone.spec.name, backbone.spec.architecture, found, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -88,75 +83,108 @@ def test_a_module_from_before_slopes_has_plain_relus(backbone: Backbone, tmp_pat
         torch.testing.assert_close(load_afd(path).fe(stem, fdm), afd.fe(stem, fdm))
 
 
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in place of the one with the modules that ship."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    monkeypatch.setattr(afd_weights, "WEIGHTS_DIRECTORY", folder)
+    return folder
+
+
+def chosen(afd: str | Path, backbone: Backbone) -> str | None:
+    selected = select_afd(afd, backbone)
+    return selected and selected.name
+
+
 def test_off_is_no_module_and_a_path_is_that_file(backbone: Backbone, weights: Path) -> None:
     assert select_afd("off", backbone) is None
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert select_afd(weights, backbone) is not None
+    assert chosen(weights, backbone) == "small"
 
 
-def test_auto_warns_where_nothing_is_shipped(
-    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_auto_takes_what_was_trained_for_these_very_weights(backbone: Backbone, shipped: Path) -> None:
+    own, other = trained_afd(backbone.module, "deep"), small_backbone(seed=7)
+    save_afd(shipped / "far_afd.safetensors", own, card_of(other))
+    save_afd(shipped / "own_afd.safetensors", own, card_of(backbone))
+    save_afd(shipped / "else_afd.safetensors", own, replace(card_of(backbone), architecture="other"))
+    assert chosen("auto", backbone) == "own"
+    assert chosen("auto", other) == "far"
+
+
+def test_auto_takes_nothing_for_other_weights_and_tells_how_to_make_a_module(
+    backbone: Backbone, shipped: Path
 ) -> None:
-    monkeypatch.setattr(afd_weights, "find_shipped_afd", lambda backbone: None)
-    with pytest.warns(StemMismatchWarning, match="no AFD-Module is shipped for small"):
+    save_afd(shipped / "own_afd.safetensors", trained_afd(backbone.module, "deep"), card_of(backbone))
+    with pytest.warns(
+        FitWarning, match=r"for small\.pth \(own is for others.*dctafd train --model small"
+    ) as caught:
+        assert select_afd("auto", small_backbone(seed=7)) is None
+    assert len(caught) == 1
+    assert "\n" not in str(caught[0].message)
+    other = replace(backbone, spec=replace(backbone.spec, architecture="another"))
+    with pytest.warns(FitWarning, match="no AFD-Module was trained for small.pth:"):
+        assert select_afd("auto", other) is None
+
+
+@pytest.mark.parametrize("layer", ["relu", "layer2", "layer3.0.bn2"])
+def test_every_corrected_layer_counts(backbone: Backbone, shipped: Path, layer: str) -> None:
+    save_afd(shipped / "own_afd.safetensors", trained_afd(backbone.module, "deep"), card_of(backbone))
+    backbone.module.get_submodule(layer).register_forward_hook(lambda _m, _i, output: 1.1 * output)
+    with pytest.warns(FitWarning, match="no AFD-Module was trained for"):
         assert select_afd("auto", backbone) is None
 
 
-def test_another_stem_is_warned_of(weights: Path) -> None:
-    with pytest.warns(StemMismatchWarning, match="trained against the stem of small"):
-        assert select_afd(weights, small_backbone(seed=7)) is not None
+def test_auto_takes_no_module_that_did_not_help(backbone: Backbone, shipped: Path) -> None:
+    afd, verdict = trained_afd(backbone.module, "deep"), {"verdict": {"helps": False}}
+    save_afd(shipped / "own_afd.safetensors", afd, card_of(backbone, training=verdict))
+    with pytest.warns(FitWarning):
+        assert select_afd("auto", backbone) is None
+    assert chosen("own", backbone) == "own"
 
 
-def test_auto_prefers_the_models_own_file_then_the_nearest_stem(backbone: Backbone, tmp_path: Path) -> None:
-    afd = trained_afd(backbone.module, "stem")
-    card = card_of(backbone)
-    far = replace(card, model="far", serves=("far",), fingerprint=tuple(10 * v for v in card.fingerprint))
-    save_afd(tmp_path / "a_afd.safetensors", afd, far)
-    save_afd(tmp_path / "b_afd.safetensors", afd, replace(card, model="near", serves=("near",)))
-    save_afd(tmp_path / "c_afd.safetensors", afd, replace(card, architecture="other", serves=("other",)))
+def test_auto_looks_beside_the_weights_file(backbone: Backbone, shipped: Path, tmp_path: Path) -> None:
+    backbone = replace(backbone, weights=tmp_path / "mine.pth")
+    save_afd(tmp_path / "mine_afd.safetensors", trained_afd(backbone.module, "deep"), card_of(backbone))
+    assert chosen("auto", backbone) == "mine"
 
-    def found(name: str, architecture: str = "slim_resnet") -> str | None:
-        spec = replace(backbone.spec, name=name, architecture=architecture)
-        path = find_shipped_afd(replace(backbone, spec=spec), tmp_path)
-        return path and path.name
 
-    assert found("far") == "a_afd.safetensors"
-    assert found("own weights") == "b_afd.safetensors"
-    assert found("own weights", "unheard of") is None
+def test_a_module_asked_for_is_used_with_a_warning_that_tells_the_distances(weights: Path) -> None:
+    with pytest.warns(FitWarning, match=r"trained against small; small\.pth .*relu [\d.]+ %, layer1 "):
+        assert chosen(weights, small_backbone(seed=7)) == "small"
 
 
 def test_auto_prefers_the_deep_shape_and_a_name_asks_for_another(
-    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backbone: Backbone, shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deep, stem = tmp_path / "small_z_afd.safetensors", tmp_path / "small_a_afd.safetensors"
-    save_afd(deep, trained_afd(backbone.module, "deep"), card_of(backbone))
-    afd = trained_afd(backbone.module, "stem")
-    save_afd(stem, afd, replace(card_of(backbone), config=afd.config))
-    assert find_shipped_afd(backbone, tmp_path) == deep
-    other = replace(backbone, spec=replace(backbone.spec, name="unknown"))
-    assert find_shipped_afd(other, tmp_path) == deep
-    monkeypatch.setattr(afd_weights, "WEIGHTS_DIRECTORY", tmp_path)
+    save_afd(shipped / "small_z_afd.safetensors", trained_afd(backbone.module, "deep"), card_of(backbone))
+    stem = trained_afd(backbone.module, "stem")
+    save_afd(shipped / "small_a_afd.safetensors", stem, replace(card_of(backbone), config=stem.config))
+    assert chosen("auto", backbone) == "small_z"
     (tmp_path / "small_a").mkdir()  # a folder of that name is no file of weights
     monkeypatch.chdir(tmp_path)
-    chosen = select_afd("small_a", backbone)
-    assert chosen is not None
-    assert chosen.config.shape == "stem"
+    selected = select_afd("small_a", backbone)
+    assert selected is not None
+    assert selected.module.config.shape == "stem"
 
 
-def test_fingerprint_ignores_how_batch_norm_is_stored(backbone: Backbone) -> None:
-    net = backbone.module
-    torch.nn.init.uniform_(net.bn1.running_var, 0.5, 2.0)  # type: ignore[union-attr, arg-type]
-    before = stem_fingerprint(net, "relu")
-    folded = torch.nn.utils.fuse_conv_bn_eval(net.conv1, net.bn1)  # type: ignore[arg-type]
-    net.conv1, net.bn1 = folded, torch.nn.Identity()
-    assert fingerprint_distance(stem_fingerprint(net, "relu"), before) < 1e-4
-
-
-def test_fingerprint_distance() -> None:
-    assert fingerprint_distance((3.0, 4.0), (3.0, 4.0)) == 0
-    assert fingerprint_distance((3.0, 4.0), (0.0, 0.0)) == 1
-    assert math.isinf(fingerprint_distance((1.0,), (1.0, 2.0)))
+def test_files_of_before_tell_of_the_stem_alone(backbone: Backbone, tmp_path: Path) -> None:
+    path = tmp_path / "old_afd.safetensors"
+    afd = trained_afd(backbone.module, "deep")
+    save_afd(path, afd, card_of(backbone))
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    config = json.loads(metadata["config"])
+    for name in ("scales", "reads_surviving", "modulation_width"):
+        del config[name]
+    del config["layers"]["norms"]
+    stem = json.loads(metadata.pop("fingerprints"))["relu"]
+    metadata |= {"config": json.dumps(config), "serves": '["small"]', "fingerprint": json.dumps(stem)}
+    save_file({k: v for k, v in load_file(path).items() if "modulation" not in k}, path, metadata)
+    card = read_afd_card(path)
+    assert card.fingerprints == {"relu": tuple(stem)}
+    assert (card.config.scales, card.config.reads_surviving) == ((0.8, 1.3), False)
+    assert load_afd(path).modulation is None
+    assert chosen(path, backbone) == "old"
 
 
 def test_bad_files_are_named_errors(tmp_path: Path, backbone: Backbone) -> None:
@@ -179,5 +207,5 @@ def test_bad_files_are_named_errors(tmp_path: Path, backbone: Backbone) -> None:
 def test_a_file_for_another_network_is_refused(backbone: Backbone, tmp_path: Path) -> None:
     path = tmp_path / "afd.safetensors"
     save_afd(path, trained_afd(backbone.module, "deep"), card_of(backbone))
-    with pytest.raises(WeightsError, match="has no 'relu'"):
+    with pytest.raises(WeightsError, match="has no layer 'relu'"):
         select_afd(path, replace(backbone, module=torch.nn.Sequential(torch.nn.Conv2d(3, 8, 1))))

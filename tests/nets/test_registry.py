@@ -12,27 +12,19 @@ from torch import nn
 from torchvision import models
 
 from dctafd.errors import WeightsError
+from dctafd.nets.efficientnet_lite import EfficientNetLite
 from dctafd.nets.registry import get_spec, list_models, load_backbone
 from dctafd.nets.tf_padding import use_tf_same_padding
-from tests.support.small_nets import CROP, small_resnet
+from tests.support.small_nets import CROP
 
 
 def squeezenet(classes: int = 3) -> nn.Module:
     return models.squeezenet1_1(num_classes=classes).eval()
 
 
-def builtin_metadata(**changes: Any) -> dict[str, str]:
-    record = {
-        "architecture": {"name": "slim_resnet", "widths": [8] * 4, "blocks": [1] * 4, "num_classes": 6},
-        "preprocessing": {"resize": 40, "crop": CROP, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]},
-        "labels": list("abcdef"),
-    }
-    return {"licence": "CC0", **{key: json.dumps(value) for key, value in (record | changes).items()}}
-
-
 def test_models_are_listed_with_all_that_is_known() -> None:
     specs = {spec.name: spec for spec in list_models()}
-    assert next(iter(specs)) == "builtin"
+    assert next(iter(specs)) == "efficientnet_lite0"
     assert specs["resnet50"].weights_file is not None
     assert specs["resnet50"].weights_file.name == "resnet50-0676ba61.pth"  # IMAGENET1K_V1, as in the paper
     assert (specs["resnet50"].resize, specs["resnet50"].crop) == (256, 224)
@@ -75,30 +67,35 @@ def test_a_thousand_classes_are_those_of_imagenet(tmp_path: Path) -> None:
 
 def test_batch_norm_statistics_may_be_missing_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
-    state = {k: v for k, v in small_resnet().state_dict().items() if "running" not in k}
-    save_file(state, path, builtin_metadata())
-    backbone = load_backbone("builtin", path)
-    assert backbone.labels == tuple("abcdef")
-    assert (backbone.spec.resize, backbone.spec.crop, backbone.spec.licence) == (40, CROP, "CC0")
-    assert backbone.spec.mean == (0.1, 0.2, 0.3)
-    for lost, message in (("fc.bias", "lacks fc.bias"), ("layer1.0.conv1.weight", "lacks layer1.0.conv1")):
-        save_file({k: v for k, v in state.items() if k != lost}, path, builtin_metadata())
-        with pytest.raises(WeightsError, match=message):
-            load_backbone("builtin", path)
-    save_file({**state, "extra": torch.zeros(1)}, path, builtin_metadata())
+    net = EfficientNetLite(classes=6)
+    state = {k: v for k, v in net.state_dict().items() if "running" not in k}
+    save_file(state, path)
+    assert load_backbone("efficientnet_lite0", path).labels == tuple("012345")
+    for lost in ("classifier.bias", "blocks.0.0.conv_dw.weight"):
+        save_file({k: v for k, v in state.items() if k != lost}, path)
+        with pytest.raises(WeightsError, match=f"lacks {lost}"):
+            load_backbone("efficientnet_lite0", path)
+    save_file({**state, "extra": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match="unknown keys extra"):
-        load_backbone("builtin", path)
+        load_backbone("efficientnet_lite0", path)
 
 
-def test_a_builtin_file_without_its_metadata_is_refused(tmp_path: Path) -> None:
+def test_preprocessing_and_temperature_travel_in_our_weights_files(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
-    save_file(small_resnet().state_dict(), path)
-    with pytest.raises(WeightsError, match="no weights file of the built-in classifier"):
-        load_backbone("builtin", path)
+    preprocessing = {"resize": 40, "crop": CROP, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    metadata = {"preprocessing": preprocessing, "labels": ["cat", "dog", "eel"], "temperature": 1.5}
+    save_file(squeezenet().state_dict(), path, {k: json.dumps(v) for k, v in metadata.items()})
+    backbone = load_backbone("squeezenet1_1", path)
+    assert (backbone.spec.resize, backbone.spec.crop, backbone.spec.temperature) == (40, CROP, 1.5)
+    assert (backbone.spec.mean, backbone.spec.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert backbone.labels == ("cat", "dog", "eel")
+    save_file(squeezenet().state_dict(), path, {"preprocessing": '{"resize": 40}'})
+    with pytest.raises(WeightsError, match="damaged metadata"):
+        load_backbone("squeezenet1_1", path)
 
 
 def test_named_variants_need_their_file() -> None:
-    with pytest.raises(WeightsError, match=r"--weights FILE.*--model builtin needs none"):
+    with pytest.raises(WeightsError, match=r"--weights FILE.*--model efficientnet_lite0 needs none"):
         load_backbone("resnet50_pqf")
 
 
@@ -111,7 +108,7 @@ def test_offline_the_missing_file_is_named(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(WeightsError) as caught:
         load_backbone("resnet50")
     assert str(tmp_path / "checkpoints" / "resnet50-0676ba61.pth") in str(caught.value)
-    assert "--model builtin, which needs none" in str(caught.value)
+    assert "--model efficientnet_lite0, which needs none" in str(caught.value)
 
 
 def test_bad_files_are_named_errors(tmp_path: Path) -> None:

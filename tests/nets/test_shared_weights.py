@@ -10,7 +10,7 @@ import torch
 from dctafd.analysis.evaluate import evaluate, read_labels
 from dctafd.analysis.protocols import protocol_conditions
 from dctafd.inputs.prepare import prepare
-from dctafd.nets.afd_weights import find_shipped_afd, load_afd, read_afd_card
+from dctafd.nets.afd_weights import select_afd
 from dctafd.nets.attach import attach
 from dctafd.nets.registry import Backbone, load_backbone
 
@@ -52,10 +52,10 @@ def test_named_variants_recognise_photos(model: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", ["resnet18_ktb", "squeezenet1_1_onnxzoo"])
 def test_the_shipped_module_helps_at_quality_7(model: str, tmp_path: Path) -> None:
     backbone = shared_backbone(model, tmp_path)
-    path = find_shipped_afd(backbone)
-    assert path is not None
-    assert model in read_afd_card(path).serves
-    classifier = attach(backbone.module, load_afd(path))
+    selected = select_afd("auto", backbone)
+    assert selected is not None
+    assert selected.name == model
+    classifier = attach(backbone.module, selected.module)
     photos = read_labels(SHARED / "images/eval/labels.csv", SHARED / "images/eval")[:64]
     evaluation = evaluate(backbone, classifier, photos, "single", protocol_conditions("single", (7,)))
     (row,) = evaluation.rows

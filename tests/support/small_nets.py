@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from dctafd.nets.afd import AFDConfig, AFDModule, Shape
-from dctafd.nets.builtin import SlimResNet
 from dctafd.nets.layers import find_layers
 from dctafd.nets.registry import Backbone, ModelSpec
+from tests.support.slim_resnet import SlimResNet
 
 CROP = 32
 CLASSES = 6
@@ -18,13 +18,13 @@ FDM_CHANNELS = 5
 def small_resnet(seed: int = 0) -> nn.Module:
     """A ResNet whose layers have 8 channels and whose logits differ clearly."""
     torch.manual_seed(seed)
-    net = SlimResNet((8, 8, 8, 8), (1, 1, 1, 1), CLASSES).eval()
+    net = SlimResNet(CLASSES).eval()
     nn.init.normal_(net.fc.weight, std=3.0)
     return net
 
 
 def small_spec(**options: object) -> ModelSpec:
-    return ModelSpec("small", "slim_resnet", resize=40, crop=CROP, **options)  # type: ignore[arg-type]
+    return ModelSpec("small", "resnet18", resize=40, crop=CROP, **options)  # type: ignore[arg-type]
 
 
 def small_backbone(seed: int = 0) -> Backbone:
@@ -37,7 +37,18 @@ def trained_afd(backbone: nn.Module, shape: Shape, layer: str | None = None, cro
     layers = find_layers(backbone, layer, crop)
     widths = (4,) * len(layers.stages) if shape == "deep" else ()
     torch.manual_seed(1)
-    afd = AFDModule(AFDConfig(shape, layers, FDM_CHANNELS, fde_width=6, fe_width=4, stage_widths=widths))
+    modulation_width = 3 if shape == "deep" and layers.norms else 0
+    afd = AFDModule(
+        AFDConfig(
+            shape,
+            layers,
+            FDM_CHANNELS,
+            fde_width=6,
+            fe_width=4,
+            stage_widths=widths,
+            modulation_width=modulation_width,
+        )
+    )
     for parameter in afd.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.3)
@@ -56,4 +67,6 @@ def random_inputs(batch: int = 2, crop: int = CROP, seed: int = 0) -> tuple[Tens
     levels = torch.randint(-3, 4, (batch, 192, grid, grid), generator=generator)
     primary_quality = torch.tensor([0.0, 30.0] * batch)[:batch]
     scale = torch.ones(batch, 2)
-    return normal(batch, 3, crop, crop), levels * steps[:, :, None, None], steps, scale, primary_quality
+    survival = 0.1 + 0.9 * torch.rand(batch, 192, generator=generator)
+    coefficients = levels * steps[:, :, None, None]
+    return normal(batch, 3, crop, crop), coefficients, steps, survival, scale, primary_quality

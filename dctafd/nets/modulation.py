@@ -1,0 +1,64 @@
+"""Modulation: batch norms of a frozen classifier, conditioned on how the photo was compressed.
+
+After a batch norm, before its activation, each channel y becomes y (1 + gain) + shift. Gains and shifts
+come from a small network that reads what holds for the whole photo, the file's tables above all: conditional
+batch norm (de Vries et al., NeurIPS 2017) on quantisation tables. The spatial corrections of FE-Net add where
+in the photo the drift is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dctafd.nets.fde_net import SUMMARY_CHANNELS
+from dctafd.nets.fe_net import DriftGate
+
+
+class Affine(NamedTuple):
+    """What a photo's channels after one batch norm are multiplied by and what is added: (B, C, 1, 1) each."""
+
+    gain: Tensor
+    shift: Tensor
+
+    def __call__(self, y: Tensor) -> Tensor:
+        """Return the modulated map for (B, C, H, W)."""
+        return torch.addcmul(self.shift, y, self.gain)
+
+
+class Modulation(nn.Module):
+    """From a photo's summary to gains and shifts; a new one changes nothing, nor does one without drift.
+
+    Args:
+        channels: of each batch norm that is modulated.
+        width: hidden channels.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int = 64) -> None:
+        super().__init__()
+        self.channels = tuple(channels)
+        self.hidden = nn.Sequential(
+            nn.Linear(SUMMARY_CHANNELS, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
+        )
+        self.last = nn.Linear(width, 2 * sum(self.channels))
+        self.gate = DriftGate()
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, summary: Tensor, fdm: Tensor) -> list[Affine]:
+        """Return one `Affine` for each batch norm.
+
+        Args:
+            summary: (B, SUMMARY_CHANNELS), from `FDENet`.
+            fdm: (B, F, G, G), whose channel 0 is the drift; its mean gates all of them.
+        """
+        gate = self.gate(fdm[:, :1].mean((2, 3), keepdim=True))  # (B, 1, 1, 1)
+        changes = self.last(self.hidden(summary))[:, :, None, None] * gate  # (B, 2 sum(channels), 1, 1)
+        gains, shifts = changes.chunk(2, 1)
+        return [
+            Affine(1 + gain, shift)
+            for gain, shift in zip(gains.split(self.channels, 1), shifts.split(self.channels, 1), strict=True)
+        ]

@@ -1,1 +1,0 @@
-"""Parts of `tools/train_builtin.py`: the split, the teacher, the cached views and the student."""
