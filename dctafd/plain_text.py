@@ -6,7 +6,12 @@ Who draws or prints such text also keeps it from being read as markup: `rich.tex
 
 from __future__ import annotations
 
+import os
+from dataclasses import fields
+from typing import Any
+
 _ELLIPSIS = "…"
+_LONGEST_VALUE = 80
 
 
 def printable(text: str) -> str:
@@ -17,6 +22,19 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Return `text` as one printable line: line breaks become spaces."""
     return printable(" ".join(text.split()))
+
+
+def reason(error: BaseException, *, named: bool = False) -> str:
+    """Return what an error says, without the number that the system gives it.
+
+    Args:
+        error: what was raised.
+        named: whether the reader knows which file it is about; else that comes first.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        known = named or error.filename is None
+        return error.strerror if known else f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
 
 
 def cut_middle(text: str, width: int) -> str:
@@ -38,3 +56,20 @@ def cut_middle(text: str, width: int) -> str:
         end = character + end
     start = set_cell_size(text, width - 1 - cell_len(end)).rstrip(" ")
     return f"{start}{_ELLIPSIS}{end}"
+
+
+def summary(value: Any) -> str:
+    """Return a dataclass on one line, for `__repr__`: arrays, tensors and networks by kind and shape."""
+    shown = (f"{item.name}={_brief(getattr(value, item.name))}" for item in fields(value) if item.repr)
+    return f"{type(value).__name__}({', '.join(shown)})"
+
+
+def _brief(value: Any) -> str:
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    if isinstance(value, str | int | float | os.PathLike | None):
+        text = one_line(repr(value))
+        return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}{_ELLIPSIS}"
+    if isinstance(value, list | tuple | set | dict):
+        return f"{type(value).__name__} of {len(value)}"
+    return f"<{type(value).__name__}>"

@@ -20,6 +20,7 @@ from dctafd.config import MAX_PIXELS
 from dctafd.inputs.file_names import natural_key
 from dctafd.inputs.folders import Found, walk_photos
 from dctafd.inputs.source_items import readable
+from dctafd.plain_text import summary
 
 MOST_FOLDERS = 200
 """Rows of folders that are told apart where no depth is asked for."""
@@ -46,6 +47,8 @@ class DatasetStatistics:
     total: FolderStatistics
     depth: int
     cached: int = 0
+
+    __repr__ = summary
 
 
 def dataset_statistics(

@@ -19,6 +19,7 @@ from dctafd.analysis.protocols import PAPER_QUALITIES, Condition, compressed_inp
 from dctafd.analysis.stem_features import StemFeatures
 from dctafd.errors import DctafdError
 from dctafd.inputs.model_input import ModelInput, collate
+from dctafd.plain_text import summary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,6 +68,8 @@ class DriftMeasurement:
     clean_coefficients: NDArray[np.float64]
     channel_drift: NDArray[np.float64]
     failures: tuple[tuple[str, str], ...]
+
+    __repr__ = summary
 
 
 def measure_drift(

@@ -13,6 +13,7 @@ from dctafd.inference.assembly import best_classes
 from dctafd.inference.results import Prediction
 from dctafd.inputs.model_input import collate
 from dctafd.inputs.prepare import prepare
+from dctafd.plain_text import summary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +39,8 @@ class DriftMap:
     drift: NDArray[np.float32] | None
     corrected: tuple[Prediction, ...]
     direct: tuple[Prediction, ...]
+
+    __repr__ = summary
 
 
 def drift_map(classifier: Classifier, data: bytes, top_k: int = 3) -> DriftMap:

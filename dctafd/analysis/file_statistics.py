@@ -13,6 +13,7 @@ from dctafd.jpeg.coefficients import JpegCoefficients
 from dctafd.jpeg.history import estimate_history
 from dctafd.jpeg.quality import estimate_quality
 from dctafd.jpeg.reader import read
+from dctafd.plain_text import reason
 
 ODD_RESIDUAL = 0.1
 """Relative residual of the tables from which on a file's tables are called non-standard."""
@@ -90,7 +91,9 @@ def measure_file(path: str | os.PathLike[str], max_pixels: int) -> tuple[FileFac
     try:
         jpeg = read(path, max_pixels=max_pixels)
     except (DctafdError, OSError) as error:
-        return FileFacts(_size(path), error=type(error).__name__, message=str(error)), FrequencySums.empty()
+        return FileFacts(
+            _size(path), error=type(error).__name__, message=reason(error, named=True)
+        ), FrequencySums.empty()
     return file_facts(jpeg), FrequencySums.of(jpeg.components)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dctafd.analysis.file_statistics import FileFacts
 from dctafd.analysis.frequency_sums import FrequencySums
+from dctafd.plain_text import summary
 
 MOST_NAMES = 100
 """Names kept of the files that failed, and of those that are odd, in each folder's statistics."""
@@ -75,6 +76,8 @@ class FolderStatistics:
     odd_files: int = 0
     oddities: Counter[str] = field(default_factory=Counter)
     frequencies: FrequencySums = field(default_factory=FrequencySums.empty)
+
+    __repr__ = summary
 
     @property
     def failure_count(self) -> int:

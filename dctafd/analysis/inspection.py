@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dctafd.jpeg.coefficients import Component, JpegCoefficients
 from dctafd.jpeg.history import HistoryEstimate, estimate_history
 from dctafd.jpeg.quality import QualityEstimate, estimate_quality
+from dctafd.plain_text import summary
 
 HISTOGRAM_FREQUENCIES = ((0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0))
 """The frequencies [vertical, horizontal] whose histograms are shown: the first six in zigzag order."""
@@ -31,6 +32,8 @@ class CoefficientHistogram:
     step: int
     values: NDArray[np.int64]
     counts: NDArray[np.int64]
+
+    __repr__ = summary
 
     @property
     def zero_rate(self) -> float:
@@ -71,6 +74,8 @@ class Inspection:
     history: HistoryEstimate
     histograms: tuple[CoefficientHistogram, ...]
     blank_tails: tuple[BlankTail, ...]
+
+    __repr__ = summary
 
 
 def inspect_jpeg(jpeg: JpegCoefficients) -> Inspection:

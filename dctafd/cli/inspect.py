@@ -21,6 +21,7 @@ from dctafd.cli.options import (
 )
 from dctafd.cli.stderr import note
 from dctafd.errors import DctafdError
+from dctafd.plain_text import reason
 
 if TYPE_CHECKING:
     from dctafd.inference.classifier import Classifier
@@ -88,7 +89,10 @@ def _inspect(name: str, max_pixels: int, classifier: Classifier | None, plot: Pa
             drift = drift_map(classifier, data)
             record["drift"] = drift_record(drift)
     except (DctafdError, OSError) as error:
-        return {"source": source, "error": {"type": type(error).__name__, "message": str(error)}}
+        return {
+            "source": source,
+            "error": {"type": type(error).__name__, "message": reason(error, named=True)},
+        }
     if plot is not None:
         from dctafd.analysis.inspection_plots import save_inspection_plot
 

@@ -11,7 +11,7 @@ import click
 from dctafd import __version__
 from dctafd.cli.startup import collector_paused
 from dctafd.errors import DctafdError, MissingExtraError, ResumeError, WeightsError
-from dctafd.plain_text import one_line
+from dctafd.plain_text import one_line, reason
 
 EXIT_SOME_FAILED = 1
 EXIT_WRONG_USAGE = 2
@@ -78,17 +78,10 @@ class LazyGroup(click.Group):
             _forget_stdout()  # a reader that has enough (`| head`) is nothing to tell of
             ctx.exit(0)
         except OSError as error:
-            raise click.ClickException(one_line(_reason(error))) from error
+            raise click.ClickException(one_line(reason(error))) from error
         except KeyboardInterrupt as interrupt:
             click.echo(f"interrupted{interrupt}", err=True)  # with what the command has to say of going on
             ctx.exit(EXIT_INTERRUPTED)
-
-
-def _reason(error: OSError) -> str:
-    """Say what the system refused, without its number."""
-    if error.strerror is None:
-        return str(error)
-    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 @click.group(
@@ -147,7 +140,7 @@ def _flush_stdout(tell: bool) -> bool:
     except OSError as error:
         _forget_stdout()
         if tell:
-            click.echo(f"Error: stdout: {_reason(error)}", err=True)
+            click.echo(f"Error: stdout: {reason(error)}", err=True)
         return False
     return True
 

@@ -29,6 +29,7 @@ from dctafd.config import MAX_PIXELS
 from dctafd.errors import MissingExtraError
 from dctafd.extras import require_extra
 from dctafd.files import check_output
+from dctafd.plain_text import reason
 
 FORMATS = ("table", "json", "jsonl", "csv", "parquet")
 DEFAULT_MODEL = "efficientnet_lite0"
@@ -64,7 +65,7 @@ class NewFile(click.ParamType[Path]):
         try:
             check_output(path)
         except OSError as error:
-            self.fail((error.strerror and f"{path}: {error.strerror}") or str(error), param, ctx)
+            self.fail(reason(error), param, ctx)
         return path
 
 

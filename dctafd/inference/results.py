@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dctafd.inputs.source_items import readable
+from dctafd.plain_text import reason
 
 RECORD_KEYS = (
     "source",
@@ -58,7 +59,7 @@ class Failure:
     @classmethod
     def of(cls, error: Exception) -> Failure:
         """Describe an exception."""
-        return cls(type(error).__name__, readable(str(error)))
+        return cls(type(error).__name__, readable(reason(error, named=True)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dctafd.jpeg.coefficients import JpegHeader
+from dctafd.plain_text import summary
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +46,8 @@ class ModelInput:
     primary_quality: int | None
     header: JpegHeader
 
+    __repr__ = summary
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InputBatch:
@@ -65,6 +68,8 @@ class InputBatch:
     survival: torch.Tensor
     scale: torch.Tensor
     primary_quality: torch.Tensor
+
+    __repr__ = summary
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> InputBatch:
         """Return the batch on `device`, copied without blocking where the source is pinned."""

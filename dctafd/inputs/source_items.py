@@ -7,6 +7,7 @@ from typing import IO
 
 from dctafd.errors import LimitExceededError
 from dctafd.inputs.file_names import is_archive
+from dctafd.jpeg.foreign import open_file
 
 #: No file, and no member of an archive, larger than this is read.
 MAX_FILE_BYTES = 256 * 2**20
@@ -45,7 +46,7 @@ class SourceItem:
         if self.data is not None:
             return self.data
         assert self.path is not None
-        with open(self.path, "rb") as file:
+        with open_file(self.path) as file:
             return read_bounded(file)
 
     def origin(self) -> SourceItem:

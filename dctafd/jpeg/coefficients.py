@@ -49,6 +49,10 @@ class ComponentHeader:
     quant_table: NDArray[np.uint16]
     missing_bits: NDArray[np.int8] | None = field(default=None, kw_only=True)
 
+    def __repr__(self) -> str:
+        kind = type(self).__name__
+        return f"<{kind} {self.name} {self.h}x{self.v}, {self.width} x {self.height} samples>"
+
     @property
     def block_rows(self) -> int:
         """Rows of 8x8 blocks that hold samples of the image."""
@@ -60,7 +64,7 @@ class ComponentHeader:
         return -(-self.width // 8)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Component(ComponentHeader):
     """One component with its coefficients.
 
@@ -121,13 +125,18 @@ class JpegHeader:
     restart_interval: int
     warnings: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        facts = [f"{self.width} x {self.height}", self.color_space, self.subsampling, self.process]
+        warned = f", {len(self.warnings)} warnings" if self.warnings else ""
+        return f"<{type(self).__name__} {' '.join(facts)}, {self.file_size} bytes{warned}>"
+
     @property
     def subsampling(self) -> str:
         """Chroma subsampling as people name it, such as "4:2:0"; "gray" for one component."""
         return subsampling_name([(component.h, component.v) for component in self.components])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class JpegCoefficients(JpegHeader):
     """A JPEG file's header facts and quantised DCT coefficients, as `dctafd.read` returns them."""
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dctafd.jpeg.coefficients import JpegCoefficients
 from dctafd.jpeg.ijg_tables import LUMINANCE, all_scaled_tables
+from dctafd.plain_text import summary
 from dctafd_native.histogram import comb_log_likelihoods, magnitude_histograms
 
 PIXEL_ROUNDING_NOISE = 0.6
@@ -58,6 +59,8 @@ class HistoryEstimate:
     confidence: float
     evidence: float
     primary_steps: NDArray[np.uint16] | None
+
+    __repr__ = summary
 
 
 def estimate_history(jpeg: JpegCoefficients, *, measure_steps: bool = False) -> HistoryEstimate:

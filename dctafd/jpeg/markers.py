@@ -13,8 +13,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from dctafd.errors import CorruptJpegError, LimitExceededError, NotAJpegError, UnsupportedJpegError
+from dctafd.errors import CorruptJpegError, LimitExceededError, UnsupportedJpegError
 from dctafd.jpeg.exif import EXIF_SIGNATURE, XMP_SIGNATURE, find_orientation
+from dctafd.jpeg.foreign import START_BYTES, not_a_jpeg
 from dctafd.jpeg.huffman_tables import STANDARD_AC, STANDARD_DC
 from dctafd.jpeg.structure import (
     SOF_ARITHMETIC,
@@ -83,7 +84,7 @@ def parse_markers(data: bytes, *, max_scans: int = 500) -> JpegStructure:
         LimitExceededError: more than `max_scans` scans or `MAX_SEGMENTS` segments.
     """
     if data[:2] != b"\xff\xd8":
-        raise NotAJpegError("not a JPEG file: it does not start with the bytes FF D8")
+        raise not_a_jpeg(data[:START_BYTES])
     parser = _Parser(data, max_scans)
     parser.run()
     return parser.structure()

@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import BinaryIO, Literal
 
 from dctafd.config import MAX_PIXELS, MAX_SCANS, Limits
-from dctafd.errors import CorruptJpegError, LimitExceededError, NotAJpegError
+from dctafd.errors import CorruptJpegError, LimitExceededError
 from dctafd.jpeg import jpeglib_engine, numba_engine
 from dctafd.jpeg.coefficients import Component, JpegCoefficients, JpegHeader
+from dctafd.jpeg.foreign import START_BYTES, not_a_jpeg, open_file
 from dctafd.jpeg.header import make_header
 from dctafd.jpeg.limits import check_limits, max_file_bytes
 from dctafd.jpeg.markers import parse_markers
@@ -136,7 +137,7 @@ def read_bytes(source: Source, max_bytes: int | None = None) -> bytes:
         _check_size(len(data), max_bytes)
         return data
     if isinstance(source, (str, os.PathLike)):
-        with open(source, "rb") as file:
+        with open_file(source) as file:
             return _read_file(file, max_bytes, os.fstat(file.fileno()).st_size)
     if hasattr(source, "read"):
         return _read_file(source, max_bytes)
@@ -150,7 +151,7 @@ def _read_file(file: BinaryIO, max_bytes: int | None, expected: int = 0) -> byte
         pieces.append(_read_piece(file, 1))
     start = b"".join(pieces)
     if start != b"\xff\xd8":
-        raise NotAJpegError("not a JPEG file: it does not start with the bytes FF D8")
+        raise not_a_jpeg(start + _read_piece(file, START_BYTES))
     size = 2
     _check_size(max(size, expected), max_bytes)
     while piece:

@@ -17,6 +17,7 @@ from dctafd.nets.efficientnet_lite import SCALINGS, EfficientNetLite
 from dctafd.nets.packaged_weights import PACKAGED, read_by_position
 from dctafd.nets.state_dict import class_count, load_into, read_metadata, read_state_dict
 from dctafd.nets.tf_padding import use_tf_same_padding
+from dctafd.plain_text import summary
 
 WEIGHTS_DIRECTORY = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "efficientnet_lite0"
@@ -82,6 +83,8 @@ class Backbone:
     spec: ModelSpec
     labels: tuple[str, ...]
     weights: Path
+
+    __repr__ = summary
 
 
 def _lite_spec(name: str, resize: int, crop: int, temperature: float = 1.0) -> ModelSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dctafd.errors import WeightsError
+from dctafd.jpeg.foreign import START_BYTES, kind_of
+from dctafd.plain_text import reason
 
 _BATCH_NORM_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+_KINDS = ".safetensors, or what torch.save wrote"
+_STATE_DICT_WANTED = "its state dict is wanted: torch.save(network.state_dict(), ...)"
+_ZIP = b"PK\3\4"
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "model_ema")
 
 
@@ -26,23 +32,46 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: the file is missing, damaged, or holds no state dict.
     """
-    if not path.is_file():
-        raise WeightsError(f"there is no weights file {path}")
+    _check_kind(path)
+    stored: Any
     try:
         if path.suffix == ".safetensors":
-            stored: Any = load_file(path)
+            stored = load_file(path)
         else:
-            stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        EOFError,
-        pickle.UnpicklingError,
-        safetensors.SafetensorError,
-    ) as e:
-        raise WeightsError(f"{path} is no readable weights file: {e}") from e
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's advice to those who call it
+                stored = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch, pickle and zipfile raise almost anything for a damaged file
+        raise _unreadable(path, error) from error
     return _normalized(_unwrapped(stored, path))
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what can be no weights file by its first bytes, before any library sees it."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(START_BYTES)
+    except FileNotFoundError as error:
+        raise WeightsError(f"there is no weights file {path}") from error
+    except OSError as error:
+        raise WeightsError(f"the weights file cannot be read: {reason(error)}") from error
+    if not start:
+        raise WeightsError(f"{path} is empty")
+    if start.startswith(_ZIP) or start[8:9] == b"{":  # torch.save's; safetensors', after eight bytes of size
+        return
+    if (kind := kind_of(start)) is not None:
+        raise WeightsError(f"{path} is no weights file ({_KINDS}) but {kind}")
+
+
+def _unreadable(path: Path, error: Exception) -> WeightsError:
+    """Say what is wrong with a file that could not be loaded, without the library's advice to programmers."""
+    if path.suffix == ".safetensors":
+        return WeightsError(f"{path} is no .safetensors file, or is damaged")
+    if "TorchScript" in str(error):
+        return WeightsError(f"{path} holds a TorchScript program; {_STATE_DICT_WANTED}")
+    if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
+        return WeightsError(f"{path} holds a whole network or other objects; {_STATE_DICT_WANTED}")
+    return WeightsError(f"{path} is no weights file ({_KINDS}), or is damaged")
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -58,25 +87,45 @@ def read_metadata(path: Path) -> dict[str, str]:
             return dict(file.metadata() or {})
     except FileNotFoundError as error:
         raise WeightsError(f"there is no weights file {path}") from error
-    except (OSError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"{path} is no readable weights file: {error}") from error
+    except Exception as error:  # a damaged header is told by OSError, SafetensorError and others
+        raise _unreadable(path, error) from error
 
 
-def load_into(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+def load_into(module: nn.Module, state: Mapping[str, Tensor], path: Path, name: str | None = None) -> None:
     """Load a state dict; only BatchNorm's running statistics may be missing (they were folded).
 
+    Args:
+        module: the network.
+        state: of `read_state_dict`.
+        path: where it came from, for messages.
+        name: what messages call the network; its class if None.
+
     Raises:
-        WeightsError: a key is missing or unexpected, or a shape differs.
+        WeightsError: a key is missing or unexpected, or a shape differs; the message names the first.
     """
-    try:
-        result = module.load_state_dict(dict(state), strict=False)
-    except RuntimeError as error:
-        raise WeightsError(f"{path} does not fit {type(module).__name__}: {error}") from error
-    missing = [k for k in result.missing_keys if k.rpartition(".")[2] not in _BATCH_NORM_STATISTICS]
-    for kind, keys in (("lacks", missing), ("has unknown keys", result.unexpected_keys)):
-        if keys:
-            shown = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-            raise WeightsError(f"{path} does not fit {type(module).__name__}: it {kind} {shown}")
+    difference = _first_difference(module.state_dict(), state)
+    if difference is not None:
+        raise WeightsError(f"{path} does not fit {name or type(module).__name__}: {difference}")
+    module.load_state_dict(dict(state), strict=False)
+
+
+def _first_difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
+    """Say where a file differs first from a network, in the network's order; None where it fits."""
+    for key, tensor in wanted.items():
+        if key not in found:
+            if key.rpartition(".")[2] not in _BATCH_NORM_STATISTICS:
+                return f"{key} is not in the file, which begins with {next(iter(found), 'nothing')}"
+        elif found[key].shape != tensor.shape:
+            return f"{key} is {_shape(found[key])} in the file, {_shape(tensor)} in the network"
+    unknown = [key for key in found if key not in wanted]
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        return f"the network has no {unknown[0]}{more}"
+    return None
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a number"
 
 
 def class_count(module: nn.Module, state: Mapping[str, Tensor]) -> int | None:
@@ -91,7 +140,7 @@ def _unwrapped(stored: Any, path: Path) -> Mapping[str, Any]:
         if isinstance(stored, Mapping) and isinstance(stored.get(key), Mapping):
             stored = stored[key]
     if not isinstance(stored, Mapping) or not any(isinstance(value, Tensor) for value in stored.values()):
-        raise WeightsError(f"{path} holds no state dict")
+        raise WeightsError(f"{path} holds no state dict: no tensors by name")
     return stored
 
 

@@ -11,6 +11,7 @@ import pytest
 import dctafd
 from dctafd.errors import CorruptJpegError, LimitExceededError, NotAJpegError
 from dctafd.jpeg.coefficients import subsampling_name
+from dctafd.jpeg.foreign import START_BYTES
 from dctafd.jpeg.reader import read_bytes, read_header
 from tests.support.jpeg_files import all_kinds, encode, photo_like
 from tests.support.jpeg_writer import frame_of, random_coefficients, segment, write_sequential
@@ -57,7 +58,7 @@ def test_what_is_no_jpeg_is_not_read_to_its_end():
     source = Endless()
     with pytest.raises(NotAJpegError):
         dctafd.read(source)
-    assert source.asked == 2
+    assert source.asked <= 2 + START_BYTES
 
 
 class Trickle(io.RawIOBase):

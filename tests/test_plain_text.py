@@ -1,0 +1,56 @@
+"""Outside text as plain text, and objects on one line."""
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from rich.cells import cell_len
+
+import dctafd
+from dctafd.plain_text import cut_middle, one_line, printable, reason
+
+
+@given(st.text())
+def test_nothing_that_drives_a_terminal_is_left(text):
+    assert printable(text).isprintable()
+    assert one_line(text).isprintable()
+
+
+@given(st.text(), st.integers(0, 30))
+def test_a_cut_text_fits_and_keeps_its_end(text, width):
+    cut = cut_middle(text, width)
+    assert cell_len(cut) <= width
+    if cell_len(text) <= width:
+        assert cut == text
+
+
+def test_the_middle_goes_first():
+    assert cut_middle("photos/2026/holiday-0001.jpg", 16) == "photo…y-0001.jpg"
+
+
+def test_what_the_system_refused_is_said_without_its_number():
+    error = FileNotFoundError(2, "No such file or directory", "a.jpg")
+    assert reason(error) == "a.jpg: No such file or directory"
+    assert reason(error, named=True) == "No such file or directory"
+    assert reason(ValueError("odd")) == "odd"
+
+
+@pytest.fixture
+def photo():
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").convert("RGB").save(buffer, "JPEG", quality=60)
+    return buffer.getvalue()
+
+
+def test_what_the_library_returns_prints_on_one_short_line(photo):
+    jpeg = dctafd.read(photo)
+    assert repr(jpeg) == f"<JpegCoefficients 256 x 256 ycbcr 4:2:0 baseline, {len(photo)} bytes>"
+    assert repr(jpeg.components[0]) == "<Component Y 2x2, 256 x 256 samples>"
+    prepared = dctafd.prepare(photo, 32, 32)
+    shown = [dctafd.read_header(photo), jpeg.components, prepared, dctafd.estimate_history(jpeg)]
+    for value in shown:
+        assert "\n" not in repr(value)
+        assert len(repr(value)) < 300
+    assert "pixels=float32 (3, 32, 32)" in repr(prepared)
