@@ -114,7 +114,7 @@ def _first_difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor])
     for key, tensor in wanted.items():
         if key not in found:
             if key.rpartition(".")[2] not in _BATCH_NORM_STATISTICS:
-                return f"{key} is not in the file, which begins with {next(iter(found), 'nothing')}"
+                return f"it lacks {key}; its first is {next(iter(found), 'none')}"
         elif found[key].shape != tensor.shape:
             return f"{key} is {_shape(found[key])} in the file, {_shape(tensor)} in the network"
     unknown = [key for key in found if key not in wanted]

@@ -318,7 +318,7 @@ def test_weights_of_another_architecture_name_the_first_layer_that_differs(folde
     )
     save_file({"head.weight": torch.zeros(10, 5)}, folder / "weights.safetensors")
     result = run("classify", "1.jpg", "--model", "resnet18", "--weights", "weights.safetensors")
-    assert "conv1.weight is not in the file" in result.stderr
+    assert "it lacks conv1.weight; its first is head.weight" in result.stderr
 
 
 # Narrow terminals -------------------------------------------------------------------------------------
