@@ -10,6 +10,8 @@ import click
 from dctafd.cli.options import format_option, output_option
 from dctafd.cli.output import write_records
 
+_CLASSES = 1000  # all that are known by name are ImageNet-1k's
+
 if TYPE_CHECKING:
     from dctafd.nets.registry import ModelSpec
 
@@ -37,7 +39,7 @@ def command(output_format: str, output: Path | None) -> None:
 def _row(spec: ModelSpec, modules: list[str]) -> dict[str, Any]:
     return {
         "model": spec.name,
-        "classes": _classes(spec),
+        "classes": _CLASSES,
         "weights": _weights(spec),
         "module": "own" if modules else "none",
         "licence": spec.licence.partition(";")[0],
@@ -48,7 +50,7 @@ def _record(spec: ModelSpec, modules: list[str]) -> dict[str, Any]:
     return {
         "model": spec.name,
         "architecture": spec.architecture,
-        "classes": _classes(spec),
+        "classes": _CLASSES,
         "labels": spec.labels,
         "weights": _weights(spec),
         "weights_file": None if spec.weights_file is None else str(spec.weights_file),
@@ -58,10 +60,6 @@ def _record(spec: ModelSpec, modules: list[str]) -> dict[str, Any]:
         "licence": spec.licence,
         "origin": spec.origin,
     }
-
-
-def _classes(spec: ModelSpec) -> int:
-    return 1000 if "ImageNet-1k" in spec.labels else 100
 
 
 def _weights(spec: ModelSpec) -> str:

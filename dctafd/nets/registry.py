@@ -191,7 +191,7 @@ def load_backbone(model: str = DEFAULT_MODEL, weights: str | Path | None = None)
     else:
         state = read_state_dict(path)
         module = build_architecture(spec, state)
-    load_into(module, state, path)
+    load_into(module, state, path, spec.name)
     return Backbone(module.eval(), spec, _labels(spec, metadata, module), path)
 
 

@@ -119,8 +119,8 @@ def _first_difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor])
             return f"{key} is {_shape(found[key])} in the file, {_shape(tensor)} in the network"
     unknown = [key for key in found if key not in wanted]
     if unknown:
-        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        return f"the network has no {unknown[0]}{more}"
+        more = f" and {len(unknown) - 1} others" if len(unknown) > 1 else ""
+        return f"it has unknown keys {unknown[0]}{more}"
     return None
 
 
