@@ -1,13 +1,15 @@
 """The run manifest beside an output: what the run is, how far it has come, what it adds up to.
 
 ``OUT.run.json`` proves that an interrupted run and the one that continues it have the same inputs, model and
-options. It is replaced as a whole at each checkpoint, after the results up to there have reached the disk.
+options. It is replaced as a whole at each checkpoint, after the results up to there have reached the disk. Of
+a finished run it is kept, hidden, as ``.OUT.run.json``: --resume then knows that nothing is left to do.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,6 @@ import dctafd
 from dctafd.errors import ResumeError
 from dctafd.files import atomic_output
 from dctafd.inference.stream import Position
-
-_EXPLANATION = {
-    "version": "another version of dctafd",
-    "inputs": "other inputs, or inputs that have changed since",
-    "model": "another model",
-    "model_digest": "other weights",
-    "options": "other options",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +65,36 @@ class Manifest:
 
 
 def manifest_path(output: Path) -> Path:
-    """Return where the manifest of `output` is."""
+    """Return where the manifest of `output` is while it is written."""
     return output.with_name(output.name + ".run.json")
 
 
+def finished_path(output: Path) -> Path:
+    """Return where the manifest of a finished `output` is: out of the way, yet there for another --resume."""
+    return output.with_name(f".{output.name}.run.json")
+
+
+def keep_finished(output: Path) -> None:
+    """Put the manifest of an output that is in its place out of the way."""
+    if manifest_path(output).exists():
+        os.replace(manifest_path(output), finished_path(output))
+
+
+def forget(output: Path) -> None:
+    """Remove what is known of earlier runs."""
+    manifest_path(output).unlink(missing_ok=True)
+    finished_path(output).unlink(missing_ok=True)
+
+
 def load_manifest(output: Path, identity: Identity) -> Manifest | None:
-    """Read the manifest beside `output`, None if there is none.
+    """Read the manifest beside `output`, of a run under way or finished; None if there is none.
 
     Raises:
         ResumeError: it is of a run with other inputs, another model or other options, or it is damaged.
     """
     path = manifest_path(output)
+    if not path.exists():
+        path = finished_path(output)
     if not path.exists():
         return None
     try:
@@ -93,12 +106,30 @@ def load_manifest(output: Path, identity: Identity) -> Manifest | None:
             record["summary"],
             bool(record["complete"]),
         )
+        differences = list(_differences(manifest.identity, identity))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResumeError(f"{path} is damaged ({error!r}): delete it to start again") from error
-    found, wanted = asdict(manifest.identity), asdict(identity)
-    differences = [text for key, text in _EXPLANATION.items() if found[key] != wanted[key]]
     if differences:
         raise ResumeError(
-            f"{path} is of a run with {', '.join(differences)}: choose another -o, or delete it"
+            f"{path} is of a run with {'; '.join(differences)}: choose another -o, or delete it"
         )
     return manifest
+
+
+def _differences(found: Identity, wanted: Identity) -> Iterator[str]:
+    """Say what a run has that this one has not."""
+    if found.version != wanted.version:
+        yield f"dctafd {found.version} (now {wanted.version})"
+    if found.inputs != wanted.inputs:
+        yield "other inputs, or inputs that have changed since"
+    if found.model != wanted.model:
+        yield f"another model: {found.model} (now {wanted.model})"
+    elif found.model_digest != wanted.model_digest:
+        yield "other weights, of the model or of its correction, or another --dtype"
+    keys = dict.fromkeys((*wanted.options, *found.options))
+    if changed := [key for key in keys if found.options.get(key) != wanted.options.get(key)]:
+        options = (
+            f"--{key.replace('_', '-')} {found.options.get(key)} (now {wanted.options.get(key)})"
+            for key in changed
+        )
+        yield f"other options: {', '.join(options)}"

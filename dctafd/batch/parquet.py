@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
@@ -56,22 +56,73 @@ def join_parquet(parts: Iterable[Path], file: IO[bytes]) -> None:
     """Write the rows of `parts` as one Parquet file, `ROW_GROUP` rows a group however the parts were cut."""
     from pyarrow import parquet
 
-    with parquet.ParquetWriter(file, parquet_schema()) as writer:
-        for table in _regrouped(parts):
-            writer.write_table(table, row_group_size=ROW_GROUP)
+    with ParquetStream(file) as rows:
+        for part in parts:
+            with part.open("rb") as piece:
+                rows.add(parquet.read_table(piece))
 
 
-def _regrouped(parts: Iterable[Path]) -> Iterator[Any]:
-    """Yield tables of `ROW_GROUP` rows, the last one shorter."""
-    import pyarrow as pa
-    from pyarrow import parquet
+class ParquetStream:
+    """One Parquet file, written from front to back, `ROW_GROUP` rows a group however the rows come.
 
-    rest = parquet_schema().empty_table()
-    for part in parts:
-        with part.open("rb") as file:
-            rest = pa.concat_tables([rest, parquet.read_table(file)])
-        while rest.num_rows >= ROW_GROUP:
-            yield rest.slice(0, ROW_GROUP).combine_chunks()
-            rest = rest.slice(ROW_GROUP)
-    if rest.num_rows:
-        yield rest.combine_chunks()
+    Args:
+        file: where it goes; a pipe will do.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        schema = parquet_schema()
+        from pyarrow import parquet
+
+        self._writer = parquet.ParquetWriter(_Pipe(file), schema)
+        self._rest = schema.empty_table()
+
+    def __enter__(self) -> ParquetStream:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._rest.num_rows:
+            self._writer.write_table(self._rest.combine_chunks(), row_group_size=ROW_GROUP)
+        self._writer.close()
+
+    def write(self, records: list[dict[str, Any]]) -> None:
+        """Add some records."""
+        import pyarrow as pa
+
+        self.add(pa.Table.from_pylist(records, self._rest.schema))
+
+    def add(self, table: Any) -> None:
+        """Add the rows of an Arrow table."""
+        import pyarrow as pa
+
+        self._rest = pa.concat_tables([self._rest, table])
+        while self._rest.num_rows >= ROW_GROUP:
+            group = self._rest.slice(0, ROW_GROUP).combine_chunks()
+            self._writer.write_table(group, row_group_size=ROW_GROUP)
+            self._rest = self._rest.slice(ROW_GROUP)
+
+
+class _Pipe:
+    """A file that is written only, and knows by itself how far it has come: a pipe does not."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._position = 0
+
+    def write(self, data: Any) -> int:
+        self._file.write(data)
+        self._position += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._position
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.flush()

@@ -9,15 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from dctafd.batch.manifest import Identity, Manifest, load_manifest, manifest_path
+from dctafd.batch.manifest import (
+    Identity,
+    Manifest,
+    forget,
+    keep_finished,
+    load_manifest,
+    manifest_path,
+)
 from dctafd.batch.output_lock import only_writer
+from dctafd.batch.parquet import ParquetStream
 from dctafd.batch.partial_output import PartialOutput, PartialParquet, PartialText, partial_path, publish
 from dctafd.batch.sources import Plan
 from dctafd.batch.summary import Summary
 from dctafd.batch.tables import Page
 from dctafd.batch.writers import input_name, text_format
 from dctafd.errors import DctafdError, ResumeError
-from dctafd.files import atomic_output
+from dctafd.files import atomic_output, check_output, followed, is_stream
 from dctafd.inference.results import Result
 from dctafd.inference.stream import Position, Step
 
@@ -85,23 +93,39 @@ def run_to_stream(
         StoppedError: an input failed, with `stop_on_error`; what came before it has been written.
     """
     layout = text_format(options.output_format, options.top_k, Page.of(stream))
-    summary = Summary()
-    summary.skipped.add(plan.skipped)
+
+    def write(results: Sequence[Result]) -> None:
+        stream.write(layout.batch(results))
+        stream.flush()
+
     stream.write(layout.begin())
     try:
-        with closing(engine(classifier, plan, options, Position())) as steps:
-            for step in steps:
-                stop = _first_failure(step) if options.stop_on_error else None
-                done = step.results[:stop]
-                stream.write(layout.batch(done))
-                stream.flush()
-                _count(summary, done, step)
-                on_step(step)
-                if stop is not None:
-                    raise _stopped(step, stop)
+        return _write_through(classifier, plan, options, write, on_step, engine)
     finally:
         stream.write(layout.end())
         stream.flush()
+
+
+def _write_through(
+    classifier: Classifier,
+    plan: Plan,
+    options: RunOptions,
+    write: Callable[[Sequence[Result]], None],
+    on_step: Callable[[Step], None],
+    engine: Engine,
+) -> Summary:
+    """Do a whole run, and hand the results on as they come."""
+    summary = Summary()
+    summary.skipped.add(plan.skipped)
+    with closing(engine(classifier, plan, options, Position())) as steps:
+        for step in steps:
+            stop = _first_failure(step) if options.stop_on_error else None
+            done = step.results[:stop]
+            write(done)
+            _count(summary, done, step)
+            on_step(step)
+            if stop is not None:
+                raise _stopped(step, stop)
     return summary
 
 
@@ -116,7 +140,8 @@ def run_to_file(
 ) -> Summary:
     """Classify and put a complete file in its place.
 
-    jsonl, csv and Parquet grow in ``OUT.partial`` and can be resumed; json and table appear at the end.
+    jsonl, csv and Parquet grow in ``OUT.partial`` and can be resumed; json and table appear at the end. A
+    device, pipe or FIFO is written straight through, whatever the format.
 
     Args:
         classifier, plan, options: what is to be done.
@@ -128,9 +153,15 @@ def run_to_file(
     Raises:
         StoppedError: an input failed, with `stop_on_error`; the run can be resumed.
         ResumeError: there is an interrupted run and `resume` was not asked for, or it is another run's, or
-            another process is writing the same file.
-        OSError: the file cannot be written; the run can be resumed.
+            another process is writing the same file; or what was written is a pipe, or has changed since.
+        OSError: the file cannot be written; where it is for want of space, the run can be resumed.
     """
+    check_output(output)
+    if is_stream(output):
+        if resume:
+            raise ResumeError(f"{output} is a pipe or device: what was written to it cannot be resumed")
+        return _run_to_pipe(classifier, plan, options, output, on_step, engine)
+    output = followed(output)
     if options.output_format not in RESUMABLE_FORMATS:
         with atomic_output(output) as file:
             return run_to_stream(classifier, plan, options, file, on_step, engine)
@@ -139,8 +170,29 @@ def run_to_file(
         earlier = _earlier_run(output, identity, resume)
         if earlier is not None and earlier.complete:
             publish(output)
+            keep_finished(output)
             return Summary.from_json(earlier.summary)
         return _ResumableRun(options, output, identity, earlier, plan).work(classifier, plan, on_step, engine)
+
+
+def _run_to_pipe(
+    classifier: Classifier,
+    plan: Plan,
+    options: RunOptions,
+    output: Path,
+    on_step: Callable[[Step], None],
+    engine: Engine,
+) -> Summary:
+    """Write straight through, in any format."""
+    if options.output_format != "parquet":
+        with atomic_output(output) as stream:
+            return run_to_stream(classifier, plan, options, stream, on_step, engine)
+    with atomic_output(output, binary=True) as file, ParquetStream(file) as rows:
+
+        def write(results: Sequence[Result]) -> None:
+            rows.write([result.to_record() for result in results])
+
+        return _write_through(classifier, plan, options, write, on_step, engine)
 
 
 def _identity(classifier: Classifier, plan: Plan, options: RunOptions) -> Identity:
@@ -161,13 +213,13 @@ def _earlier_run(output: Path, identity: Identity, resume: bool) -> Manifest | N
     if not resume:
         if partial.exists():
             raise ResumeError(f"{partial} is left of an interrupted run: add --resume, or delete it")
-        manifest_path(output).unlink(missing_ok=True)
+        forget(output)
         return None
     manifest = load_manifest(output, identity)
     if manifest is None and partial.exists():
         raise ResumeError(f"{partial} has no manifest {manifest_path(output).name}: delete it to start again")
     if manifest is not None and manifest.complete and not (output.exists() or partial.exists()):
-        manifest_path(output).unlink()
+        forget(output)
         return None
     return manifest
 
@@ -205,6 +257,7 @@ class _ResumableRun:
             results.seal()
         self._save({}, complete=True)
         publish(self._output)
+        keep_finished(self._output)
         return self._summary
 
     def _open(self) -> PartialOutput:

@@ -98,7 +98,9 @@ class Summary:
         seconds = max(time.monotonic() - self.started, 1e-9)
         pace = f"{self.session_images / seconds:.1f} images/s, {self.session_size / seconds / 1e6:.2f} MB/s"
         lines = []
-        if self.images != 1:
+        if self.images and not self.session_images:
+            lines = [f"already complete: {self.images} images, {self.size / 1e6:.1f} MB"]
+        elif self.images != 1:
             lines = [
                 f"{self.images} images, {self.size / 1e6:.1f} MB in {self.seconds + seconds:.1f} s ({pace})"
             ]

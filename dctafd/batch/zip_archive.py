@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import struct
 import zipfile
 from collections.abc import Callable, Iterator
 
@@ -11,6 +13,7 @@ from dctafd.batch.archives import Member, check_size, damage_named, failing
 from dctafd.errors import ArchiveError, DctafdError
 from dctafd.inputs.source_items import Skipped
 
+_END_RECORD = struct.Struct("<10xH10x")  # the number of members, all told
 _ENCRYPTED = 1  # bit 0 of the general purpose flags
 _UNIX = 3
 _MAX_LINK_BYTES = 4096
@@ -34,6 +37,19 @@ def zip_members(path: str, skipped: Skipped, wanted: Callable[[str], bool]) -> I
                     skipped.not_files += 1
                 else:
                     yield Member(info.filename, target)
+        _check_count(archive)
+
+
+def _check_count(archive: zipfile.ZipFile) -> None:
+    """Compare the members with the number that the end record gives, which `zipfile` does not look at."""
+    assert archive.fp is not None
+    size = archive.fp.seek(0, os.SEEK_END)
+    archive.fp.seek(max(0, size - _END_RECORD.size - len(archive.comment)))
+    end_record = archive.fp.read(_END_RECORD.size)
+    claimed = _END_RECORD.unpack(end_record)[0] if end_record.startswith(b"PK\5\6") else None
+    found = len(archive.infolist())
+    if claimed not in (found & 0xFFFF, 0xFFFF):  # the latter: the number is in a ZIP64 record
+        raise ArchiveError(f"its directory lists {found} members and should list {claimed}")
 
 
 def _is_link(info: zipfile.ZipInfo) -> bool:

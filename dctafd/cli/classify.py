@@ -172,16 +172,12 @@ def _check_resumable(sources: tuple[str, ...], output_format: str, output: Path 
 
 def _plan(sources: tuple[str, ...], files_from: str | None, batch_size: int) -> Plan:
     from dctafd.batch.sources import plan_sources, read_list
-    from dctafd.errors import LimitExceededError
 
     listed: list[str] = []
     if files_from is not None:
         with click.open_file(files_from) as file:
             listed = list(read_list(file))
-    try:
-        return plan_sources([*sources, *listed], files_per_unit=32 * batch_size)
-    except LimitExceededError as error:  # a pattern that stands for too many names
-        raise click.UsageError(str(error)) from error
+    return plan_sources([*sources, *listed], files_per_unit=32 * batch_size)
 
 
 def _run(

@@ -1,11 +1,13 @@
 import io
 import json
 import os
+import stat
+import threading
 
 import pytest
 
 from dctafd.batch import run as run_module
-from dctafd.batch.manifest import manifest_path
+from dctafd.batch.manifest import finished_path, manifest_path
 from dctafd.batch.partial_output import partial_path
 from dctafd.batch.run import RunOptions, StoppedError, run_to_file, run_to_stream
 from dctafd.batch.sources import plan_sources
@@ -69,9 +71,9 @@ def test_finished_run_leaves_output_and_manifest_only(plan, tmp_path, name):
     (tmp_path / "out").mkdir()
     path = tmp_path / "out" / f"o.{name}"
     summary = run_to_file(tiny_classifier(), plan, options(name), path)
-    assert sorted(os.listdir(path.parent)) == [path.name, f"{path.name}.run.json"]
+    assert sorted(os.listdir(path.parent)) == [f".{path.name}.run.json", path.name]
     assert (summary.images, dict(summary.failures), summary.skipped.files) == (11, {"NotAJpegError": 1}, 1)
-    assert json.loads(manifest_path(path).read_text())["complete"] is True
+    assert json.loads(finished_path(path).read_text())["complete"] is True
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -161,6 +163,21 @@ def test_resume_of_a_finished_run_does_nothing(plan, tmp_path):
     )
     assert (tmp_path / "o.jsonl").read_bytes() == expected
     assert summary.images == 11
+    assert summary.lines()[0].startswith("already complete: 11 images")
+
+
+def test_resume_of_a_finished_run_with_other_inputs_is_refused(plan, tmp_path):
+    whole_run(plan, tmp_path / "o.jsonl", "jsonl")
+    other = plan_sources([str(tmp_path / "a.tar")])
+    with pytest.raises(ResumeError, match="other inputs"):
+        run_to_file(tiny_classifier(), other, options("jsonl"), tmp_path / "o.jsonl", resume=True)
+
+
+def test_output_that_was_taken_away_is_made_again(plan, tmp_path):
+    expected = whole_run(plan, tmp_path / "o.jsonl", "jsonl")
+    (tmp_path / "o.jsonl").unlink()
+    run_to_file(tiny_classifier(), plan, options("jsonl"), tmp_path / "o.jsonl", resume=True)
+    assert (tmp_path / "o.jsonl").read_bytes() == expected
 
 
 def test_resume_with_nothing_to_resume_starts(plan, tmp_path):
@@ -182,9 +199,9 @@ def test_interrupted_run_is_not_overwritten_by_accident(plan, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"top_k": 3}, "other options"),
-        ({"batch_size": 3}, "other options"),
-        ({"limits": Limits(max_pixels=5)}, "other options"),
+        ({"top_k": 3}, r"--top-k 2 \(now 3\): choose"),
+        ({"batch_size": 3, "top_k": 3}, r"--top-k 2 \(now 3\), --batch-size 2 \(now 3\): choose"),
+        ({"limits": Limits(max_pixels=5)}, r"--max-pixels \d+ \(now 5\): choose"),
     ],
 )
 def test_resume_with_other_options_is_refused(plan, tmp_path, change, message):
@@ -246,7 +263,7 @@ def test_lock_that_a_killed_run_left_is_no_hindrance(plan, tmp_path):
     interrupted(plan, path)
     (tmp_path / "o.jsonl.lock").touch()
     run_to_file(tiny_classifier(), plan, options("jsonl"), path, resume=True)
-    assert sorted(file.name for file in tmp_path.glob("o.jsonl*")) == ["o.jsonl", "o.jsonl.run.json"]
+    assert sorted(file.name for file in tmp_path.glob("o.jsonl*")) == ["o.jsonl"]
 
 
 def test_stop_on_error_names_the_input_and_can_go_on(plan, tmp_path):
@@ -307,3 +324,47 @@ def test_tar_zip_and_directory_give_the_same_records(tmp_path):
         texts.append([{k: v for k, v in r.items() if k not in ("source", "member")} for r in records])
     assert texts[0] == texts[1] == texts[2]
     assert len(texts[0]) == 25
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "json", "table"])
+def test_fifo_is_written_straight_through(plan, tmp_path, name):
+    if name == "parquet":
+        pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    run_to_file(tiny_classifier(), plan, options(name), tmp_path / "whole")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    received = []
+    reader = threading.Thread(target=lambda: received.append(fifo.read_bytes()))
+    reader.start()
+    run_to_file(tiny_classifier(), plan, options(name), fifo)
+    reader.join(30)
+    assert received == [(tmp_path / "whole").read_bytes()]
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
+    assert sorted(path.name for path in tmp_path.glob("*fifo*")) == ["fifo"]
+
+
+def test_what_went_into_a_pipe_cannot_be_resumed(plan, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ResumeError, match="pipe"):
+        run_to_file(tiny_classifier(), plan, options("jsonl"), tmp_path / "fifo", resume=True)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_link_stays_and_what_it_leads_to_is_written(plan, tmp_path, name):
+    if name == "parquet":
+        pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "o").symlink_to("far/real")
+    run_to_file(tiny_classifier(), plan, options(name), tmp_path / "o")
+    assert (tmp_path / "o").is_symlink()
+    assert (tmp_path / "far" / "real").stat().st_size > 0
+
+
+@pytest.mark.parametrize("place", ["missing/o", "a.tar/o"])
+@pytest.mark.parametrize("name", [*FORMATS, "json"])
+def test_place_that_cannot_be_written_is_said_before_any_work(plan, tmp_path, name, place):
+    def no_work(*arguments):
+        raise AssertionError("nothing may be begun")
+
+    with pytest.raises(OSError, match="does not exist"):
+        run_to_file(tiny_classifier(), plan, options(name), tmp_path / place, engine=no_work)

@@ -1,0 +1,124 @@
+"""Check that a directory, a tar and a zip of the same photos agree, and that no archive ends a run.
+
+    python tools/checks/check_archives.py --images 2000 ../shared/images/eval ../shared/images/caltech101
+    python tools/checks/check_archives.py --mutations 10000
+
+First: photos come from the directories that are named; one in a hundred is cut off after 100 bytes, one in a
+hundred replaced by a GIF's first bytes, and each of these has to be in the records with its error. One in
+fifty has a hard and a symbolic link. Second: archives (zip, tar, tar.gz, tar.zst) with spoiled headers and
+data, 500 in one run that is killed and resumed. Without --model a network of a few hundred weights answers.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from spoiled_archives import check_spoiled_archives
+
+from dctafd.batch.sources import iter_sources
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = "tests.support.tiny_cli"
+
+
+def members(directories: tuple[str, ...], images: int) -> list[tuple[str, bytes]]:
+    """Return names and bytes of the first `images` photos, two in a hundred of them spoilt."""
+    chosen: list[tuple[str, bytes]] = []
+    for number, item in zip(range(images), iter_sources(directories), strict=False):
+        data = item.read()
+        if number % 100 == 33:
+            data = data[:100]
+        elif number % 100 == 66:
+            data = b"GIF89a"
+        chosen.append((f"{number:05d}.jpg", data))
+    return chosen
+
+
+def write_all(folder: Path, photos: list[tuple[str, bytes]]) -> list[Path]:
+    """Write the photos, and links to some, as a directory, a tar (with links) and a zip (with the files)."""
+    directory = folder / "photos"
+    directory.mkdir()
+    for number, (name, data) in enumerate(photos):
+        (directory / name).write_bytes(data)
+        if number % 50 == 0:
+            os.link(directory / name, directory / f"{number:05d}-hard.jpg")
+            (directory / f"{number:05d}-soft.jpg").symlink_to(name)
+    with (
+        tarfile.open(folder / "photos.tar", "w") as tar,
+        zipfile.ZipFile(folder / "photos.zip", "w") as archive,
+    ):
+        for name in (Path(item.source).name for item in iter_sources([str(directory)])):
+            tar.add(directory / name, name)
+            archive.write(directory / name, name)
+    return [directory, folder / "photos.tar", folder / "photos.zip"]
+
+
+def records(source: Path, module: str, options: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Classify a source; return its records with the photo's name for source and member."""
+    command = [sys.executable, "-m", module, "classify", str(source), "--format", "jsonl", "-q", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    if done.returncode != 1:
+        raise click.ClickException(f"exit code {done.returncode} instead of 1: {done.stderr}")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return [{**r, "source": None, "member": Path(r["member"] or r["source"]).name} for r in found]
+
+
+def check_agreement(directories: tuple[str, ...], images: int, module: str, options: tuple[str, ...]) -> bool:
+    """Compare the records of a directory, a tar and a zip."""
+    with tempfile.TemporaryDirectory() as name:
+        photos = members(directories, images)
+        places = write_all(Path(name), photos)
+        directory, tar, archive = (records(place, module, options) for place in places)
+    wanted = {
+        f"{number:05d}.jpg": kind
+        for number in range(len(photos))
+        for position, kind in ((33, "CorruptJpegError"), (66, "NotAJpegError"))
+        if number % 100 == position
+    }
+    named = {record["member"]: record["error"]["type"] for record in tar if record["error"]}
+    links = 2 * len(range(0, len(photos), 50))
+    print(f"{len(directory)}, {len(tar)} and {len(archive)} records of {len(photos)} photos, {links} links")
+    print("directory, tar and zip:", "the same" if directory == tar == archive else "DIFFERENT")
+    print(f"{len(wanted)} spoilt members:", "each named" if named == wanted else f"NOT as expected: {named}")
+    return directory == tar == archive and named == wanted and len(tar) == len(photos) + links
+
+
+@click.command()
+@click.argument("directories", nargs=-1, type=click.Path(exists=True, file_okay=False))
+@click.option("--images", default=2000, show_default=True)
+@click.option("--mutations", default=0, show_default=True, help="Spoiled archives to make runs over.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--model", help="A name of `dctafd models`. [default: the tests' tiny network]")
+@click.option("--weights", type=click.Path(exists=True))
+def main(
+    directories: tuple[str, ...],
+    images: int,
+    mutations: int,
+    seed: int,
+    model: str | None,
+    weights: str | None,
+) -> None:
+    """Compare the records of a directory, a tar and a zip; classify spoiled archives."""
+    good = True
+    if directories:
+        chosen = {"--model": model, "--weights": weights}
+        options = tuple(text for pair in chosen.items() if pair[1] is not None for text in pair)
+        good = check_agreement(directories, images, "dctafd" if model else TINY, options)
+    if mutations:
+        with tempfile.TemporaryDirectory() as name:
+            good = check_spoiled_archives(Path(name), mutations, seed) and good
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
