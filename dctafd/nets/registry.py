@@ -17,12 +17,14 @@ from dctafd.nets.efficientnet_lite import SCALINGS, EfficientNetLite
 from dctafd.nets.packaged_weights import PACKAGED, read_by_position
 from dctafd.nets.state_dict import class_count, load_into, read_metadata, read_state_dict
 from dctafd.nets.tf_padding import use_tf_same_padding
+from dctafd.nets.timm_models import PREFIX, build_timm, pretrained_timm_state, timm_labels, timm_preset
 from dctafd.plain_text import summary
 
 WEIGHTS_DIRECTORY = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "efficientnet_lite0"
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 _SHOWN = (
     *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
     *("resnext50_32x4d", "wide_resnet50_2", "regnet_y_400mf", "regnet_y_3_2gf"),
@@ -162,6 +164,8 @@ def get_spec(model: str) -> ModelSpec:
     for variant in (*_lite_specs(), *_VARIANTS):
         if variant.name == model:
             return variant
+    if model.startswith(PREFIX):
+        return _timm_spec(model)
     if model in _torchvision_names():
         return _torchvision_spec(model)
     known = [*PACKAGED, *(variant.name for variant in _VARIANTS), *_torchvision_names()]
@@ -174,7 +178,7 @@ def load_backbone(model: str = DEFAULT_MODEL, weights: str | Path | None = None)
     """Build a classifier and load its weights.
 
     Args:
-        model: a name of `list_models`, or any classifier of torchvision.
+        model: a name of `list_models`, any classifier of torchvision, or timm/NAME for one of timm.
         weights: a state dict, .safetensors or what `torch.save` wrote; None takes the model's own, which
             torchvision downloads where they are not in its cache.
 
@@ -182,6 +186,8 @@ def load_backbone(model: str = DEFAULT_MODEL, weights: str | Path | None = None)
         WeightsError: no such model; the weights are not at hand, damaged, or fit another network.
     """
     spec = get_spec(model)
+    if weights is None and model.startswith(PREFIX):
+        return _pretrained_timm(spec)
     path = Path(weights) if weights is not None else _own_weights(spec)
     metadata = read_metadata(path)
     spec = _with_metadata(spec, metadata, path)
@@ -193,6 +199,13 @@ def load_backbone(model: str = DEFAULT_MODEL, weights: str | Path | None = None)
         module = build_architecture(spec, state)
     load_into(module, state, path, spec.name)
     return Backbone(module.eval(), spec, _labels(spec, metadata, module), path)
+
+
+def _pretrained_timm(spec: ModelSpec) -> Backbone:
+    """Load timm's own weights, which have no file of a known name."""
+    module, path = build_timm(spec.architecture), Path(spec.architecture.removeprefix(PREFIX))
+    load_into(module, pretrained_timm_state(spec.architecture), path)
+    return Backbone(module.eval(), spec, _labels(spec, {}, module), path)
 
 
 def _with_metadata(spec: ModelSpec, metadata: dict[str, str], path: Path) -> ModelSpec:
@@ -212,19 +225,39 @@ def _with_metadata(spec: ModelSpec, metadata: dict[str, str], path: Path) -> Mod
 
 def build_architecture(spec: ModelSpec, state: dict[str, torch.Tensor] | None = None) -> nn.Module:
     """Return the network with random weights, with as many classes as `state` has."""
-    module = _build(spec.architecture, 1000)
+    module = _build(spec.architecture, None)
     classes = class_count(module, state) if state is not None else None
-    if classes not in (None, 1000):
+    if classes not in (None, class_count(module, module.state_dict())):
         module = _build(spec.architecture, classes)
     return use_tf_same_padding(module) if spec.tf_same_padding else module
 
 
-def _build(architecture: str, classes: int) -> nn.Module:
+def _build(architecture: str, classes: int | None) -> nn.Module:
+    if architecture.startswith(PREFIX):
+        return build_timm(architecture, classes)
     if architecture in SCALINGS:
-        return EfficientNetLite(*SCALINGS[architecture], classes=classes)
+        return EfficientNetLite(*SCALINGS[architecture], classes=classes or 1000)
     from torchvision import models
 
-    return models.get_model(architecture, weights=None, num_classes=classes)
+    options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
+    if architecture in _WITH_AUXILIARY_HEADS:
+        options |= {"init_weights": False, "transform_input": True}  # as torchvision's own weights want it
+    return models.get_model(architecture, weights=None, **options)
+
+
+def _timm_spec(model: str) -> ModelSpec:
+    preset = timm_preset(model)
+    return ModelSpec(
+        model,
+        model,
+        resize=preset.resize,
+        crop=preset.crop,
+        mean=preset.mean,
+        std=preset.std,
+        labels="ImageNet-1k categories (torchvision)" if preset.classes == 1000 else "timm",
+        licence=preset.licence,
+        origin=preset.origin,
+    )
 
 
 @cache
@@ -237,11 +270,13 @@ def _torchvision_names() -> tuple[str, ...]:
 def _torchvision_spec(name: str) -> ModelSpec:
     weights = _torchvision_weights(name)
     preset = weights.transforms()
+    size = preset.crop_size[0]
+    crop = round(size / 8) * 8  # the grid's cells; 299 becomes 296
     return ModelSpec(
         name,
         name,
-        resize=preset.resize_size[0],
-        crop=preset.crop_size[0],
+        resize=round(preset.resize_size[0] * crop / size),
+        crop=crop,
         mean=tuple(preset.mean),
         std=tuple(preset.std),
         origin=f"torchvision {weights.name}, {weights.url}",
@@ -300,4 +335,7 @@ def _labels(spec: ModelSpec, metadata: dict[str, str], module: nn.Module) -> tup
     classes = class_count(module, module.state_dict())
     if classes in (1000, None):
         return _imagenet_labels()
+    names = timm_labels(spec.architecture) if spec.architecture.startswith(PREFIX) else None
+    if names is not None and len(names) == classes:
+        return names
     return tuple(str(index) for index in range(classes))
