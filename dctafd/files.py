@@ -68,9 +68,12 @@ def is_stream(path: Path | str) -> bool:
 
 
 def followed(path: Path | str) -> Path:
-    """Return where a link leads, so that what is written ends up there; any other path as it is."""
+    """Return where a link leads, so that what is written ends up there; any other path as it is.
+
+    A stream's own path is the one to write to: /dev/fd/1 is a link to nothing that has a name.
+    """
     path = Path(path)
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
+    return Path(os.path.realpath(path)) if path.is_symlink() and not is_stream(path) else path
 
 
 def check_output(path: Path | str) -> None:
@@ -79,13 +82,13 @@ def check_output(path: Path | str) -> None:
     Raises:
         OSError: it is a directory, or its folder is missing or refuses new files; the message names `path`.
     """
-    target = followed(path)
-    if target.is_dir():
+    if Path(path).is_dir():
         raise IsADirectoryError(f"{path} is a directory")
-    if target.exists() and not os.access(target, os.W_OK):
+    if Path(path).exists() and not os.access(path, os.W_OK):
         raise PermissionError(f"{path} must not be written to")
-    if is_stream(target):
+    if is_stream(path):
         return
+    target = followed(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"the directory {str(target.parent)!r} does not exist")
     try:

@@ -3,6 +3,7 @@ import json
 import os
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -341,6 +342,19 @@ def test_fifo_is_written_straight_through(plan, tmp_path, name):
     assert received == [(tmp_path / "whole").read_bytes()]
     assert stat.S_ISFIFO(fifo.stat().st_mode)
     assert sorted(path.name for path in tmp_path.glob("*fifo*")) == ["fifo"]
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "json"])
+def test_pipe_without_a_name_is_written_straight_through(plan, tmp_path, name):
+    """What a shell makes of `-o >(command)`."""
+    if name == "parquet":
+        pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    run_to_file(tiny_classifier(), plan, options(name), tmp_path / "whole")
+    read_end, write_end = os.pipe()
+    run_to_file(tiny_classifier(), plan, options(name), Path(f"/dev/fd/{write_end}"))
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        assert pipe.read() == (tmp_path / "whole").read_bytes()
 
 
 def test_what_went_into_a_pipe_cannot_be_resumed(plan, tmp_path):
