@@ -10,15 +10,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dctafd.analysis.protocols import PAPER_QUALITIES, Condition, compressed_input
+from dctafd.analysis.compressed_input import compressed_inputs
+from dctafd.analysis.failures import FileFailure
+from dctafd.analysis.photo_containers import read_file
+from dctafd.analysis.protocols import AS_IT_IS, PAPER_QUALITIES, Condition
 from dctafd.analysis.stem_features import StemFeatures
 from dctafd.errors import DctafdError
+from dctafd.inputs.folders import walk_photos
 from dctafd.inputs.model_input import ModelInput, collate
+from dctafd.inputs.pictures import is_picture_name
 from dctafd.plain_text import summary
 
 if TYPE_CHECKING:
@@ -54,7 +59,7 @@ class DriftMeasurement:
         clean_coefficients: (3, 8, 8) float64, RMS of the clean coefficients.
         channel_drift: (Q, C) float64, RMS difference of each stem channel over that channel's RMS in clean
             photos.
-        failures: (file name, message) of photos that could not be read.
+        failures: photos that could not be read.
     """
 
     model: str
@@ -67,16 +72,30 @@ class DriftMeasurement:
     frequency_drift: NDArray[np.float64]
     clean_coefficients: NDArray[np.float64]
     channel_drift: NDArray[np.float64]
-    failures: tuple[tuple[str, str], ...]
+    failures: tuple[FileFailure, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON: one row a quality, as `dctafd drift --format json` has them."""
+        from dctafd.analysis.drift_summary import summary_records
+
+        return {
+            "model": self.model,
+            "photos": len(self.photos),
+            "qualities": self.qualities.tolist(),
+            "rows": summary_records(self),
+            "failures": [failure.to_dict() for failure in self.failures],
+        }
 
     __repr__ = summary
 
 
 def measure_drift(
-    backbone: Backbone,
-    photos: Sequence[Path],
+    images: str | Path | Sequence[str | Path],
+    model: str | Backbone,
     qualities: Sequence[int] = PAPER_QUALITIES,
     *,
+    weights: str | Path | None = None,
+    afd: str | Path = "off",
     classifier: CorrectedClassifier | None = None,
     layer: str | None = None,
     batch_size: int = 8,
@@ -87,10 +106,12 @@ def measure_drift(
     """Measure the drift of photos' coefficients and stem features at each quality.
 
     Args:
-        backbone: the classifier, of `load_backbone`.
-        photos: JPEG files, taken as clean.
+        images: a folder of photos, or files, in Pillow's formats (`decode_picture`), taken as clean.
+        model: a name of `dctafd models`, or what `load_backbone` returned.
         qualities: of the compressions.
-        classifier: the same with its AFD-Module attached, whose FDM is compared; None for none.
+        weights: the classifier's weights, where `model` is a name.
+        afd: the module whose FDM is compared: "auto", "off" or a weights file.
+        classifier: the classifier with a module attached already, in place of `afd`.
         layer: name of the stem layer where the architecture is not known.
         batch_size: photos that go through the network together.
         threads: that compress and prepare photos.
@@ -98,29 +119,49 @@ def measure_drift(
         advance: called with the number of photos that are done.
 
     Raises:
-        DctafdError: none of the photos could be read.
+        DctafdError: there are no photos, none of them could be read, or the weights do not fit.
+
+    Example:
+        >>> found = measure_drift("photos/", "resnet18", (10, 50))      # doctest: +SKIP
+        >>> found.feature_angles.mean(axis=(1, 2, 3))                   # doctest: +SKIP
     """
+    from dctafd.nets.afd_weights import select_afd
+    from dctafd.nets.attach import attach
+    from dctafd.nets.registry import load_backbone
+
+    photos = _photo_paths(images)
     if not photos:
         raise DctafdError("there are no photos to measure")
+    backbone = load_backbone(model, weights) if isinstance(model, str) else model
+    if classifier is None and (selected := select_afd(afd, backbone)) is not None:
+        classifier = attach(backbone.module, selected.module.reparameterize())
     stem = StemFeatures(backbone.module, layer, device)
     batches, names, failures = [], [], []
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, len(photos), batch_size):
             chunk = photos[first : first + batch_size]
             prepared = list(pool.map(lambda path: _prepare(path, backbone.spec, qualities), chunk))
-            good = [inputs for inputs in prepared if not isinstance(inputs, str)]
-            failures += [
-                (path.name, text) for path, text in zip(chunk, prepared, strict=True) if isinstance(text, str)
-            ]
+            good = [inputs for inputs in prepared if not isinstance(inputs, FileFailure)]
+            failures += [found for found in prepared if isinstance(found, FileFailure)]
             names += [
-                path.name for path, text in zip(chunk, prepared, strict=True) if not isinstance(text, str)
+                path.name
+                for path, found in zip(chunk, prepared, strict=True)
+                if not isinstance(found, FileFailure)
             ]
             if good:
                 batches.append(_measure_batch(good, stem, classifier, backbone.spec))
             advance(len(chunk))
     if not batches:
-        raise DctafdError(f"none of {len(photos)} photos could be read; the first: {': '.join(failures[0])}")
+        raise DctafdError(f"none of {len(photos)} photos could be read; the first: {failures[0]}")
     return _joined(backbone.spec.name, names, qualities, batches, failures)
+
+
+def _photo_paths(images: str | Path | Sequence[str | Path]) -> list[Path]:
+    if not isinstance(images, str | Path):
+        return [Path(path) for path in images]
+    if Path(images).is_dir():
+        return [Path(found.path) for found in walk_photos(images, wanted=is_picture_name)]
+    return [Path(images)]
 
 
 def block_coefficients(pixels: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -159,15 +200,13 @@ class _Batch:
     clean_channel_squares: NDArray[np.float64]
 
 
-def _prepare(path: Path, spec: ModelSpec, qualities: Sequence[int]) -> list[ModelInput] | str:
+def _prepare(path: Path, spec: ModelSpec, qualities: Sequence[int]) -> list[ModelInput] | FileFailure:
     """Return the clean input and one a quality, or why there is none."""
-    rng = np.random.default_rng(0)
     try:
-        stored = path.read_bytes()
-        conditions = [Condition(None), *(Condition(quality) for quality in qualities)]
-        return [compressed_input(stored, condition, spec, rng) for condition in conditions]
-    except (DctafdError, OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken files
-        return f"{type(error).__name__}: {error}"
+        conditions = [AS_IT_IS, *(Condition(quality) for quality in qualities)]
+        return compressed_inputs(read_file(path), conditions, spec)
+    except Exception as error:  # whatever a hostile file sets off belongs to that file's record
+        return FileFailure.of(path.name, error)
 
 
 def _measure_batch(
@@ -228,7 +267,7 @@ def _joined(
     names: list[str],
     qualities: Sequence[int],
     batches: list[_Batch],
-    failures: list[tuple[str, str]],
+    failures: list[FileFailure],
 ) -> DriftMeasurement:
     """Join the batches along the photos, and turn mean squares into RMS values."""
 

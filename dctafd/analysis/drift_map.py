@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dctafd.config import Preprocessing
 from dctafd.errors import DctafdError
-from dctafd.inference.assembly import best_classes
+from dctafd.inference.assembly import ModelFacts, best_classes
 from dctafd.inference.results import Prediction
-from dctafd.inputs.model_input import collate
+from dctafd.inputs.model_input import ModelInput, collate
 from dctafd.inputs.prepare import prepare
 from dctafd.plain_text import summary
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
+    from torch import Tensor, nn
 
     from dctafd.inference.classifier import Classifier
 
@@ -54,17 +56,38 @@ def drift_map(classifier: Classifier, data: bytes, top_k: int = 3) -> DriftMap:
     Raises:
         DctafdError: the file cannot be read, or the classifier does not run in PyTorch.
     """
-    import torch
-
     from dctafd.inference.torch_network import TorchNetwork
-    from dctafd.nets.attach import CorrectedClassifier
 
     network, sees = classifier.network, classifier.preprocessing
     if not isinstance(network, TorchNetwork):
         raise DctafdError("the answer without the AFD-Module needs the runtime torch")
-    module = network.module
     model_input = prepare(data, sees.resize, sees.crop, mean=sees.mean, std=sees.std)
-    batch = collate([model_input]).to(network.device)
+    return map_input(model_input, sees, network.module, classifier.facts, network.device, top_k)
+
+
+def map_input(
+    model_input: ModelInput,
+    sees: Preprocessing,
+    module: nn.Module,
+    facts: ModelFacts,
+    device: torch.device | str = "cpu",
+    top_k: int = 3,
+) -> DriftMap:
+    """Run a network on a photo that is prepared, with and without its AFD-Module.
+
+    Args:
+        model_input: the photo.
+        sees: what it was prepared for.
+        module: `CorrectedClassifier`, or a network from pixels to logits; on `device`.
+        facts: of the network.
+        device: where it runs.
+        top_k: classes to report.
+    """
+    import torch
+
+    from dctafd.nets.attach import CorrectedClassifier
+
+    batch = collate([model_input]).to(device)
     drift, corrected = None, None
     with torch.inference_mode():
         if isinstance(module, CorrectedClassifier):
@@ -75,11 +98,11 @@ def drift_map(classifier: Classifier, data: bytes, top_k: int = 3) -> DriftMap:
             direct = module(batch.pixels)
     pixels = model_input.pixels * np.reshape(sees.std, (3, 1, 1)) + np.reshape(sees.mean, (3, 1, 1))
     return DriftMap(
-        model=classifier.name,
+        model=facts.name,
         pixels=np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0),
         drift=drift,
-        corrected=() if corrected is None else _best(classifier, corrected, top_k),
-        direct=_best(classifier, direct, top_k),
+        corrected=() if corrected is None else _best(facts, corrected, top_k),
+        direct=_best(facts, direct, top_k),
     )
 
 
@@ -94,8 +117,8 @@ def drift_record(found: DriftMap) -> dict[str, Any]:
     }
 
 
-def _best(classifier: Classifier, logits: Tensor, top_k: int) -> tuple[Prediction, ...]:
-    (best,) = best_classes(logits.float().cpu().numpy(), classifier.facts, top_k)
+def _best(facts: ModelFacts, logits: Tensor, top_k: int) -> tuple[Prediction, ...]:
+    (best,) = best_classes(logits.float().cpu().numpy(), facts, top_k)
     return best
 
 

@@ -1,49 +1,82 @@
-"""Draw an evaluation: top-1 accuracy over the compression, with and without the AFD-Module."""
+"""Draw an evaluation: top-1 over the compression with 95 % bands, and photos whose answers changed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dctafd.analysis.evaluate import Evaluation, EvaluationRow
-from dctafd.analysis.plots import COLORS, figure_text, new_figure, save_figure
+from dctafd.analysis.drift_picture import draw_answers
+from dctafd.analysis.evaluation_examples import examples
+from dctafd.analysis.plots import COLORS, MARKERS, figure_text, new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from dctafd.analysis.evaluation import Evaluation
+    from dctafd.analysis.evaluation_rows import EvaluationRow
+    from dctafd.analysis.evaluation_task import EvaluationTask
+
+_NAMED_ROWS = 8  # up to so many folders are named below the axis upright
 
 
-def plot_evaluation(evaluation: Evaluation, path: str | Path) -> None:
-    """Write a figure (.png, .pdf, .svg) of an evaluation's rows, with the gain's 95 % interval.
+def plot_evaluation(evaluation: Evaluation, path: str | Path, task: EvaluationTask | None = None) -> None:
+    """Write a figure (.png, .pdf, .svg) of an evaluation's rows, and of photos whose answers it is about.
+
+    Args:
+        evaluation: what was measured.
+        path: of the figure.
+        task: what measured it; with it, photos are shown whose answer the module changes most in the row
+            where most is lost: two for the better, one for the worse, if there are such.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        ValueError: another suffix.
         OSError: the file cannot be written.
     """
-    rows = evaluation.rows
-    positions = range(len(rows))
-    with new_figure(6, 4) as (figure, grid):
-        axes = grid[0, 0]
-        axes.axhline(evaluation.clean.direct_top1, color="gray", linestyle="--", label="clean photos")
-        axes.plot(positions, [row.direct_top1 for row in rows], "o-", color=COLORS[1], label="uncorrected")
-        if rows and rows[0].afd_top1 is not None:
-            corrected = [row.afd_top1 or 0.0 for row in rows]
-            axes.plot(positions, corrected, "s-", color=COLORS[0], label="with AFD-Module")
-            axes.errorbar(positions, corrected, _interval(rows), fmt="none", color=COLORS[0], capsize=3)
-        axes.set_xticks(positions, [figure_text(_name(row), 30) for row in rows])
-        axes.set(
-            xlabel="compressions" if evaluation.protocol == "repeated" else "JPEG quality",
-            ylabel="top-1 accuracy (%)",
-            title=f"{figure_text(evaluation.model, 40)}, {evaluation.images} photos, {evaluation.protocol}",
-        )
-        axes.legend()
+    photos = [] if task is None else examples(task, evaluation)
+    with new_figure(11.0, 4.2 + 3.4 * len(photos), rows=1 + len(photos), columns=3) as (figure, axes):
+        grid = axes[0, 0].get_gridspec()
+        for ax in axes[0]:
+            ax.remove()
+        _draw_rows(figure.add_subplot(grid[0, :]), evaluation)
+        for row, example in zip(axes[1:], photos, strict=True):
+            draw_answers(row, example.seen, figure_text(example.title, 44), example.wanted)
         save_figure(figure, path)
 
 
-def _interval(rows: tuple[EvaluationRow, ...]) -> list[list[float]]:
-    """Return the lengths of the error bars below and above, [(rows,), (rows,)]."""
-    below = [(row.top1_gain or 0) - (row.top1_gain_low or 0) for row in rows]
-    above = [(row.top1_gain_high or 0) - (row.top1_gain or 0) for row in rows]
-    return [[max(length, 0.0) for length in lengths] for lengths in (below, above)]
+def _draw_rows(axes: Axes, evaluation: Evaluation) -> None:
+    rows = evaluation.rows
+    axes.grid(True, axis="both")
+    clean = None if evaluation.clean is None else evaluation.clean.direct_top1
+    if clean is not None and evaluation.measure == "accuracy":
+        axes.axhline(clean, color="gray", linestyle="--", lw=1, label="uncompressed")
+    _draw_band(axes, rows, "direct", 1, "without the AFD-Module")
+    if rows[0].afd_top1 is not None:
+        _draw_band(axes, rows, "afd", 0, "with the AFD-Module")
+    names = [figure_text(_name(row), 30) for row in rows]
+    turned = len(names) > _NAMED_ROWS or max(map(len, names)) > 12
+    axes.set_xticks(
+        range(len(rows)), names, rotation=40 if turned else 0, ha="right" if turned else "center",
+    )  # fmt: skip
+    xlabel = {"repeated": "compressions", "stored": "folder"}.get(evaluation.protocol, "JPEG quality")
+    agrees = "same answer as on the uncompressed photo (%)"
+    axes.set(xlabel=xlabel, ylabel="top-1 accuracy (%)" if evaluation.measure == "accuracy" else agrees)
+    model, protocol = figure_text(evaluation.model, 40), evaluation.protocol
+    axes.set_title(f"{model}, {evaluation.images} photos, protocol {protocol}; bands: 95 %")
+    axes.legend(loc="lower right")
+
+
+def _draw_band(axes: Axes, rows: Sequence[EvaluationRow], network: str, number: int, label: str) -> None:
+    """Draw a line and its interval; rows one behind the other."""
+    middle, low, high = (
+        [getattr(row, f"{network}_top1{ending}") for row in rows] for ending in ("", "_low", "_high")
+    )
+    positions = range(len(rows))
+    axes.fill_between(positions, low, high, color=COLORS[number], alpha=0.15, lw=0)
+    axes.plot(positions, middle, color=COLORS[number], marker=MARKERS[number], label=label)
 
 
 def _name(row: EvaluationRow) -> str:
     if row.times is not None:
         return str(row.times)
-    return "stored" if row.quality is None else str(row.quality)
+    return (row.folder or "all") if row.quality is None else str(row.quality)

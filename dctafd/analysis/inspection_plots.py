@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dctafd.analysis.drift_map import DriftMap
+from dctafd.analysis.drift_picture import draw_answers
 from dctafd.analysis.inspection import CoefficientHistogram, Inspection
 from dctafd.analysis.plots import COLORS, figure_text, heat_map, new_figure, save_figure
-from dctafd.inference.results import Prediction
 from dctafd.jpeg.pixels import decode
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def save_inspection_plot(
         for ax, histogram in zip(axes[1:3].flat, inspection.histograms, strict=True):
             _draw_histogram(ax, histogram, inspection)
         if drift is not None:
-            _draw_drift(axes[3], drift)
+            draw_answers(axes[3], drift)
         save_figure(figure, path)
 
 
@@ -89,26 +89,3 @@ def _draw_histogram(axes: Axes, histogram: CoefficientHistogram, inspection: Ins
         xlabel="dequantised coefficient",
         ylabel="blocks",
     )
-
-
-def _draw_drift(axes: np.ndarray, found: DriftMap) -> None:
-    photo, heat, text = axes
-    photo.imshow(found.pixels)
-    photo.set(title="what the classifier sees")
-    for ax in axes:
-        ax.set_axis_off()
-    if found.drift is not None:
-        side = found.pixels.shape[0]
-        heat.imshow(found.pixels.mean(axis=2), cmap="gray")
-        image = heat.imshow(found.drift, cmap="inferno", alpha=0.6, extent=(0, side, side, 0))
-        heat.figure.colorbar(image, ax=heat, label="predicted drift of the stem's features", shrink=0.85)
-        heat.set(title=f"Feature Drifting Map, mean {found.drift.mean():.2f}")
-    lines = ["without the AFD-Module", *_lines(found.direct)]
-    if found.corrected:
-        lines = ["with the AFD-Module", *_lines(found.corrected), "", *lines]
-    text.text(0, 0.95, "\n".join(lines), va="top", fontsize=9)
-    text.set(title=f"prediction of {figure_text(found.model, 40)}")
-
-
-def _lines(best: tuple[Prediction, ...]) -> list[str]:
-    return [f"  {entry.score:6.1%}  {figure_text(entry.label, 40)}" for entry in best]

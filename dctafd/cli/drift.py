@@ -26,7 +26,7 @@ from dctafd.cli.stderr import note_failures, progress
 
 
 @click.command()
-@images_option("Folder of JPEG photos, taken as clean; searched recursively.")
+@images_option("Folder of photos in any of Pillow's formats, taken as clean; searched recursively.")
 @qualities_option
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many photos, spread over the folder.")
 @model_options()
@@ -79,8 +79,8 @@ def command(
     classifier = load_chosen_correction(backbone, choice, quiet)
     with progress("photos", len(photos), quiet) as advance:
         measurement = measure_drift(
-            backbone,
             photos,
+            backbone,
             qualities,
             classifier=classifier,
             layer=layer,
@@ -95,15 +95,17 @@ def command(
         save_blocks(measurement, blocks)
     if plot is not None:
         save_drift_figure(measurement, plot)
-    note_failures(measurement.failures, len(measurement.failures), quiet)
+    failures = [(failure.file, f"{failure.type}: {failure.message}") for failure in measurement.failures]
+    note_failures(failures, len(failures), quiet)
     if measurement.failures:
         raise SystemExit(EXIT_SOME_FAILED)
 
 
 def _photos(images: Path, limit: int | None) -> list[Path]:
     from dctafd.inputs.folders import walk_photos
+    from dctafd.inputs.pictures import is_picture_name
 
-    photos = [Path(found.path) for found in walk_photos(images)]
+    photos = [Path(found.path) for found in walk_photos(images, wanted=is_picture_name)]
     if not photos:
-        raise click.UsageError(f"there are no JPEG files in {images}")
+        raise click.UsageError(f"there are no photos in {images}")
     return photos if limit is None else photos[:: max(1, len(photos) // limit)][:limit]

@@ -1,26 +1,25 @@
-"""`dctafd train`: an AFD-Module for a frozen classifier, from unlabelled photos."""
+"""`dctafd train`: an AFD-Module for a frozen classifier, from unlabelled photos, and whether it helps."""
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from dctafd.cli.durations import duration
 from dctafd.cli.loading import chosen_device, load_chosen_backbone
 from dctafd.cli.options import ModelChoice, NewFile, images_option, jobs_option, model_options, quiet_option
+from dctafd.cli.output import write_records
 from dctafd.cli.stderr import note
 from dctafd.errors import WeightsError
 
 if TYPE_CHECKING:
-    from dctafd.nets.registry import Backbone
-    from dctafd.training.config import Machine
-    from dctafd.training.recipe import Recipe
-    from dctafd.training.trainer import Trainer, TrainingReport
+    from dctafd.analysis.proven_training import Training
+    from dctafd.training.trainer import TrainingReport
 
 _WEIGHTS_FILE = NewFile({".safetensors": None})
 
@@ -47,9 +46,15 @@ _WEIGHTS_FILE = NewFile({".safetensors": None})
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time to train.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Photos a step. [default: 32]")
 @click.option(
+    "--held-out", type=click.IntRange(min=0), help="Photos to prove it on. [default: a fifth, 16-128]"
+)
+@click.option(
     "--start-from",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Begin with another training's checkpoint or weights file, whose module may be narrower.",
+    default="auto",
+    show_default=True,
+    metavar="auto|none|FILE",
+    help="Begin with the nearest module that ships, with a new one, or with another training's checkpoint or "
+    "weights file, whose module may be narrower.",
 )
 @click.option("--restart", is_flag=True, help="Begin anew even where there is a checkpoint.")
 @jobs_option
@@ -62,20 +67,24 @@ def command(
     steps: int | None,
     minutes: float | None,
     batch_size: int | None,
-    start_from: Path | None,
+    held_out: int | None,
+    start_from: str,
     restart: bool,
     jobs: int,
     quiet: bool,
 ) -> None:
     """Train the AFD-Module for a frozen classifier, on unlabelled photos that are compressed on the fly.
 
-    A training that was interrupted goes on where it stopped when the same command is given again.
+    It ends with a report on photos that it held out: how often the classifier gives the answer that it gives
+    on the uncompressed photo, without the module and with it, and whether it helps. The weights file says so,
+    too. A training that was interrupted goes on where it stopped when the same command is given again.
 
     \b
     Examples:
       dctafd train --images photos/ --minutes 10 -o afd.safetensors
       dctafd train --images photos/ --model resnet50 --recipe recipe.toml --steps 100000 --batch-size 128
     """
+    from dctafd.analysis.proven_training import train
     from dctafd.training.recipe import read_recipe, recipe_of
 
     if output is None:
@@ -85,61 +94,59 @@ def command(
         plan = recipe_of({}, **changes) if recipe is None else read_recipe(recipe, **changes)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    machine = _machine(choice, jobs, plan.compile)
+    if start_from not in ("auto", "none") and not Path(start_from).is_file():
+        raise click.BadParameter(
+            f"{start_from!r} is neither auto, none nor a file", param_hint="--start-from"
+        )
+    device = str(chosen_device(choice.device))
     backbone = load_chosen_backbone(choice)
-    trainer = _trainer(backbone, images, plan, machine, quiet)
-    checkpoint, log = output.with_suffix(".checkpoint.pt"), output.with_suffix(".jsonl")
-    if checkpoint.is_file() and not restart:
-        trainer.resume(checkpoint)
-        note(f"going on at step {trainer.state.step} ({checkpoint})", quiet)
-    elif start_from:
-        trainer.start_from(start_from)
-    _run(trainer, plan, checkpoint, log, quiet)
-    trainer.save(output, plan.card.licence)
-    note(f"wrote {output} after {trainer.state.step} steps; log in {log}", quiet)
-
-
-def _machine(choice: ModelChoice, jobs: int, compile: bool) -> Machine:
-    from dctafd.training.config import Machine
-
-    return Machine.choose(str(chosen_device(choice.device)), jobs, compile)
-
-
-def _trainer(
-    backbone: Backbone, images: tuple[Path, ...], recipe: Recipe, machine: Machine, quiet: bool
-) -> Trainer:
-    from dctafd.training.data import find_photos, load_photos
-    from dctafd.training.trainer import Trainer
-    from dctafd.training.validation import Validation, split_photos
-
+    running = False
     try:
-        training, held_out = split_photos(find_photos(images), recipe.validation.held_out)
-    except (ValueError, FileNotFoundError) as error:
-        raise click.UsageError(str(error)) from error
-    how = f"{machine.threads} threads{', bfloat16' if machine.bf16 else ''}"
-    note(f"{len(training)} photos to train on, {len(held_out)} held out; on {machine.device}, {how}", quiet)
-    side = round(1.5 * backbone.spec.crop)
-    photos, others = (load_photos(paths, side, machine.threads) for paths in (training, held_out))
-    validation = Validation(others, backbone.spec, machine.threads) if others else None
-    return Trainer(backbone, photos, recipe.config, machine, validation)
-
-
-def _run(trainer: Trainer, recipe: Recipe, checkpoint: Path, log: Path, quiet: bool) -> None:
-    """Train, with a line of the log for each report."""
-    try:
-        with log.open("a" if trainer.state.step else "w") as file, _progress(quiet) as show:
+        with _progress(quiet) as show:
 
             def report(entry: TrainingReport) -> None:
-                file.write(json.dumps(asdict(entry)) + "\n")
-                file.flush()
+                nonlocal running
+                running = True
                 show(entry)
 
-            trainer.run(report, checkpoint, validate_every=recipe.validation.every)
-    except WeightsError as error:  # it diverged: the command was no wrong usage
-        raise click.ClickException(str(error)) from error
+            found = train(
+                images,
+                backbone,
+                output,
+                config=plan.config,
+                held_out=plan.validation.held_out if held_out is None else held_out,
+                start_from=None if start_from == "none" else start_from,
+                restart=restart,
+                licence=plan.card.licence,
+                device=device,
+                threads=jobs,
+                compile=plan.compile,
+                validate_every=plan.validation.every,
+                report=report,
+                say=lambda text: note(text, quiet),
+            )
+    except (ValueError, FileNotFoundError) as error:
+        raise click.UsageError(str(error)) from error
+    except WeightsError as error:
+        if running:  # it diverged: the command was no wrong usage
+            raise click.ClickException(str(error)) from error
+        raise
     except KeyboardInterrupt:
+        checkpoint = output.with_suffix(".checkpoint.pt")
         hint = f"; the same command goes on from {checkpoint}" if checkpoint.is_file() else ""
         raise KeyboardInterrupt(hint) from None
+    _write(found, quiet)
+
+
+def _write(found: Training, quiet: bool) -> None:
+    """Print the report on the photos that were held out, and the verdict."""
+    from dctafd.cli.evaluate_output import table_records
+
+    if found.evaluation is not None:
+        write_records(table_records(found.evaluation), "table")
+        click.echo(f"{found.path.name} {found.verdict}")
+    log = found.path.with_suffix(".jsonl")
+    note(f"wrote {found.path} after {found.steps} steps ({duration(found.seconds)}); log in {log}", quiet)
 
 
 @contextmanager
@@ -158,8 +165,23 @@ def _progress(quiet: bool) -> Iterator[Callable[[TrainingReport], None]]:
     )
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task("train", total=1.0, step=0, losses="")
+        begin: tuple[float, float, int] | None = None
+        told = False
+
+        def estimate(entry: TrainingReport) -> None:
+            """Say once how long it will take and how many steps it will be."""
+            nonlocal begin, told
+            now = time.monotonic()
+            if begin is None:  # the first steps compile kernels
+                begin = (now, entry.progress, entry.step)
+            elif not told and entry.progress > begin[1]:
+                share = (1 - entry.progress) / (entry.progress - begin[1])
+                left, steps = share * (now - begin[0]), entry.step + share * (entry.step - begin[2])
+                note(f"about {duration(left)} left, {steps:.0f} steps in all", quiet)
+                told = True
 
         def show(entry: TrainingReport) -> None:
+            estimate(entry)
             losses = " ".join(f"{name} {value:.4f}" for name, value in entry.losses.items())
             bar.update(task, completed=entry.progress, step=entry.step, losses=losses)
             if not console.is_terminal:

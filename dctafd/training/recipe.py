@@ -39,15 +39,15 @@ class ValidationPlan:
     """What is held out.
 
     Attributes:
-        held_out: photos kept apart for validation.
+        held_out: photos kept apart for validation and for the report at the end; None for a fifth.
         every: steps between validations.
     """
 
-    held_out: int = 64
+    held_out: int | None = None
     every: int = 1000
 
     def __post_init__(self) -> None:
-        if self.held_out < 0 or self.every < 1:
+        if (self.held_out or 0) < 0 or self.every < 1:
             raise ValueError("held_out is 0 or more, every 1 or more")
 
 

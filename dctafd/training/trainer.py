@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -152,13 +152,16 @@ class Trainer:
         report_every: int = 20,
         validate_every: int = 1000,
         checkpoint_seconds: float = 120.0,
+        validate_last: bool = True,
     ) -> None:
         """Train to the end of the schedule.
 
         Args:
             report: called every `report_every` steps and with each validation.
             checkpoint: file that is written every `checkpoint_seconds`, at the end and on an interruption.
-            validate_every: steps between validations; there is one at the end in any case.
+            validate_every: steps between validations.
+            checkpoint_seconds: between checkpoints.
+            validate_last: whether there is a validation at the end, too.
         """
         if not self.state.units:
             self._measure_units()
@@ -174,8 +177,9 @@ class Trainer:
                     now = time.monotonic()
                     self.state.seconds, clock = self.state.seconds + now - clock, now
                     finished = self.progress >= 1
-                    validates = finished or self.state.step % validate_every == 0
-                    if validates or self.state.step % report_every == 0:
+                    validates = self.state.step % validate_every == 0
+                    validates = validate_last if finished else validates
+                    if finished or validates or self.state.step % report_every == 0:
                         report(self._report(losses, timer.rate(self.state.step), validates))
                     if checkpoint and not finished and now - saved > checkpoint_seconds:
                         self.save_checkpoint(checkpoint)
@@ -293,6 +297,7 @@ class Trainer:
         else:
             record = read_checkpoint(path)
             state, earlier, last = record["average"], record.get("earlier", []), summary_of(record)
+        last["file"] = path.name
         begin_with(self.classifier.afd, state, path)
         self.average.afd.load_state_dict(self.classifier.afd.state_dict())
         self.earlier = [*earlier, last]
@@ -304,12 +309,13 @@ class Trainer:
             del settings[name]
         return {**settings, "backbone": _digest(self.backbone.module), "photos": len(self.source.photos)}
 
-    def save(self, path: Path, licence: str | None = None) -> None:
+    def save(self, path: Path, licence: str | None = None, verdict: Mapping[str, Any] | None = None) -> None:
         """Write the averaged module, re-parameterised, with its card.
 
         Args:
             path: the .safetensors file.
             licence: of the weights; "Apache-2.0" if None.
+            verdict: what photos that were held out tell, with "helps"; None where nothing was measured.
         """
         spec = self.backbone.spec
         afd = copy.deepcopy(self.average.afd).eval().reparameterize()
@@ -327,6 +333,7 @@ class Trainer:
                 "photos": len(self.source.photos),
                 "earlier": self.earlier,
                 "torch": torch.__version__,
+                **({} if verdict is None else {"verdict": dict(verdict)}),
             },
         )
         save_afd(path, afd, card)

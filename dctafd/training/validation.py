@@ -6,16 +6,15 @@ No labels are needed: "right" is what the frozen network says of the clean photo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from dctafd.inputs.pictures import centre_crop
 from dctafd.nets.attach import CorrectedClassifier
 from dctafd.nets.registry import ModelSpec
 from dctafd.training.data import TrainingPair, collate_pairs, make_pair
@@ -50,7 +49,8 @@ class Validation:
     """A fixed set of photos, compressed at fixed qualities.
 
     Args:
-        photos: clean photos that are not trained on.
+        photos: clean photos that are not trained on, at their own size; what is kept of each is the crop that
+            the classifier sees, resized and cut out as evaluations do.
         spec: the classifier's preprocessing.
         threads: that prepare the photos.
         qualities: that are measured.
@@ -59,13 +59,13 @@ class Validation:
 
     def __init__(
         self,
-        photos: Sequence[Photo],
+        photos: Iterable[Photo],
         spec: ModelSpec,
         threads: int = 2,
         qualities: Sequence[int] = VALIDATION_QUALITIES,
         batch_size: int = 32,
     ) -> None:
-        self.views = [_centre_view(photo, spec) for photo in photos]
+        self.views = [centre_crop(photo, spec.resize, spec.crop) for photo in photos]
         self.spec, self.threads = spec, threads
         self.qualities, self.batch_size = tuple(qualities), batch_size
 
@@ -112,14 +112,3 @@ def split_photos(paths: Sequence[Path], held_out: int) -> tuple[list[Path], list
 
 def _agreeing(logits: Tensor, others: Tensor) -> int:
     return int((logits.argmax(1) == others.argmax(1)).sum())
-
-
-def _centre_view(photo: Photo, spec: ModelSpec) -> Photo:
-    """Return the centre crop of a photo resized to the classifier's size, (crop, crop, 3)."""
-    image = Image.fromarray(photo)
-    factor = spec.resize / min(image.size)
-    image = image.resize(
-        (round(image.width * factor), round(image.height * factor)), Image.Resampling.BICUBIC
-    )
-    left, top = ((side - spec.crop) // 2 for side in image.size)
-    return np.asarray(image.crop((left, top, left + spec.crop, top + spec.crop)))

@@ -40,7 +40,7 @@ def photos(tmp_path_factory):
 def measurement(photos):
     backbone = small_backbone()
     classifier = attach(backbone.module, trained_afd(backbone.module, "stem"))
-    return measure_drift(backbone, photos, QUALITIES, classifier=classifier, batch_size=2)
+    return measure_drift(photos, backbone, QUALITIES, classifier=classifier, batch_size=2)
 
 
 def test_angles_of_known_vectors():
@@ -116,7 +116,7 @@ def test_drift_grows_as_quality_falls(measurement):
 
 def test_batches_do_not_matter(measurement, photos):
     backbone = small_backbone()
-    whole = measure_drift(backbone, photos, QUALITIES, batch_size=8, threads=1)
+    whole = measure_drift(photos, backbone, QUALITIES, batch_size=8, threads=1)
     assert_allclose(whole.feature_angles, measurement.feature_angles, atol=1e-3)
     assert_allclose(whole.measured_drift, measurement.measured_drift, rtol=1e-5)
     assert whole.predicted_drift is None
@@ -154,6 +154,17 @@ def test_records_name_what_drifts_most(measurement):
     assert len(table_records(measurement)) == 3
 
 
+def test_a_measurement_is_plain_values_for_json(measurement, photos):
+    import json
+
+    record = measurement.to_dict()
+    assert json.loads(json.dumps(record)) == record
+    assert (record["photos"], record["qualities"]) == (3, list(QUALITIES))
+    assert [row["quality"] for row in record["rows"]] == list(QUALITIES)
+    folder = measure_drift(photos[0].parent, small_backbone(), (10,), threads=1)
+    assert folder.photos == measurement.photos
+
+
 def test_the_data_of_the_blocks_is_written(measurement, tmp_path):
     import csv
 
@@ -179,19 +190,31 @@ def test_figures_are_drawn_with_and_without_a_module(measurement, photos, tmp_pa
     from PIL import Image
 
     save_drift_figure(measurement, tmp_path / "with.png")
-    save_drift_figure(measure_drift(small_backbone(), photos, (30,)), tmp_path / "without.png")
+    save_drift_figure(measure_drift(photos, small_backbone(), (30,)), tmp_path / "without.png")
     for name in ("with.png", "without.png"):
         with Image.open(tmp_path / name) as drawn:
             assert drawn.size == (1650, 1200)
 
 
+def test_originals_may_be_of_any_format(photos, tmp_path):
+    from PIL import Image
+
+    for path in photos:
+        with Image.open(path) as image:
+            image.save(tmp_path / f"{path.stem}.png")
+    kinds = [sorted(tmp_path.glob("*.png")), photos]
+    as_png, as_jpeg = (measure_drift(paths, small_backbone(), (10, 50)) for paths in kinds)
+    assert_allclose(as_png.measured_drift, as_jpeg.measured_drift, atol=0.1)
+    assert_allclose(as_png.feature_angles.mean(), as_jpeg.feature_angles.mean(), rtol=0.05)
+
+
 def test_photos_that_cannot_be_read_are_named(photos, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_text("no photo")
-    found = measure_drift(small_backbone(), [bad, *photos], (20,))
+    found = measure_drift([bad, *photos], small_backbone(), (20,))
     assert found.photos == tuple(path.name for path in photos)
-    assert [name for name, _ in found.failures] == ["bad.jpg"]
+    assert [failure.file for failure in found.failures] == ["bad.jpg"]
     with pytest.raises(DctafdError, match="none of 1 photos"):
-        measure_drift(small_backbone(), [bad], (20,))
+        measure_drift([bad], small_backbone(), (20,))
     with pytest.raises(DctafdError, match="no photos"):
-        measure_drift(small_backbone(), [], (20,))
+        measure_drift([], small_backbone(), (20,))

@@ -48,7 +48,8 @@ def test_weights_checkpoint_and_log_are_written_and_a_longer_training_goes_on(
     recipe = {"plain": "divergence_knee = false", "tables": "[losses]\nstem = 0.3"}
     result = train(photos, output, "--steps", "2", **recipe)
     assert result.exit_code == 0, result.output
-    assert "4 photos to train on, 2 held out; on cpu, 1 threads" in result.stderr
+    assert "4 photos to train on, 2 held out to prove it: few" in result.stderr
+    assert "on cpu, 1 threads" in result.stderr
     assert "photos/s" not in result.stderr  # nothing was timed yet
     card = read_afd_card(output)
     assert card.training["steps_done"] == 2
@@ -57,7 +58,22 @@ def test_weights_checkpoint_and_log_are_written_and_a_longer_training_goes_on(
     assert card.config.stage_widths == (4, 4, 4, 4)
     log = [json.loads(line) for line in output.with_suffix(".jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in log] == [2]
-    assert len(log[0]["validation"]) == 6
+    assert log[0]["validation"] == []  # the report at the end takes its place
+    lines = result.stdout.splitlines()
+    assert lines[0].split()[:3] == ["quality", "photos", "agrees"]
+    assert [line.split()[0] for line in lines[1:-1]] == [
+        "clean",
+        "7",
+        "10",
+        "15",
+        "18",
+        "25",
+        "50",
+        "90",
+        "mean",
+    ]
+    assert lines[-1].startswith(("afd.safetensors helps:", "afd.safetensors does not help:"))
+    assert card.training["verdict"]["helps"] is lines[-1].startswith("afd.safetensors helps")
 
     longer = train(photos, output, "--steps", "3", **recipe)
     assert "going on at step 2" in longer.stderr
@@ -119,3 +135,10 @@ def test_photos_that_are_not_there_or_all_held_out_are_wrong_usage(photos: Path,
 def test_an_output_that_is_no_weights_file_is_wrong_usage(photos: Path, tmp_path: Path) -> None:
     assert train(photos, tmp_path / "afd.pth", "--steps", "1").exit_code == 2
     assert train(photos, tmp_path / "no" / "afd.safetensors", "--steps", "1").exit_code == 2
+
+
+def test_what_to_begin_with_is_checked_beforehand(photos: Path, tmp_path: Path) -> None:
+    result = train(photos, tmp_path / "afd.safetensors", "--steps", "1", "--start-from", "nowhere.pt")
+    assert result.exit_code == 2
+    assert "neither auto, none nor a file" in result.stderr
+    assert train(photos, tmp_path / "afd.safetensors", "--steps", "1", "--start-from", "none").exit_code == 0

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dctafd.analysis.evaluate import evaluate, read_labels
-from dctafd.analysis.protocols import protocol_conditions
+from dctafd.analysis.evaluate import plan_evaluation
 from dctafd.inputs.prepare import prepare
 from dctafd.nets.afd_weights import select_afd
 from dctafd.nets.attach import attach
@@ -56,10 +55,15 @@ def test_the_shipped_module_helps_at_quality_7(model: str, tmp_path: Path) -> No
     assert selected is not None
     assert selected.name == model
     classifier = attach(backbone.module, selected.module)
-    photos = read_labels(SHARED / "images/eval/labels.csv", SHARED / "images/eval")[:64]
-    evaluation = evaluate(backbone, classifier, photos, "single", protocol_conditions("single", (7,)))
+    folder = SHARED / "images/eval"
+    evaluation = plan_evaluation(
+        folder, backbone, classifier, labels=folder / "labels.csv", qualities=(7,), limit=64
+    ).run()
     (row,) = evaluation.rows
     assert row.afd_top1 is not None
+    assert row.direct_top1 is not None
     assert row.afd_top1 >= row.direct_top1 + 5  # points; docs/results.md has more photos
+    assert evaluation.clean is not None
     assert evaluation.clean.afd_top1 is not None
+    assert evaluation.clean.direct_top1 is not None
     assert evaluation.clean.afd_top1 >= evaluation.clean.direct_top1 - 4
