@@ -12,6 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dctafd.analysis.drift import measure_drift
+    from dctafd.analysis.evaluate import evaluate
+    from dctafd.analysis.proven_training import train
     from dctafd.errors import (
         ArchiveError,
         CorruptJpegError,
@@ -58,10 +61,13 @@ _HOME = {
     "decode": "dctafd.jpeg.pixels",
     "estimate_history": "dctafd.jpeg.history",
     "estimate_quality": "dctafd.jpeg.quality",
+    "evaluate": "dctafd.analysis.evaluate",
     "load_classifier": "dctafd.inference.classifier",
+    "measure_drift": "dctafd.analysis.drift",
     "prepare": "dctafd.inputs.prepare",
     "read": "dctafd.jpeg.reader",
     "read_header": "dctafd.jpeg.reader",
+    "train": "dctafd.analysis.proven_training",
 }
 """The module that each public name lives in."""
 
@@ -89,10 +95,13 @@ __all__ = [
     "decode",
     "estimate_history",
     "estimate_quality",
+    "evaluate",
     "load_classifier",
+    "measure_drift",
     "prepare",
     "read",
     "read_header",
+    "train",
 ]
 
 

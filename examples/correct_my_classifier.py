@@ -13,12 +13,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from dctafd.analysis.evaluate import evaluate
+import dctafd
 from dctafd.analysis.evaluation_figure import plot_evaluation
 from dctafd.analysis.export import export_classifier
-from dctafd.analysis.proven_training import train
 from dctafd.nets.afd_weights import load_afd
-from dctafd.nets.attach import attach
 from dctafd.nets.registry import load_backbone
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -36,7 +34,7 @@ backbone = load_backbone(options.model, options.weights)
 
 # %% Train, and prove it on photos that were held out
 module = options.folder / f"{options.model}_afd.safetensors"
-training = train(
+training = dctafd.train(
     options.photos,
     backbone,
     module,
@@ -54,7 +52,7 @@ plot_evaluation(training.evaluation, options.folder / "agreement.png")
 
 # %% With labels, where there are some: accuracy, as a folder of class folders tells it
 if options.test is not None:
-    found = evaluate(options.test, backbone, afd=module, limit=200)
+    found = dctafd.evaluate(options.test, backbone, afd=module, limit=200)
     for row in found.rows:
         interval = f"{row.top1_gain_low:+.1f}..{row.top1_gain_high:+.1f}"
         print(
@@ -62,6 +60,6 @@ if options.test is not None:
         )
 
 # %% The corrected classifier as an ONNX file, for ONNX Runtime
-corrected = attach(backbone.module, load_afd(module).reparameterize())
+corrected = dctafd.attach(backbone.module, load_afd(module).reparameterize())
 export_classifier(corrected, backbone.spec.crop, options.folder / f"{options.model}_corrected.onnx")
 print(f"wrote {', '.join(sorted(path.name for path in options.folder.iterdir()))} to {options.folder}/")

@@ -119,7 +119,7 @@ def plan_of_photos(
 
 def evaluate(
     images: str | Path | Sequence[str | Path],
-    model: str | Backbone = "builtin",
+    model: str | Backbone = "efficientnet_lite0",
     *,
     weights: str | Path | None = None,
     afd: str | Path = "auto",

@@ -28,6 +28,7 @@ from dctafd.cli import evaluate as evaluate_command
 from dctafd.errors import DctafdError, ResumeError
 from dctafd.inputs.model_input import ModelInput, collate
 from dctafd.jpeg.quality import estimate_quality
+from dctafd.nets.afd_weights import SelectedAFD
 from dctafd.nets.attach import attach
 from dctafd.nets.registry import Backbone
 from tests.support.small_nets import CLASSES, CROP, small_backbone, small_spec, trained_afd
@@ -549,7 +550,8 @@ def small_model(monkeypatch: pytest.MonkeyPatch) -> Backbone:
     monkeypatch.setattr("dctafd.nets.registry.load_backbone", lambda model, weights: backbone)
     afd = trained_afd(backbone.module, "stem")
     monkeypatch.setattr(
-        "dctafd.nets.afd_weights.select_afd", lambda choice, _: None if choice == "off" else afd
+        "dctafd.nets.afd_weights.select_afd",
+        lambda choice, _: None if choice == "off" else SelectedAFD(afd, "small"),
     )
     return backbone
 

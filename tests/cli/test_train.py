@@ -93,7 +93,7 @@ def test_degradations_can_be_changed_one_by_one(photos: Path, tmp_path: Path) ->
     used = read_afd_card(output).training["degradations"]
     card = read_afd_card(output)
     assert card.licence == "MIT"
-    assert (used["lowest"], used["highest"], used["shifted"], used["resized"]) == (5, 40, 0.1, 0.25)
+    assert (used["lowest"], used["highest"], used["shifted"], used["resized"]) == (5, 40, 0.1, 0.35)
 
 
 @pytest.mark.parametrize(
