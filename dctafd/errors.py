@@ -17,6 +17,7 @@ Each of them can be pickled, as worker pools do with what is raised in a worker.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 
@@ -57,7 +58,7 @@ class MissingExtraError(DctafdError):
 
     Args:
         packages: what is not installed, as pip calls it; one name, or several.
-        extra: the extra of dctafd that installs them all.
+        extra: the extra of dctafd that installs them all; "" where dctafd itself depends on them.
     """
 
     def __init__(self, packages: str | Sequence[str], extra: str) -> None:
@@ -66,9 +67,10 @@ class MissingExtraError(DctafdError):
         named = " and ".join(self.packages)
         verb = "is" if len(self.packages) == 1 else "are"
         # The packages by name: 'dctafd[extra]' means nothing to pip where dctafd runs from its source tree.
+        command = "pip install " + " ".join(shlex.quote(package) for package in self.packages)
+        tree = f".[{extra}]" if extra else "."
         super().__init__(
-            f"{named} {verb} not installed: pip install {' '.join(self.packages)} "
-            f"(or, in dctafd's source tree, pip install '.[{extra}]')"
+            f"{named} {verb} not installed: {command} (or, in dctafd's source tree, pip install '{tree}')"
         )
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[tuple[str, ...], str]]:

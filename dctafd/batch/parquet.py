@@ -1,4 +1,4 @@
-"""Classification results in Parquet, with the record's structure: predictions are a list of structs."""
+"""Classification results in Parquet: the record's structure, and label and score of the best prediction."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from dctafd.errors import MissingExtraError
+from dctafd.extras import require_extra
 
 ROW_GROUP = 8192
 
@@ -17,10 +17,9 @@ def parquet_schema() -> Any:
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
-    try:
-        import pyarrow as pa
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("pyarrow", "parquet") from error
+    require_extra("parquet")
+    import pyarrow as pa
+
     prediction = pa.struct([("index", pa.int32()), ("label", pa.string()), ("score", pa.float64())])
     return pa.schema(
         [
@@ -37,6 +36,8 @@ def parquet_schema() -> Any:
             ("drift", pa.float64()),
             ("model", pa.string()),
             ("afd", pa.string()),
+            ("label", pa.string()),
+            ("score", pa.float64()),
             ("predictions", pa.list_(prediction)),
             ("warnings", pa.list_(pa.string())),
             ("error", pa.struct([("type", pa.string()), ("message", pa.string())])),
@@ -45,11 +46,12 @@ def parquet_schema() -> Any:
 
 
 def write_parquet(records: list[dict[str, Any]], file: IO[bytes]) -> None:
-    """Write some records as one Parquet file with one row group."""
+    """Write some records as one Parquet file with one row group; label and score are the best ones."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    parquet.write_table(pa.Table.from_pylist(records, parquet_schema()), file)
+    rows = [{**(record["predictions"] or [{}])[0], **record} for record in records]
+    parquet.write_table(pa.Table.from_pylist(rows, parquet_schema()), file)
 
 
 def join_parquet(parts: Iterable[Path], file: IO[bytes]) -> None:

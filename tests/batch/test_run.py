@@ -297,7 +297,12 @@ def test_parquet_holds_the_records(plan, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
     lines = whole_run(plan, tmp_path / "o.jsonl", "jsonl").splitlines()
     whole_run(plan, tmp_path / "o.parquet", "parquet")
-    assert parquet.read_table(tmp_path / "o.parquet").to_pylist() == [json.loads(line) for line in lines]
+    rows = parquet.read_table(tmp_path / "o.parquet").to_pylist()
+    best = [(row.pop("label"), row.pop("score")) for row in rows]
+    records = [json.loads(line) for line in lines]
+    assert rows == records
+    first = [record["predictions"][0] if record["predictions"] else {} for record in records]
+    assert best == [(prediction.get("label"), prediction.get("score")) for prediction in first]
 
 
 def test_row_groups_are_cut_by_rows_not_by_checkpoints(plan, tmp_path, monkeypatch):

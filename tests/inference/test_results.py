@@ -1,7 +1,9 @@
 import csv
 import io
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -125,6 +127,28 @@ def test_duckdb_and_pandas_read_the_csv_with_text_as_text(tmp_path):
     frame = pandas.read_csv(path)
     assert frame["subsampling"][0] == "chroma 4:2:0"
     assert frame["score"][0] == 0.75
+
+
+def test_the_sql_of_the_documentation_gives_typed_tables(tmp_path, monkeypatch):
+    duckdb = pytest.importorskip("duckdb")
+    parquet = pytest.importorskip("dctafd.batch.parquet")
+    monkeypatch.chdir(tmp_path)
+    results = [GOOD, BAD]
+    (tmp_path / "labels.csv").write_text(written("csv", results))
+    (tmp_path / "labels.jsonl").write_text(written("jsonl", results))
+    with (tmp_path / "labels.parquet").open("wb") as file:
+        parquet.write_parquet([result.to_record() for result in results], file)
+    page = (Path(__file__).parents[2] / "docs" / "batch.md").read_text()
+    (sql,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    with duckdb.connect() as connection:
+        for statement in filter(str.strip, sql.split(";")):
+            connection.execute(statement)
+        rows = connection.execute("SELECT subsampling, predictions, error FROM labels").fetchall()
+        columns = {row[0] for row in connection.execute("DESCRIBE labels").fetchall()}
+    assert rows[0][0] == "4:2:0"
+    assert rows[0][1][0] == {"index": 2, "label": 'cat "tabby"', "score": 0.75}
+    assert rows[1][2] == {"type": "NotAJpegError", "message": "starts with GIF89a"}
+    assert columns == set(RECORD_KEYS)
 
 
 DAMAGED = replace(
