@@ -6,12 +6,14 @@ Who draws or prints such text also keeps it from being read as markup: `rich.tex
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import fields
 from typing import Any
 
 _ELLIPSIS = "…"
 _LONGEST_VALUE = 80
+_UNITS = ("kB", "MB", "GB", "TB")
 
 
 def printable(text: str) -> str:
@@ -35,6 +37,20 @@ def reason(error: BaseException, *, named: bool = False) -> str:
         known = named or error.filename is None
         return error.strerror if known else f"{os.fsdecode(error.filename)}: {error.strerror}"
     return str(error)
+
+
+def size_text(size: float) -> str:
+    """Return a number of bytes with two or three digits and a unit: "480 bytes", "9.1 kB", "12 MB"."""
+    if size < 999.5:
+        return f"{size:.0f} bytes"
+    power = min(int(math.log(size / 0.9995, 1000)), len(_UNITS))
+    value = size / 1000**power
+    return f"{value:.0f} {_UNITS[power - 1]}" if value >= 9.95 else f"{value:.1f} {_UNITS[power - 1]}"
+
+
+def rate_text(rate: float) -> str:
+    """Return a rate with two or three digits, however small it is."""
+    return f"{rate:,.0f}" if rate >= 99.5 else f"{rate:.2g}"
 
 
 def cut_middle(text: str, width: int) -> str:

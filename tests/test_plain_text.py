@@ -9,7 +9,7 @@ from PIL import Image
 from rich.cells import cell_len
 
 import dctafd
-from dctafd.plain_text import cut_middle, one_line, printable, reason
+from dctafd.plain_text import cut_middle, one_line, printable, rate_text, reason, size_text
 
 
 @given(st.text())
@@ -35,6 +35,19 @@ def test_what_the_system_refused_is_said_without_its_number():
     assert reason(error) == "a.jpg: No such file or directory"
     assert reason(error, named=True) == "No such file or directory"
     assert reason(ValueError("odd")) == "odd"
+
+
+def test_small_sizes_and_rates_are_no_zeros():
+    sizes = (480, 9_100, 9_990, 12_300_000, 999_600_000, 5e12)
+    assert [size_text(size) for size in sizes] == [
+        "480 bytes",
+        "9.1 kB",
+        "10 kB",
+        "12 MB",
+        "1.0 GB",
+        "5000 GB",
+    ]
+    assert [rate_text(rate) for rate in (0.004, 1.25, 99.6, 12_345)] == ["0.004", "1.2", "100", "12,345"]
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ import numpy as np
 from dctafd.batch.run import Engine, RunOptions
 from dctafd.batch.sources import Plan
 from dctafd.batch.units import Unit
-from dctafd.errors import MissingExtraError, WeightsError
+from dctafd.errors import WeightsError
+from dctafd.extras import require_extra
 from dctafd.inference.stream import Position, Step
 
 if TYPE_CHECKING:
@@ -42,10 +43,8 @@ def ray_engine(address: str | None = None, **classifier: Any) -> Engine:
     Raises:
         MissingExtraError: Ray is not installed.
     """
-    try:
-        import ray.data
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("ray", "ray") from error
+    require_extra("ray")
+    import ray.data
 
     def engine(
         driver: Classifier, plan: Plan, options: RunOptions, start: Position

@@ -10,6 +10,7 @@ from typing import Any
 
 from dctafd.inference.results import Result
 from dctafd.inputs.source_items import Skipped
+from dctafd.plain_text import rate_text, size_text
 
 _QUALITY_BINS = ((1, 10), (11, 20), (21, 40), (41, 60), (61, 75), (76, 85), (86, 95), (96, 100))
 _HISTOGRAM_FROM = 20  # photos; the table itself shows fewer well enough
@@ -96,14 +97,14 @@ class Summary:
     def lines(self) -> list[str]:
         """Return the summary as lines for people."""
         seconds = max(time.monotonic() - self.started, 1e-9)
-        pace = f"{self.session_images / seconds:.1f} images/s, {self.session_size / seconds / 1e6:.2f} MB/s"
+        images, size = rate_text(self.session_images / seconds), size_text(self.session_size / seconds)
+        pace = f"{images} images/s, {size}/s"
         lines = []
         if self.images and not self.session_images:
-            lines = [f"already complete: {self.images} images, {self.size / 1e6:.1f} MB"]
+            lines = [f"already complete: {self.images} images, {size_text(self.size)}"]
         elif self.images != 1:
-            lines = [
-                f"{self.images} images, {self.size / 1e6:.1f} MB in {self.seconds + seconds:.1f} s ({pace})"
-            ]
+            taken = f"{self.seconds + seconds:.1f} s"
+            lines = [f"{self.images} images, {size_text(self.size)} in {taken} ({pace})"]
         if self.failures:
             kinds = ", ".join(f"{count} {kind}" for kind, count in self.failures.most_common())
             lines.append(f"{self.failed} failed: {kinds}")

@@ -15,7 +15,8 @@ from typing import IO, Any
 
 from dctafd.batch.archive_links import Entry, LinkIndex
 from dctafd.batch.archives import Member, check_size, damage_named, failing
-from dctafd.errors import ArchiveError, DctafdError, MissingExtraError
+from dctafd.errors import ArchiveError, DctafdError
+from dctafd.extras import require_extra
 from dctafd.inputs.source_items import Skipped
 
 _MAX_EXTENDED_HEADER = 2**20  # bytes of a long name or of pax records
@@ -262,9 +263,8 @@ def _uncompressed(path: str) -> Iterator[_Stream]:
 
 @contextmanager
 def _zstandard_stream(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    try:
-        import zstandard
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("zstandard", "zstd") from error
+    require_extra("zstd")
+    import zstandard
+
     with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as stream:
         yield stream

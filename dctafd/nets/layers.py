@@ -96,8 +96,8 @@ def find_stem(backbone: nn.Module) -> str:
         relu = next(name for name, child in backbone.features.named_children() if isinstance(child, nn.ReLU))
         return f"features.{relu}"
     raise WeightsError(
-        f"the stem of a {type(backbone).__name__} is not known: name its layer "
-        "(the activation after the first convolution), for instance layer='act1'"
+        f"the stem of a {type(backbone).__name__} is not known: name its layer, which "
+        "is the activation after the first convolution, such as act1"
     )
 
 
