@@ -38,14 +38,15 @@ def test_what_the_system_refused_is_said_without_its_number():
 
 
 def test_small_sizes_and_rates_are_no_zeros():
-    sizes = (480, 9_100, 9_990, 12_300_000, 999_600_000, 5e12)
+    sizes = (480, 9_100, 9_990, 12_300_000, 999_600_000, 5e12, 5e16)
     assert [size_text(size) for size in sizes] == [
         "480 bytes",
         "9.1 kB",
         "10 kB",
         "12 MB",
         "1.0 GB",
-        "5000 GB",
+        "5.0 TB",
+        "50000 TB",
     ]
     assert [rate_text(rate) for rate in (0.004, 1.25, 99.6, 12_345)] == ["0.004", "1.2", "100", "12,345"]
 

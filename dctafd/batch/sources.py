@@ -9,6 +9,7 @@ batches, and the same results to the last digit, whether one process works on th
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import stat
@@ -75,11 +76,18 @@ def iter_sources(sources: Iterable[str], skipped: Skipped | None = None) -> Iter
         yield from unit.items(skipped)
 
 
-def read_list(file: IO[str]) -> Iterator[str]:
-    """Yield the lines of a list of sources, empty ones left out."""
-    for line in file:
-        if name := line.rstrip("\r\n"):
-            yield name
+def read_list(file: IO[bytes]) -> Iterator[str]:
+    """Yield the lines of a list of sources, empty ones left out; a line that starts with # is a path, too.
+
+    Names are bytes to the system and taken as they are, in whatever encoding. Only where the list begins
+    with a byte order mark, as what PowerShell writes, is it UTF-8 or UTF-16.
+    """
+    data = file.read()
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        lines = data.decode("utf-16", "replace").split("\n")
+    else:
+        lines = [os.fsdecode(line) for line in data.removeprefix(codecs.BOM_UTF8).split(b"\n")]
+    yield from filter(None, (line.removesuffix("\r") for line in lines))
 
 
 def _resolve(source: str, skipped: Skipped) -> Iterator[Found]:

@@ -175,7 +175,7 @@ def _plan(sources: tuple[str, ...], files_from: str | None, batch_size: int) -> 
 
     listed: list[str] = []
     if files_from is not None:
-        with click.open_file(files_from) as file:
+        with click.open_file(files_from, "rb") as file:
             listed = list(read_list(file))
     return plan_sources([*sources, *listed], files_per_unit=32 * batch_size)
 

@@ -1,9 +1,10 @@
+import io
 import os
 import threading
 
 import pytest
 
-from dctafd.batch.sources import iter_sources, plan_sources
+from dctafd.batch.sources import iter_sources, plan_sources, read_list
 from dctafd.errors import ArchiveError, LimitExceededError
 from dctafd.inputs import source_items
 from dctafd.inputs.file_names import expand_braces, is_jpeg_name, natural_key
@@ -230,3 +231,20 @@ def test_natural_order_and_names():
     assert sorted(["b10", "b9", "a", "10", "9"], key=natural_key) == ["9", "10", "a", "b9", "b10"]
     assert [name for name in ("a.JPG", "b.png", "c.jfif", "jpg") if is_jpeg_name(name)] == ["a.JPG", "c.jfif"]
     assert readable("фото") == "фото"
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        (b"a.jpg\n\nb.jpg", ["a.jpg", "b.jpg"]),
+        (b"a.jpg\r\n#b.jpg\r\n", ["a.jpg", "#b.jpg"]),
+        (b"caf\xe9.jpg\nb.jpg\n", [os.fsdecode(b"caf\xe9.jpg"), "b.jpg"]),
+        ("\ufeffcafé.jpg\nb.jpg\n".encode(), [os.fsdecode("café.jpg".encode()), "b.jpg"]),
+        ("\ufeffcafé.jpg\r\nb.jpg\r\n".encode("utf-16-le"), ["café.jpg", "b.jpg"]),
+        ("\ufeffcafé.jpg\nb.jpg\n".encode("utf-16-be"), ["café.jpg", "b.jpg"]),
+        (b"\xff\xfea\0.", ["a\ufffd"]),
+        (b"", []),
+    ],
+)
+def test_a_list_is_bytes_unless_a_byte_order_mark_says_otherwise(data, names):
+    assert list(read_list(io.BytesIO(data))) == names
