@@ -51,39 +51,68 @@ def stop_sign() -> Image.Image:
     return picture
 
 
-def yin_yang() -> Image.Image:
-    """A yin and yang sign on a plain wall."""
-    picture = _gradient((236, 232, 224), (214, 208, 196))
+def wall_clock() -> Image.Image:
+    """A round clock on a wall, at ten past ten."""
+    picture = _gradient((200, 190, 170), (170, 160, 140))
     pen = ImageDraw.Draw(picture)
-    black, white = (18, 18, 20), (248, 248, 246)
-    _disc(pen, 192, 144, 122, black)
-    _disc(pen, 192, 144, 118, white)
-    box = [_px(192 - 118), _px(144 - 118), _px(192 + 118), _px(144 + 118)]
-    pen.pieslice(box, 90, 270, fill=black)
-    _disc(pen, 192, 144 - 59, 59, white)
-    _disc(pen, 192, 144 + 59, 59, black)
-    _disc(pen, 192, 144 - 59, 17, black)
-    _disc(pen, 192, 144 + 59, 17, white)
+    ink = (18, 18, 18)
+    _disc(pen, 196, 150, 128, (120, 112, 98))  # its shadow
+    _disc(pen, 192, 144, 128, (50, 35, 22))
+    _disc(pen, 192, 144, 116, (246, 244, 236))
+    font = ImageFont.load_default(_px(26))
+    for hour in range(1, 13):
+        pen.text(_around(92, hour / 12), str(hour), ink, font, "mm")
+    for minute in range(60):
+        width = _px(1.5 if minute % 5 else 4)
+        pen.line([_around(108, minute / 60), _around(113, minute / 60)], fill=ink, width=width)
+    for turn, length, width in ((10.17 / 12, 55, 7), (10 / 60, 85, 4)):
+        pen.line([_around(0, 0), _around(length, turn)], fill=ink, width=_px(width))
+    _disc(pen, 192, 144, 6, ink)
     return picture
 
 
-def sunflower() -> Image.Image:
-    """A sunflower before leaves that are out of focus."""
-    picture = _gradient((70, 120, 60), (30, 70, 30)).filter(ImageFilter.GaussianBlur(_px(3)))
+def balloon() -> Image.Image:
+    """A hot-air balloon in the sky."""
+    picture = _gradient((70, 130, 215), (190, 220, 245))
+    pen = ImageDraw.Draw(picture)
+    colours = [(215, 40, 40), (245, 190, 40), (40, 90, 190), (240, 240, 235)]
+    down = np.linspace(0, 2.45, 30)
+    for gore in range(12):
+        edges = (100 * math.cos(math.pi * (gore + side) / 12) for side in (0, 1))
+        left, right = (
+            [(_px(192 - x * math.sin(t)), _px(110 - 92 * math.cos(t))) for t in down] for x in edges
+        )
+        pen.polygon([*left, *right[::-1]], fill=colours[gore % 4])
+    for top, bottom in ((140, 178), (244, 206)):
+        pen.line([_px(top), _px(180), _px(bottom), _px(244)], fill=(60, 50, 40), width=_px(1.5))
+    pen.rectangle([_px(176), _px(242), _px(208), _px(266)], fill=(120, 80, 40))
+    return picture
+
+
+def daisy() -> Image.Image:
+    """A daisy before leaves that are out of focus."""
+    picture = _gradient((60, 110, 50), (25, 70, 28)).filter(ImageFilter.GaussianBlur(_px(3)))
     rng = np.random.default_rng(5)
     pen = ImageDraw.Draw(picture)
-    for ring, (length, colour) in enumerate(((126, (226, 160, 16)), (118, (246, 190, 24)))):
-        for petal in range(22):
-            angle = 2 * math.pi * (petal + 0.5 * ring) / 22 + rng.normal(0, 0.03)
-            shade = int(rng.integers(-18, 10))
-            _petal(pen, angle, length, (colour[0], colour[1] + shade, colour[2]))
-    _disc(pen, 192, 144, 56, (70, 42, 18))
-    for seed in range(420):
-        radius, angle = 54 * math.sqrt(seed / 420), seed * 2.39996
-        shade = int(rng.integers(0, 45))
+    for ring, (length, colour) in enumerate(((132, (228, 228, 232)), (120, (248, 248, 250)))):
+        for petal in range(20):
+            angle = 2 * math.pi * (petal + 0.5 * ring) / 20 + rng.normal(0, 0.04)
+            shade = int(rng.integers(-12, 6))
+            red, green, blue = (min(level + shade, 255) for level in colour)
+            _petal(pen, angle, length, (red, green, blue))
+    _disc(pen, 192, 144, 44, (225, 165, 10))
+    for floret in range(300):
+        radius, angle = 42 * math.sqrt(floret / 300), floret * 2.39996
+        shade = int(rng.integers(0, 50))
         x, y = 192 + radius * math.cos(angle), 144 + radius * math.sin(angle)
-        _disc(pen, x, y, 1.8, (75 + shade, 45 + shade // 2, 18))
+        _disc(pen, x, y, 1.8, (235, 150 + shade, 20))
     return picture
+
+
+def _around(radius: float, turn: float) -> tuple[int, int]:
+    """Return the point at a share of a turn from twelve o'clock around the picture's centre."""
+    angle = 2 * math.pi * turn - math.pi / 2
+    return _px(192 + radius * math.cos(angle)), _px(144 + radius * math.sin(angle))
 
 
 def _petal(pen: ImageDraw.ImageDraw, angle: float, length: float, colour: Colour) -> None:
@@ -129,8 +158,10 @@ def _like_a_photo(drawing: Image.Image) -> Image.Image:
 EXAMPLE_FILES = (
     Example("stop-sign.jpg", stop_sign, {"quality": 90, "subsampling": "4:4:4"}),
     Example("stop-sign-q10.jpg", stop_sign, {"quality": 10}),
-    Example("yin-yang.jpg", yin_yang, {"quality": 85}),
-    Example("sunflower.jpg", sunflower, {"quality": 75, "progressive": True}),
+    Example("wall-clock.jpg", wall_clock, {"quality": 85}),
+    Example("balloon.jpg", balloon, {"quality": 50, "subsampling": "4:2:2"}),
+    Example("daisy.jpg", daisy, {"quality": 75, "progressive": True}),
+    Example("daisy-q7.jpg", daisy, {"quality": 7}),
 )
 
 if __name__ == "__main__":

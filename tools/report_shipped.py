@@ -195,12 +195,6 @@ def training_runs(module: Module, training: dict[str, Any]) -> str:
         text = f"{told[0]}, {views}"
     else:
         text = f"Runs, each from the averaged weights of the one before: {'; '.join(told)}; {views}"
-    if module.transferred_from:
-        others = sum(run.get("backbone") != training["backbone"] for run in runs[:-1])
-        text += (
-            f" The first {others} were those of `{module.transferred_from}`, whose module was carried"
-            " over by `tools/transfer_afd.py`."
-        )
     for run in beside:
         text += f" Beside the last, from the same weights, ran another: {_told(run, crop)}; both count half."
     if means[-1] and means[-1] not in beside:

@@ -56,22 +56,6 @@ STEM_REFINEMENT_ARGUMENTS = (
 )
 STEM_DISTILLATION_ARGUMENTS = ("--boxes", "2", "--seed", "6", *_DISTILLED, *_STEM, *_EVERY_TRAINING)
 
-_BUILTIN = (
-    *("--fe-width", "24", "--stage-widths", "32,64,96,128", "--batch-size", "32"),
-    *("--learning-rate", "2e-3", "--divergence-knee", "0.5"),
-    *("--ema-decay", "0.997", "--validate-every", "500"),
-)
-# Its photos are hardly larger than its crop: most are cut, off the block grid, and not resized.
-OFF_GRID_FOCUS: dict[str, float] = {
-    "lowest": 7,
-    "highest": 36,
-    "clean": 0.06,
-    "shifted": 0.6,
-    "resized": 0.1,
-    "imagenet_c": 0.08,
-    "twice": 0.06,
-}
-
 
 def _option(degradations: dict[str, float]) -> tuple[str, str]:
     return "--degradations", ",".join(f"{name}={number:g}" for name, number in degradations.items())
@@ -84,7 +68,6 @@ class Module:
 
     Attributes:
         model: the frozen classifier it is trained against, as `--model` names it.
-        serves: models that `--afd auto` uses it for.
         licence: of the weights, after that of the classifier.
         checkpoint: the classifier's file in ../shared/weights, None for the built-in one.
         photos: arguments of `--images`.
@@ -92,14 +75,11 @@ class Module:
         refinement: the same for the second training, at the classifier's own crop; none if empty.
         distillation: the same for the third training, in which other networks teach, too; none if empty.
         teachers: those networks, models whose files are checkpoints of ../shared/weights.
-        transferred_from: another one of `MODULES`, for the same architecture, with whose module the second
-            and third training begin (`transfer_afd.py`), in place of a first one.
         pruned_widths: channels that `prune_afd.py` leaves the corrections after the stages; empty for all.
         note: for the model card.
     """
 
     model: str
-    serves: tuple[str, ...]
     licence: str
     checkpoint: str | None
     photos: tuple[Path, ...] = (SHARED / "images/train",)
@@ -107,7 +87,6 @@ class Module:
     refinement: tuple[str, ...] = REFINEMENT_ARGUMENTS
     distillation: tuple[str, ...] = ()
     teachers: tuple[str, ...] = ("mobilenet_v2_coral",)
-    transferred_from: str | None = None
     pruned_widths: tuple[int, ...] = ()
     note: str = ""
 
@@ -119,34 +98,30 @@ KILL_THE_BITS = (
 
 FE_NET_ANEW = (
     " FE-Net, and channels of the other corrections, had gone dead in the trainings with plain ReLUs (those"
-    " without `rep_conv_rate` in the metadata); `tools/revive_afd.py` began them anew before the run after."
+    " without `rep_conv_rate` in the metadata); they were begun anew before the run after."
 )
 
 MODULES = {
-    "resnet18": Module(
+    "resnet18_ktb": Module(
         "resnet18_ktb",
-        ("resnet18", "resnet18_ktb"),
         "CC BY-NC 4.0",
         "resnet18_ktb",
         distillation=RESNET18_DISTILLATION_ARGUMENTS,
         teachers=("mobilenet_v2_coral", "resnet50_ktb"),
         note=KILL_THE_BITS,
     ),
-    "resnet50": Module(
+    "resnet50_ktb": Module(
         "resnet50_ktb",
-        ("resnet50", "resnet50_ktb"),
         "CC BY-NC 4.0 and Uber non-commercial",
         "resnet50_ktb",
         arguments=RESNET50_ARGUMENTS,
         refinement=RESNET50_REFINEMENT_ARGUMENTS,
         distillation=RESNET50_KTB_DISTILLATION_ARGUMENTS,
         teachers=("mobilenet_v2_coral", "resnet50_pqf"),
-        transferred_from="resnet50_pqf",
-        note=KILL_THE_BITS,
+        note=KILL_THE_BITS + " It began as the module of `resnet50_pqf`, its channels permuted.",
     ),
     "resnet50_pqf": Module(
         "resnet50_pqf",
-        ("resnet50_pqf",),
         "CC BY-NC 4.0 and Uber non-commercial",
         "resnet50_pqf",
         arguments=RESNET50_ARGUMENTS,
@@ -157,7 +132,6 @@ MODULES = {
     ),
     "resnet50_pqf_stem": Module(
         "resnet50_pqf",
-        ("resnet50_pqf",),
         "Uber non-commercial",
         "resnet50_pqf",
         arguments=STEM_ARGUMENTS,
@@ -169,15 +143,13 @@ MODULES = {
         " It corrects the stem alone, as the paper does, and is there to compare: `--afd auto` prefers"
         " `resnet50_pqf`, `--afd resnet50_pqf_stem` asks for this one.",
     ),
-    "squeezenet1_1": Module(
+    "squeezenet1_1_onnxzoo": Module(
         "squeezenet1_1_onnxzoo",
-        ("squeezenet1_1", "squeezenet1_1_onnxzoo"),
         "Apache-2.0",
         "squeezenet1_1_onnxzoo",
     ),
-    "mobilenet_v2": Module(
+    "mobilenet_v2_coral": Module(
         "mobilenet_v2_coral",
-        ("mobilenet_v2_coral",),
         "Apache-2.0",
         "mobilenet_v2_coral",
         note=" The checkpoint comes from TensorFlow: SAME padding on its stride-2 convolutions and inputs in"

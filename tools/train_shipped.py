@@ -57,12 +57,12 @@ def train(names: Sequence[str], minutes: float, start_from: str | None) -> None:
 @click.option("--minutes", default=60.0, show_default=True, help="Time for each module.")
 @start_option
 def refine(names: Sequence[str], minutes: float, start_from: str | None) -> None:
-    """Go on from `train`'s modules, or from a carried-over one, at the classifiers' own crop."""
+    """Go on from `train`'s modules, at the classifiers' own crop."""
     for name in names:
         module = MODULES[name]
         if not module.refinement:
             raise click.ClickException(f"{name} is trained at its classifier's own crop")
-        begun = start_from or _transferred(module, "refined") or str(RUN / f"{name}_afd.checkpoint.pt")
+        begun = start_from or str(RUN / f"{name}_afd.checkpoint.pt")
         _ship(name, _train(name, f"{name}_refined", module.refinement, minutes, begun))
 
 
@@ -75,14 +75,14 @@ def refine(names: Sequence[str], minutes: float, start_from: str | None) -> None
 def distil(
     names: Sequence[str], minutes: float, start_from: str | None, average: bool, second_seed: int | None
 ) -> None:
-    """Go on from the modules that ship, or from a carried-over one, with other networks as teachers, too."""
+    """Go on from the modules that ship, with other networks as teachers, too."""
     if average and second_seed is not None:
         raise click.UsageError("--average and --second-seed ship different means: give one of them")
     for name in names:
         module = MODULES[name]
         if not module.distillation:
             raise click.ClickException(f"{name} has no recipe for other teachers")
-        begun = start_from or _transferred(module, "distilled") or str(_shipped_file(name))
+        begun = start_from or str(_shipped_file(name))
         if average and not begun.endswith(".safetensors"):
             raise click.ClickException(f"--average needs a weights file to begin with, not {begun}")
         teachers = [part for teacher in module.teachers for part in ("--teacher", _teacher_argument(teacher))]
@@ -227,27 +227,6 @@ def _model_arguments(module: Module) -> list[str]:
 def _teacher_argument(teacher: str) -> str:
     """Return the argument of `--teacher` for one of `Module.teachers`."""
     return teacher if "=" in teacher else f"{teacher}={_state_dict_file(teacher)}"
-
-
-def _transferred(module: Module, run: str) -> str | None:
-    """Carry the other module's `run` over, if there is one and once; return the checkpoint to start from."""
-    if module.transferred_from is None:
-        return None
-    assert module.checkpoint is not None
-    output = RUN / f"{module.checkpoint}.{run}.transferred.pt"
-    if not output.is_file():
-        other = MODULES[module.transferred_from]
-        assert other.checkpoint is not None
-        models = [
-            part
-            for option, one in (("--from", other), ("--to", module))
-            for part in (option, one.model, str(_state_dict_file(str(one.checkpoint))))
-        ]
-        images = [part for folder in module.photos for part in ("--images", str(folder))]
-        checkpoint = RUN / f"{module.transferred_from}_{run}.checkpoint.pt"
-        script = Path(__file__).with_name("transfer_afd.py")
-        _run([str(script), str(checkpoint), *models, *images, "-o", str(output)])
-    return str(output)
 
 
 def _state_dict_file(name: str) -> Path:
