@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 MAX_PIXELS = 178_956_970
 """Default limit of pixels; Pillow's limit for an error."""
@@ -40,3 +41,27 @@ class Preprocessing:
     crop: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class PreprocessingChanges:
+    """What a checkpoint expects of its pixels where it is not what its model usually expects; None for that.
+
+    Attributes:
+        resize: shorter side after resizing, in pixels.
+        crop: side of the centre crop, a multiple of 8.
+        mean, std: normalisation of RGB in 0..1.
+    """
+
+    resize: int | None = None
+    crop: int | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is not None, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+UNCHANGED = PreprocessingChanges()
+"""What the model usually expects."""

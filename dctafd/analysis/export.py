@@ -11,7 +11,7 @@ from dctafd.extras import require_extra
 from dctafd.nets.attach import CorrectedClassifier
 
 SUFFIXES = (".onnx", ".pt2")
-INPUT_NAMES = ("pixels", "coefficients", "steps", "scale", "primary_quality")
+INPUT_NAMES = ("pixels", "coefficients", "steps", "survival", "scale", "primary_quality")
 
 
 def example_inputs(crop: int, batch: int = 2) -> tuple[Tensor, ...]:
@@ -20,6 +20,7 @@ def example_inputs(crop: int, batch: int = 2) -> tuple[Tensor, ...]:
     return (
         torch.zeros(batch, 3, crop, crop),
         torch.zeros(batch, 192, grid, grid),
+        torch.ones(batch, 192),
         torch.ones(batch, 192),
         torch.ones(batch, 2),
         torch.zeros(batch),

@@ -29,7 +29,7 @@ from dctafd.cli.stderr import note_failures, progress
 @images_option("Folder of photos in any of Pillow's formats, taken as clean; searched recursively.")
 @qualities_option
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many photos, spread over the folder.")
-@model_options()
+@model_options(labels=False)
 @click.option("--layer", help="Name of the stem layer, where the architecture is not known.")
 @batch_size_option(8)
 @click.option("--curve", is_flag=True, help="Give the points of the curve FA over DA, not a row a quality.")

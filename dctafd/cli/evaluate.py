@@ -91,7 +91,7 @@ def _times(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[
     type=click.Choice(["paper"]),
     help="Put the AFD paper's top-1 (Tables V, VI) beside the rows.",
 )
-@model_options()
+@model_options(labels=False)
 @batch_size_option(32)
 @click.option("--seed", default=0, show_default=True, help="Of the qualities that protocol repeated draws.")
 @click.option(

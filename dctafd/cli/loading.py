@@ -25,7 +25,15 @@ def load_chosen_classifier(choice: ModelChoice, quiet: bool, dtype: str = "float
 
         _check_afd(choice.afd)
         device = str(chosen_device(choice.device))
-        return load_classifier(choice.model, choice.weights, choice.afd, device, dtype)
+        return load_classifier(
+            choice.model,
+            choice.weights,
+            choice.afd,
+            device,
+            choice.labels,
+            dtype=dtype,
+            changes=choice.changes,
+        )
 
 
 def load_chosen_backbone(choice: ModelChoice) -> Backbone:
@@ -34,7 +42,7 @@ def load_chosen_backbone(choice: ModelChoice) -> Backbone:
         from dctafd.nets.registry import load_backbone
 
         _check_afd(choice.afd)
-        return load_backbone(choice.model, choice.weights)
+        return load_backbone(choice.model, choice.weights, choice.labels, choice.changes)
 
 
 def load_chosen_correction(

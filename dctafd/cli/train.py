@@ -36,7 +36,7 @@ _WEIGHTS_FILE = NewFile({".safetensors": None})
     type=_WEIGHTS_FILE,
     help="The weights file (.safetensors), checkpoint and log beside it. [default: MODEL_afd.safetensors]",
 )
-@model_options(afd=False)
+@model_options(afd=False, labels=False)
 @click.option(
     "--recipe",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

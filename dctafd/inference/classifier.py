@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from dctafd.config import Limits, Preprocessing
+from dctafd.config import UNCHANGED, Limits, Preprocessing, PreprocessingChanges
 from dctafd.inference.assembly import ModelFacts, assemble
 from dctafd.inference.prepared import Prepared, prepare_item
 from dctafd.inference.results import Result
@@ -115,7 +115,10 @@ def load_classifier(
     weights: str | Path | None = None,
     afd: str | Path = "auto",
     device: str = "auto",
+    labels: str | Path | Sequence[str] | None = None,
+    *,
     dtype: str = "float32",
+    changes: PreprocessingChanges = UNCHANGED,
 ) -> Classifier:
     """Load a classifier by name, with the AFD-Module that corrects it.
 
@@ -126,6 +129,8 @@ def load_classifier(
             "off"; the name of a shipped module, or a weights file.
         device: "auto" (CUDA where there is a device), "cpu", "cuda", "cuda:1" ...
         dtype: "float32", "bfloat16" or "float16".
+        labels: class names by index, or a file of them; None for those of the weights.
+        changes: what the classifier expects of its pixels where it is not what the model usually expects.
 
     Raises:
         WeightsError: weights are missing, damaged, or made for another network.
@@ -140,7 +145,7 @@ def load_classifier(
     from dctafd.nets.attach import attach
     from dctafd.nets.registry import load_backbone
 
-    backbone = load_backbone(model, weights)
+    backbone = load_backbone(model, weights, labels, changes)
     selected = select_afd(afd, backbone)
     spec = backbone.spec
     net = backbone.module if selected is None else attach(backbone.module, selected.module.reparameterize())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from dctafd.config import UNCHANGED, PreprocessingChanges
 from dctafd.errors import WeightsError
+from dctafd.nets.class_name_files import read_class_names
 from dctafd.nets.efficientnet_lite import SCALINGS, EfficientNetLite
 from dctafd.nets.packaged_weights import PACKAGED, read_by_position
-from dctafd.nets.state_dict import class_count, load_into, read_metadata, read_state_dict
+from dctafd.nets.state_dict import class_count, load_into, read_metadata, read_state_dict, without_prefix
 from dctafd.nets.tf_padding import use_tf_same_padding
 from dctafd.nets.timm_models import PREFIX, build_timm, pretrained_timm_state, timm_labels, timm_preset
 from dctafd.plain_text import summary
@@ -174,38 +177,50 @@ def get_spec(model: str) -> ModelSpec:
     raise WeightsError(f"there is no model {model!r}{hint} (`dctafd models` lists them)")
 
 
-def load_backbone(model: str = DEFAULT_MODEL, weights: str | Path | None = None) -> Backbone:
+def load_backbone(
+    model: str = DEFAULT_MODEL,
+    weights: str | Path | None = None,
+    labels: str | Path | Sequence[str] | None = None,
+    changes: PreprocessingChanges = UNCHANGED,
+) -> Backbone:
     """Build a classifier and load its weights.
 
     Args:
         model: a name of `list_models`, any classifier of torchvision, or timm/NAME for one of timm.
         weights: a state dict, .safetensors or what `torch.save` wrote; None takes the model's own, which
-            torchvision downloads where they are not in its cache.
+            torchvision and timm download where they are not in their caches.
+        labels: class names by index, or a file of them (`read_class_names`); None for the weights file's own,
+            or ImageNet's for 1,000 classes.
+        changes: what the classifier expects of its pixels where it is not what the model usually expects.
 
     Raises:
-        WeightsError: no such model; the weights are not at hand, damaged, or fit another network.
+        WeightsError: no such model; the weights are not at hand, damaged, or fit another network; there are
+            more or fewer class names than classes.
     """
-    spec = get_spec(model)
+    spec = _changed(get_spec(model), changes)
     if weights is None and model.startswith(PREFIX):
-        return _pretrained_timm(spec)
+        module, path = build_timm(spec.architecture), Path(spec.architecture.removeprefix(PREFIX))
+        load_into(module, pretrained_timm_state(spec.architecture), path, spec.name)
+        return Backbone(module.eval(), spec, _labels(spec, {}, module, labels), path)
     path = Path(weights) if weights is not None else _own_weights(spec)
     metadata = read_metadata(path)
-    spec = _with_metadata(spec, metadata, path)
+    spec = _changed(_with_metadata(spec, metadata, path), changes)
     if weights is None and model in PACKAGED:
         module = build_architecture(spec)
         state = read_by_position(path, module)
     else:
-        state = read_state_dict(path)
-        module = build_architecture(spec, state)
+        module, state = _network_for(spec, read_state_dict(path))
     load_into(module, state, path, spec.name)
-    return Backbone(module.eval(), spec, _labels(spec, metadata, module), path)
+    return Backbone(module.eval(), spec, _labels(spec, metadata, module, labels), path)
 
 
-def _pretrained_timm(spec: ModelSpec) -> Backbone:
-    """Load timm's own weights, which have no file of a known name."""
-    module, path = build_timm(spec.architecture), Path(spec.architecture.removeprefix(PREFIX))
-    load_into(module, pretrained_timm_state(spec.architecture), path)
-    return Backbone(module.eval(), spec, _labels(spec, {}, module), path)
+def _changed(spec: ModelSpec, changes: PreprocessingChanges) -> ModelSpec:
+    spec = replace(spec, **changes.to_dict())
+    if changes != UNCHANGED and (spec.crop % 8 or spec.crop > spec.resize):
+        raise WeightsError(
+            f"a crop of {spec.crop} pixels from {spec.resize}: it has to be a multiple of 8, and no larger"
+        )
+    return spec
 
 
 def _with_metadata(spec: ModelSpec, metadata: dict[str, str], path: Path) -> ModelSpec:
@@ -223,13 +238,23 @@ def _with_metadata(spec: ModelSpec, metadata: dict[str, str], path: Path) -> Mod
     return replace(spec, **changes)
 
 
-def build_architecture(spec: ModelSpec, state: dict[str, torch.Tensor] | None = None) -> nn.Module:
-    """Return the network with random weights, with as many classes as `state` has."""
-    module = _build(spec.architecture, None)
-    classes = class_count(module, state) if state is not None else None
-    if classes not in (None, class_count(module, module.state_dict())):
-        module = _build(spec.architecture, classes)
+def build_architecture(spec: ModelSpec, classes: int | None = None) -> nn.Module:
+    """Return the network with random weights; `classes` None for its usual number."""
+    module = _build(spec.architecture, classes)
     return use_tf_same_padding(module) if spec.tf_same_padding else module
+
+
+def _network_for(
+    spec: ModelSpec, stored: dict[str, torch.Tensor]
+) -> tuple[nn.Module, dict[str, torch.Tensor]]:
+    """Return a network with as many classes as a state dict has, and the state dict with its keys."""
+    module = build_architecture(spec)
+    wanted = module.state_dict()
+    state = without_prefix(stored, wanted)
+    classes = class_count(module, state)
+    if classes not in (None, class_count(module, wanted)):
+        module = build_architecture(spec, classes)
+    return module, state
 
 
 def _build(architecture: str, classes: int | None) -> nn.Module:
@@ -328,14 +353,24 @@ def _imagenet_labels() -> tuple[str, ...]:
     return tuple(_torchvision_weights("resnet50").meta["categories"])
 
 
-def _labels(spec: ModelSpec, metadata: dict[str, str], module: nn.Module) -> tuple[str, ...]:
-    """Class names from the weights file, else ImageNet's for 1000 classes, else the indices."""
+def _labels(
+    spec: ModelSpec,
+    metadata: dict[str, str],
+    module: nn.Module,
+    given: str | Path | Sequence[str] | None,
+) -> tuple[str, ...]:
+    """Class names as given, else the weights file's, else ImageNet's for 1000 classes, else the indices."""
+    classes = class_count(module, module.state_dict())
+    if given is not None:
+        names = read_class_names(Path(given)) if isinstance(given, str | Path) else tuple(given)
+        if classes is not None and len(names) != classes:
+            raise WeightsError(f"there are {len(names)} class names, the network has {classes} classes")
+        return names
     if "labels" in metadata:
         return tuple(json.loads(metadata["labels"]))
-    classes = class_count(module, module.state_dict())
     if classes in (1000, None):
         return _imagenet_labels()
-    names = timm_labels(spec.architecture) if spec.architecture.startswith(PREFIX) else None
-    if names is not None and len(names) == classes:
-        return names
+    known = timm_labels(spec.architecture) if spec.architecture.startswith(PREFIX) else None
+    if known is not None and len(known) == classes:
+        return known
     return tuple(str(index) for index in range(classes))

@@ -21,7 +21,9 @@ _BATCH_NORM_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _KINDS = ".safetensors, or what torch.save wrote"
 _STATE_DICT_WANTED = "its state dict is wanted: torch.save(network.state_dict(), ...)"
 _ZIP = b"PK\3\4"
-_WRAPPERS = ("state_dict", "model", "model_state_dict", "model_ema")
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "model_ema", "state_dict_ema", "ema_state_dict")
+#: What DataParallel, Lightning, torch.compile and people put before each key.
+_PREFIXES = ("module.", "model.", "_orig_mod.", "network.", "net.")
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -105,8 +107,25 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], path: Path, name: 
     """
     difference = _first_difference(module.state_dict(), state)
     if difference is not None:
-        raise WeightsError(f"{path} does not fit {name or type(module).__name__}: {difference}")
+        raise WeightsError(
+            f"{path} does not fit {name or type(module).__name__}: {difference}; "
+            "a network of your own can be built in Python and corrected by dctafd.attach"
+        )
     module.load_state_dict(dict(state), strict=False)
+
+
+def without_prefix(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict without what wrappers put before its keys, where that makes them the wanted ones.
+
+    What else such a file holds, a loss's weights or a count of averaged steps, is left out.
+    """
+    found, first = dict(state), next(iter(wanted))
+    while first not in found:
+        prefix = next((prefix for prefix in _PREFIXES if any(key.startswith(prefix) for key in found)), None)
+        if prefix is None:
+            return dict(state)
+        found = {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
+    return found
 
 
 def _first_difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
@@ -114,7 +133,11 @@ def _first_difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor])
     for key, tensor in wanted.items():
         if key not in found:
             if key.rpartition(".")[2] not in _BATCH_NORM_STATISTICS:
-                return f"it lacks {key}; its first is {next(iter(found), 'none')}"
+                layer = key.rpartition(".")[0]
+                inside = next((other for other in found if other.startswith(f"{layer}.")), None)
+                return f"it lacks {key}" + (
+                    f" and has {inside}" if inside else f"; its first is {next(iter(found), 'none')}"
+                )
         elif found[key].shape != tensor.shape:
             return f"{key} is {_shape(found[key])} in the file, {_shape(tensor)} in the network"
     unknown = [key for key in found if key not in wanted]
@@ -145,9 +168,9 @@ def _unwrapped(stored: Any, path: Path) -> Mapping[str, Any]:
 
 
 def _normalized(stored: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Keep the tensors, as float32, without the "module." that DataParallel puts before each key."""
+    """Keep the tensors, as float32."""
     return {
-        key.removeprefix("module."): value.float() if value.is_floating_point() else value
+        key: value.float() if value.is_floating_point() else value
         for key, value in stored.items()
         if isinstance(value, Tensor)
     }

@@ -19,7 +19,7 @@ SHARED = Path(__file__).parents[3] / "shared"
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Three photos, one of them bad, in the working directory; the tiny network answers."""
-    monkeypatch.setattr("dctafd.inference.classifier.load_classifier", lambda *arguments: tiny_classifier())
+    monkeypatch.setattr("dctafd.inference.classifier.load_classifier", lambda *a, **k: tiny_classifier())
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COLUMNS", raising=False)
     for name, data in [("1.jpg", photo(1)), ("2.jpg", b"GIF89a"), ("10.jpg", photo(10))]:
@@ -149,7 +149,7 @@ def test_archive_with_damaged_and_foreign_members_finishes_with_each_named(folde
 
 
 def test_warning_about_weights_is_a_note(folder, monkeypatch):
-    def load(*arguments):
+    def load(*arguments, **options):
         warnings.warn("trained against another stem", UserWarning, stacklevel=2)
         return tiny_classifier()
 
@@ -210,7 +210,7 @@ def test_real_process_reads_a_pipe_and_leaves_no_thread_behind(folder):
         # A shell's background jobs, and with them these tests, may have been started with SIGINT ignored.
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from tests.support.tiny_classifier import tiny_classifier;"
-        "import dctafd.inference.classifier as c; c.load_classifier = lambda *a: tiny_classifier();"
+        "import dctafd.inference.classifier as c; c.load_classifier = lambda *a, **k: tiny_classifier();"
         "from dctafd.cli.main import main; sys.argv = ['dctafd', 'classify', '-']; main()"
     )
     root = str(Path(__file__).parents[2])

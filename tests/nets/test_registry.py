@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
+from dctafd.config import PreprocessingChanges
 from dctafd.errors import WeightsError
 from dctafd.nets.efficientnet_lite import EfficientNetLite
 from dctafd.nets.registry import get_spec, list_models, load_backbone
@@ -56,6 +57,55 @@ def test_local_weights_with_their_own_classes(tmp_path: Path, suffix: str) -> No
     pixels = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(backbone.module(pixels), net(pixels), rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()}},
+        lambda state: {"model": {f"module.{key}": value for key, value in state.items()}, "epoch": 3},
+        lambda state: {"state_dict_ema": state, "optimizer": {}},
+        lambda state: {
+            **{f"module.{key}": value for key, value in state.items()},
+            "n_averaged": torch.ones(()),
+        },
+        lambda state: {
+            "state_dict": {f"model._orig_mod.{k}": v for k, v in state.items()}
+            | {"loss.weight": torch.ones(3)}
+        },
+    ],
+    ids=["lightning", "data parallel", "ema", "averaged", "compiled lightning"],
+)
+def test_state_dicts_as_people_have_them(tmp_path: Path, wrapped: Any) -> None:
+    net, path = squeezenet(), tmp_path / "weights.pth"
+    torch.save(wrapped(net.state_dict()), path)
+    backbone = load_backbone("squeezenet1_1", path, labels=["cat", "dog", "eel"])
+    assert backbone.labels == ("cat", "dog", "eel")
+    assert torch.equal(backbone.module.classifier[1].weight, net.classifier[1].weight)  # type: ignore[union-attr, index]
+
+
+def test_another_head_is_named_with_a_way_out(tmp_path: Path) -> None:
+    net, path = models.resnet18(), tmp_path / "weights.pth"
+    net.fc = nn.Sequential(nn.Dropout(), nn.Linear(512, 3))  # type: ignore[assignment]
+    torch.save(net.state_dict(), path)
+    with pytest.raises(WeightsError, match=r"lacks fc\.weight and has fc\.1\.weight.*dctafd\.attach"):
+        load_backbone("resnet18", path)
+
+
+def test_class_names_and_preprocessing_of_ones_own(tmp_path: Path) -> None:
+    path, names = tmp_path / "weights.pth", tmp_path / "names.txt"
+    torch.save(squeezenet().state_dict(), path)
+    names.write_text("cat\ndog\neel\n")
+    changes = PreprocessingChanges(resize=72, crop=64, std=(1.0, 1.0, 1.0))
+    backbone = load_backbone("squeezenet1_1", path, names, changes)
+    spec = backbone.spec
+    assert (spec.resize, spec.crop, spec.std, spec.mean[0]) == (72, 64, (1.0, 1.0, 1.0), 0.485)
+    assert backbone.labels == ("cat", "dog", "eel")
+    names.write_text("cat\ndog\n")
+    with pytest.raises(WeightsError, match="2 class names, the network has 3 classes"):
+        load_backbone("squeezenet1_1", path, names)
+    with pytest.raises(WeightsError, match="multiple of 8"):
+        load_backbone("squeezenet1_1", path, changes=PreprocessingChanges(crop=100))
 
 
 def test_a_thousand_classes_are_those_of_imagenet(tmp_path: Path) -> None:
