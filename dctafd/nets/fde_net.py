@@ -105,7 +105,7 @@ class FDENet(nn.Module):
         kept_kernel = kept_kernel * kept_weight[:, None]  # (B, width, 192)
         assert self.block.bias is not None
         x = (context + self.block.bias)[:, :, None]  # (B, width, 1)
-        x = torch.baddbmm(x, kernel.expand(len(magnitude), -1, -1), magnitude)  # (B, width, G G)
+        x = torch.baddbmm(x, kernel.expand(magnitude.shape[0], -1, -1), magnitude)  # (B, width, G G)
         # The magnitude is 0 where the coefficient is.
         kept = magnitude.sign_() if may_overwrite(magnitude) else magnitude.sign()  # (B, 192, G G)
         return torch.baddbmm(x, kept_kernel, kept)
