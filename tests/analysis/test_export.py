@@ -74,7 +74,7 @@ def test_missing_onnx_names_the_extra(
     classifier: CorrectedClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(MissingExtraError, match=r"dctafd\[export\]"):
+    with pytest.raises(MissingExtraError, match=r"\.\[export\]"):
         export_classifier(classifier, CROP, tmp_path / "small.onnx")
 
 
