@@ -98,7 +98,7 @@ def main(
     """Print a table with a row for each module."""
     backbone, machine = load_backbone(model, weights), Machine.choose()
     _, held_out = split_photos(find_photos(images), limit)
-    photos = load_photos(held_out, round(1.5 * backbone.spec.crop), machine.threads)
+    photos = load_photos(held_out, round(1.5 * backbone.spec.crop), machine.jobs)
     others = []
     for teacher in teachers:
         name, _, file = teacher.partition("=")

@@ -70,7 +70,7 @@ def main(
         learnt_from, _ = split_photos(find_photos(images), held_out)
         step = max(1, len(learnt_from) // limit)
         photos = load_photos(
-            learnt_from[::step][:limit], round(1.5 * backbone.spec.crop), Machine.choose().threads
+            learnt_from[::step][:limit], round(1.5 * backbone.spec.crop), Machine.choose().jobs
         )
         classifier = attach(fold_batch_norms(backbone.module), afd.reparameterize()).eval()
         pruned, lost = prune_stages(afd, collect_moments(classifier, views(photos, backbone)), stage_widths)

@@ -99,7 +99,7 @@ def measure_drift(
     classifier: CorrectedClassifier | None = None,
     layer: str | None = None,
     batch_size: int = 8,
-    threads: int = 2,
+    jobs: int = 2,
     device: str = "cpu",
     advance: Callable[[int], None] = lambda count: None,
 ) -> DriftMeasurement:
@@ -114,7 +114,7 @@ def measure_drift(
         classifier: the classifier with a module attached already, in place of `afd`.
         layer: name of the stem layer where the architecture is not known.
         batch_size: photos that go through the network together.
-        threads: that compress and prepare photos.
+        jobs: threads that compress and prepare photos.
         device: where the networks run.
         advance: called with the number of photos that are done.
 
@@ -137,7 +137,7 @@ def measure_drift(
         classifier = attach(backbone.module, selected.module.reparameterize())
     stem = StemFeatures(backbone.module, layer, device)
     batches, names, failures = [], [], []
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(jobs) as pool:
         for first in range(0, len(photos), batch_size):
             chunk = photos[first : first + batch_size]
             prepared = list(pool.map(lambda path: _prepare(path, backbone.spec, qualities), chunk))

@@ -39,7 +39,7 @@ def plan_evaluation(
     limit: int | None = None,
     compare: str | None = None,
     batch_size: int = 32,
-    threads: int = 2,
+    jobs: int = 2,
     device: str = "cpu",
     seed: int = 0,
 ) -> EvaluationTask:
@@ -77,7 +77,7 @@ def plan_evaluation(
         measure=measure,
         compare=compare is not None,
         batch_size=batch_size,
-        threads=threads,
+        jobs=jobs,
         device=device,
         seed=seed,
     )
@@ -94,7 +94,7 @@ def plan_of_photos(
     measure: Measure = "agreement",
     compare: bool = False,
     batch_size: int = 32,
-    threads: int = 2,
+    jobs: int = 2,
     device: str = "cpu",
     seed: int = 0,
 ) -> EvaluationTask:
@@ -110,7 +110,7 @@ def plan_of_photos(
         conditions,
         measure,
         batch_size,
-        threads,
+        jobs,
         device,
         seed,
         compare,
@@ -133,7 +133,7 @@ def evaluate(
     per_photo: str | Path | None = None,
     resume: bool = False,
     batch_size: int = 32,
-    threads: int = 2,
+    jobs: int = 2,
     device: str = "auto",
     seed: int = 0,
     advance: Callable[[int], None] = lambda count: None,
@@ -157,7 +157,7 @@ def evaluate(
         per_photo: a file for every photo's scores (.jsonl, .csv, .parquet).
         resume: go on with an interrupted evaluation that was to write the same `per_photo`.
         batch_size: photos a forward pass.
-        threads: that compress and prepare photos.
+        jobs: threads that compress and prepare photos.
         device: "auto" (CUDA where there is a device), "cpu", "cuda" ...
         seed: of the qualities that protocol "repeated" draws.
         advance: called with the number of photos that are done.
@@ -192,7 +192,7 @@ def evaluate(
         limit=limit,
         compare=compare,
         batch_size=batch_size,
-        threads=threads,
+        jobs=jobs,
         device=str(choose_device(device)),
         seed=seed,
     )

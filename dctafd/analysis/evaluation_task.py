@@ -45,7 +45,7 @@ class EvaluationTask:
         protocol, conditions: how photos are compressed; `conditions` are all whose inputs are made.
         measure: what is measured.
         batch_size: photos a forward pass.
-        threads: that compress and prepare photos.
+        jobs: threads that compress and prepare photos.
         device: where the networks run.
         seed: of the qualities that protocol "repeated" draws.
         compare: whether the paper's figures stand beside the rows.
@@ -58,7 +58,7 @@ class EvaluationTask:
     conditions: tuple[Condition, ...]
     measure: Measure
     batch_size: int = 32
-    threads: int = 2
+    jobs: int = 2
     device: str = "cpu"
     seed: int = 0
     compare: bool = False
@@ -135,7 +135,7 @@ class EvaluationTask:
 
     def _prepared(self, start: int) -> Generator[list[tuple[FoundPhoto, list[ModelInput] | FileFailure]]]:
         """Yield batches of photos and their inputs; the next one is in the making meanwhile."""
-        with ThreadPoolExecutor(self.threads) as pool:
+        with ThreadPoolExecutor(self.jobs) as pool:
             jobs = self._jobs(start, pool)
 
             def begin() -> list[tuple[FoundPhoto, Future[list[ModelInput] | FileFailure]]]:

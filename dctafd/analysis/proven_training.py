@@ -113,7 +113,7 @@ def train(
     restart: bool = False,
     licence: str | None = None,
     device: str = "auto",
-    threads: int = 2,
+    jobs: int = 2,
     compile: bool = False,
     validate_every: int = 1000,
     report: Callable[[TrainingReport], None] = lambda report: None,
@@ -138,7 +138,7 @@ def train(
         restart: begin anew even where there is a checkpoint.
         licence: of the weights; Apache-2.0 where none is given.
         device: "auto" (CUDA where there is a device), "cpu", "cuda" ...
-        threads: that make training pairs.
+        jobs: threads that make training pairs.
         compile: use torch.compile.
         validate_every: steps between validations.
         report: called with every `TrainingReport`.
@@ -164,14 +164,14 @@ def train(
     count = held_out_count(len(paths)) if held_out is None else held_out
     training_paths, held_paths = split_photos(paths, count)
     say(enough_photos(len(training_paths), len(held_paths)))
-    machine = Machine.choose(device, threads, compile)
-    how = f"{machine.threads} threads{', bfloat16' if machine.bf16 else ''}"
+    machine = Machine.choose(device, jobs, compile)
+    how = f"{machine.jobs} threads{', bfloat16' if machine.bf16 else ''}"
     say(f"on {machine.device}, {how}")
-    photos = load_photos(training_paths, round(1.5 * backbone.spec.crop), machine.threads)
+    photos = load_photos(training_paths, round(1.5 * backbone.spec.crop), machine.jobs)
     validation = None
     if held_paths:
         views = (decode_picture(path.read_bytes()) for path in held_paths)
-        validation = Validation(views, backbone.spec, machine.threads)
+        validation = Validation(views, backbone.spec, machine.jobs)
     checkpoint = output.with_suffix(".checkpoint.pt")
     if checkpoint.is_file() and not restart:
         trainer = Trainer(backbone, photos, _widths_of(checkpoint, config), machine, validation)
@@ -194,7 +194,7 @@ def train(
     if held_paths:
         say(f"measuring on {len(held_paths)} photos that were held out")
         evaluation = prove(
-            backbone, output, held_paths, device=str(machine.device), threads=threads, advance=advance
+            backbone, output, held_paths, device=str(machine.device), jobs=jobs, advance=advance
         )
         verdict = judge(evaluation)
         trainer.save(output, licence, verdict.to_dict())
@@ -212,7 +212,7 @@ def prove(
     photos: Sequence[Path],
     *,
     device: str = "cpu",
-    threads: int = 2,
+    jobs: int = 2,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Evaluation:
     """Measure a weights file's module by agreement on photos, at `PROVING_QUALITIES`.
@@ -222,13 +222,13 @@ def prove(
         afd: the weights file.
         photos: files of photos that were not trained on.
         device: where the networks run.
-        threads: that compress and prepare photos.
+        jobs: threads that compress and prepare photos.
         advance: called with the number of photos that are done.
     """
     frozen = replace(backbone, module=fold_batch_norms(backbone.module))
     classifier = attach(frozen.module, load_afd(afd).reparameterize())
     task = plan_of_photos(
-        photos_at(photos), frozen, classifier, qualities=PROVING_QUALITIES, threads=threads, device=device
+        photos_at(photos), frozen, classifier, qualities=PROVING_QUALITIES, jobs=jobs, device=device
     )
     return task.run(advance)
 

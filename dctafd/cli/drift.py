@@ -85,7 +85,7 @@ def command(
             classifier=classifier,
             layer=layer,
             batch_size=batch_size,
-            threads=jobs,
+            jobs=jobs,
             device=str(device),
             advance=advance,
         )

@@ -161,7 +161,7 @@ def command(
             limit=limit,
             compare=compare,
             batch_size=batch_size,
-            threads=jobs,
+            jobs=jobs,
             device=str(device),
             seed=seed,
         )

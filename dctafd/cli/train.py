@@ -119,7 +119,7 @@ def command(
                 restart=restart,
                 licence=plan.card.licence,
                 device=device,
-                threads=jobs,
+                jobs=jobs,
                 compile=plan.compile,
                 validate_every=plan.validation.every,
                 report=report,

@@ -94,21 +94,21 @@ class Machine:
 
     Attributes:
         device: "cpu", "cuda" and so on.
-        threads: that make training pairs.
+        jobs: threads that make training pairs.
         bf16: whether the networks run in bfloat16 (see `bf16_helps`).
         compile: whether to use torch.compile.
     """
 
     device: torch.device
-    threads: int = 2
+    jobs: int = 2
     bf16: bool = False
     compile: bool = False
 
     @classmethod
-    def choose(cls, device: str = "auto", threads: int = 2, compile: bool = False) -> Machine:
+    def choose(cls, device: str = "auto", jobs: int = 2, compile: bool = False) -> Machine:
         """Choose the GPU if there is one ("auto"), and bfloat16 where it helps."""
         chosen = choose_device(device)
-        return cls(chosen, threads, bf16_helps(chosen), compile)
+        return cls(chosen, jobs, bf16_helps(chosen), compile)
 
     def autocast(self) -> torch.autocast:
         """Return the context in which the networks run."""

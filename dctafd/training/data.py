@@ -118,7 +118,7 @@ def _readable_photos(folder: Path) -> Iterator[Found]:
         yield photo
 
 
-def load_photos(paths: Sequence[Path], shorter_side: int, threads: int) -> list[Photo]:
+def load_photos(paths: Sequence[Path], shorter_side: int, jobs: int) -> list[Photo]:
     """Decode photos into memory, (height, width, 3) uint8 each, shrunk to at most `shorter_side`."""
 
     def load(path: Path) -> Photo:
@@ -131,7 +131,7 @@ def load_photos(paths: Sequence[Path], shorter_side: int, threads: int) -> list[
             rgb = rgb.resize(size, Image.Resampling.LANCZOS)
         return np.asarray(rgb)
 
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(jobs) as pool:
         return list(pool.map(load, paths))
 
 
@@ -258,7 +258,7 @@ def collate_pairs(pairs: Sequence[TrainingPair]) -> TrainingBatch:
 
 
 def iter_batches(
-    source: PairSource, first_step: int, threads: int, ahead: int = 3, pin: bool = False
+    source: PairSource, first_step: int, jobs: int, ahead: int = 3, pin: bool = False
 ) -> Generator[TrainingBatch]:
     """Yield the batches of `first_step` and all later steps, made by threads ahead of time.
 
@@ -267,11 +267,11 @@ def iter_batches(
     Args:
         source: makes a step's pairs.
         first_step: where to begin.
-        threads: that make pairs; one more stacks them.
+        jobs: threads that make pairs; one more stacks them.
         ahead: batches in the making.
         pin: put batches into page-locked memory.
     """
-    pool, stacker = ThreadPoolExecutor(threads), ThreadPoolExecutor(1)
+    pool, stacker = ThreadPoolExecutor(jobs), ThreadPoolExecutor(1)
 
     def stack(pairs: list[Future[TrainingPair]]) -> TrainingBatch:
         batch = collate_pairs([pair.result() for pair in pairs])

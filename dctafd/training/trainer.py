@@ -166,7 +166,7 @@ class Trainer:
         if not self.state.units:
             self._measure_units()
         batches = iter_batches(
-            self.source, self.state.step, self.machine.threads, pin=self.machine.device.type == "cuda"
+            self.source, self.state.step, self.machine.jobs, pin=self.machine.device.type == "cuda"
         )
         clock = saved = time.monotonic()
         timer = _Timer(self.config.batch_size)
@@ -229,7 +229,7 @@ class Trainer:
     @torch.no_grad()
     def _measure_units(self) -> None:
         """Measure, on the first batches, the unit of the drift and those of the loss's terms."""
-        batches = iter_batches(self.source, 0, self.machine.threads, ahead=1)
+        batches = iter_batches(self.source, 0, self.machine.jobs, ahead=1)
         with closing(batches):
             first = [next(batches).to(self.machine.device) for _ in range(UNIT_BATCHES)]
         stems = [self.classifier.direct_stem(batch.clean) for batch in first]

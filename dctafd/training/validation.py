@@ -52,7 +52,7 @@ class Validation:
         photos: clean photos that are not trained on, at their own size; what is kept of each is the crop that
             the classifier sees, resized and cut out as evaluations do.
         spec: the classifier's preprocessing.
-        threads: that prepare the photos.
+        jobs: threads that prepare the photos.
         qualities: that are measured.
         batch_size: photos a forward pass.
     """
@@ -61,12 +61,12 @@ class Validation:
         self,
         photos: Iterable[Photo],
         spec: ModelSpec,
-        threads: int = 2,
+        jobs: int = 2,
         qualities: Sequence[int] = VALIDATION_QUALITIES,
         batch_size: int = 32,
     ) -> None:
         self.views = [centre_crop(photo, spec.resize, spec.crop) for photo in photos]
-        self.spec, self.threads = spec, threads
+        self.spec, self.jobs = spec, jobs
         self.qualities, self.batch_size = tuple(qualities), batch_size
 
     def measure(self, classifier: CorrectedClassifier, device: torch.device) -> tuple[ValidationRow, ...]:
@@ -76,7 +76,7 @@ class Validation:
     @torch.no_grad()
     def _row(self, classifier: CorrectedClassifier, device: torch.device, quality: int) -> ValidationRow:
         direct, corrected, divergence, stem_change = 0, 0, 0.0, 0.0
-        with ThreadPoolExecutor(self.threads) as pool:
+        with ThreadPoolExecutor(self.jobs) as pool:
             for start in range(0, len(self.views), self.batch_size):
                 views = self.views[start : start + self.batch_size]
                 pairs = list(pool.map(lambda view: self._pair(view, quality), views))

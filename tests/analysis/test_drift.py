@@ -116,7 +116,7 @@ def test_drift_grows_as_quality_falls(measurement):
 
 def test_batches_do_not_matter(measurement, photos):
     backbone = small_backbone()
-    whole = measure_drift(photos, backbone, QUALITIES, batch_size=8, threads=1)
+    whole = measure_drift(photos, backbone, QUALITIES, batch_size=8, jobs=1)
     assert_allclose(whole.feature_angles, measurement.feature_angles, atol=1e-3)
     assert_allclose(whole.measured_drift, measurement.measured_drift, rtol=1e-5)
     assert whole.predicted_drift is None
@@ -161,7 +161,7 @@ def test_a_measurement_is_plain_values_for_json(measurement, photos):
     assert json.loads(json.dumps(record)) == record
     assert (record["photos"], record["qualities"]) == (3, list(QUALITIES))
     assert [row["quality"] for row in record["rows"]] == list(QUALITIES)
-    folder = measure_drift(photos[0].parent, small_backbone(), (10,), threads=1)
+    folder = measure_drift(photos[0].parent, small_backbone(), (10,), jobs=1)
     assert folder.photos == measurement.photos
 
 

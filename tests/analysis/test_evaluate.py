@@ -61,11 +61,11 @@ def folder(tmp_path: Path) -> Path:
 def afd_task(folder: Path, **options: Any) -> EvaluationTask:
     backbone = small_backbone()
     classifier = attach(backbone.module, trained_afd(backbone.module, "deep").reparameterize())
-    return plan_evaluation(folder, backbone, classifier, threads=1, **options)
+    return plan_evaluation(folder, backbone, classifier, jobs=1, **options)
 
 
 def plain_task(folder: Path, **options: Any) -> EvaluationTask:
-    return plan_evaluation(folder, small_backbone(), None, threads=1, **options)
+    return plan_evaluation(folder, small_backbone(), None, jobs=1, **options)
 
 
 def compressed_input(data: bytes, condition: Condition, seed: Sequence[int] = (0,)) -> ModelInput:

@@ -239,7 +239,7 @@ def test_a_training_that_learns_is_said_to_help(photos: Path, tmp_path: Path) ->
     found = quick_train(photos, tmp_path / "afd.safetensors", config, held_out=2)
     from dctafd.analysis.proven_training import prove
 
-    measured = prove(small_backbone(), tmp_path / "afd.safetensors", sorted(photos.iterdir()), threads=1)
+    measured = prove(small_backbone(), tmp_path / "afd.safetensors", sorted(photos.iterdir()), jobs=1)
     assert found.steps == 150
     assert judge(measured).gain > 0
     assert load_afd(tmp_path / "afd.safetensors").reparameterized

@@ -49,7 +49,7 @@ from tests.support.small_nets import (
 )
 
 SPEC = small_spec()
-MACHINE = Machine(torch.device("cpu"), threads=1)
+MACHINE = Machine(torch.device("cpu"), jobs=1)
 QUICK = TrainingConfig(
     steps=4, batch_size=2, fe_width=4, stage_widths=(4, 4, 4, 4), warm_up=2, learning_rate=1e-3
 )
@@ -106,9 +106,9 @@ def test_pairs_are_normalised_as_the_classifier_wants() -> None:
 
 def test_a_step_has_the_same_batch_whenever_it_is_made() -> None:
     source = PairSource(PHOTOS, SPEC, DegradationRange(), batch_size=2, seed=3)
-    with closing(iter_batches(source, 0, threads=2)) as batches:
+    with closing(iter_batches(source, 0, jobs=2)) as batches:
         from_start = [next(batches) for _ in range(3)]
-    with closing(iter_batches(source, 2, threads=1, ahead=1)) as batches:
+    with closing(iter_batches(source, 2, jobs=1, ahead=1)) as batches:
         resumed = next(batches)
     for first, second in zip(
         (from_start[2].clean, *from_start[2].compressed.tensors()),
@@ -197,7 +197,7 @@ def test_photos_are_found_loaded_and_shrunk(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a photo")
     found = find_photos([tmp_path])
     assert [path.name for path in found] == ["b.png", "a.jpg"]
-    assert [loaded.shape for loaded in load_photos(found, 40, threads=1)] == [(40, 60, 3)] * 2
+    assert [loaded.shape for loaded in load_photos(found, 40, jobs=1)] == [(40, 60, 3)] * 2
     listing = tmp_path / "list.txt"
     listing.write_text(f"{tmp_path / 'b.png'}\n\n")
     assert find_photos([listing]) == [tmp_path / "b.png"]
@@ -596,7 +596,7 @@ def test_a_rate_of_zero_leaves_the_branches_of_rep_conv_as_they_were() -> None:
 
 def test_reports_and_validation() -> None:
     backbone = small_backbone()
-    validation = Validation(PHOTOS[:3], backbone.spec, threads=1, qualities=(5, 95), batch_size=2)
+    validation = Validation(PHOTOS[:3], backbone.spec, jobs=1, qualities=(5, 95), batch_size=2)
     training = Trainer(backbone, PHOTOS, QUICK, MACHINE, validation)
     reports: list[TrainingReport] = []
     training.run(reports.append, report_every=3, validate_every=2)
