@@ -14,7 +14,7 @@ from typing import Any
 from dctafd.batch.formats import Csv, Json, JsonLines, TextFormat
 from dctafd.batch.tables import PLAIN, Column, Page, table_text
 from dctafd.inference.results import RECORD_KEYS, Result
-from dctafd.jpeg.damage import missing_share
+from dctafd.jpeg.damage import what_is_missing
 from dctafd.plain_text import printable
 
 _SCALARS = RECORD_KEYS[: RECORD_KEYS.index("predictions")]
@@ -93,7 +93,7 @@ class Table:
 
     def _table(self, results: Sequence[Result]) -> str:
         """Return a table; its titles stand above it unless they are those of the last one."""
-        damaged = any(missing_share(result.warnings) for result in results)
+        damaged = any(what_is_missing(result.warnings) for result in results)
         columns = _COLUMNS if damaged else tuple(c for c in _COLUMNS if c is not _MISSING)
         rows = [[cells[column.title] for column in columns] for cells in map(_table_cells, results)]
         heading, self._heading = columns != self._heading, columns
@@ -122,7 +122,7 @@ def _table_cells(result: Result) -> dict[str, str]:
         "size": f"{result.width}x{result.height}",
         "quality": _quality(result),
         "drift": "" if result.drift is None else f"{result.drift:.3f}",
-        "missing": missing_share(result.warnings) or "",
+        "missing": what_is_missing(result.warnings) or "",
         "best": best.label,
         "score": f"{best.score:.1%}",
         "next": ", ".join(f"{other.label} {other.score:.0%}" for other in others[:2]),
@@ -141,7 +141,7 @@ def _details(result: Result) -> str:
     facts.append(f"quality {_quality(result)}")
     if result.drift is not None:
         facts.append(f"drift {result.drift:.3f}")
-    if missing := missing_share(result.warnings):
+    if missing := what_is_missing(result.warnings):
         facts.append(f"damaged, {missing} missing")
     lines = [printable(f"{input_name(result)}  ({', '.join(facts)})")]
     lines += [f"  {best.score:6.1%}  {printable(best.label)}" for best in result.predictions]

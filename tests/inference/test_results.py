@@ -10,6 +10,7 @@ import pytest
 from dctafd.batch.tables import Page
 from dctafd.batch.writers import text_format
 from dctafd.inference.results import RECORD_KEYS, Failure, Prediction, Result
+from dctafd.jpeg.damage import what_is_missing
 
 GOOD = Result(
     "a.tar",
@@ -163,6 +164,21 @@ def test_a_damaged_photo_is_marked_with_how_much_is_missing():
     assert "43 %" in damaged
     assert "%" not in good.split("cat")[0]
     assert "missing" not in written("table", [GOOD, GOOD])
+
+
+@pytest.mark.parametrize(
+    ("warnings", "missing"),
+    [
+        (["component Y: less than 1 % of its blocks missing"], "< 1 %"),
+        (["component 0: the last 30 % of its blocks are empty", "3 invalid Huffman codes"], "30 %"),
+        (["component Cb: coefficients 1 to 63 never came"], "detail"),
+        (["component Cr: no scan"], "detail"),
+        (["the file ends without an EOI marker"], None),
+        ([], None),
+    ],
+)
+def test_what_is_missing_is_told_from_the_warnings(warnings, missing):
+    assert what_is_missing(warnings) == missing
 
 
 @pytest.mark.parametrize("width", range(20, 61, 5))
