@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from dctafd.nets import rep_conv
 from dctafd.nets.fde_net import FDENet
-from dctafd.nets.fe_net import FENet, StageCorrection
+from dctafd.nets.fe_net import FENet, NoCorrection, StageCorrection
 from dctafd.nets.layers import BackboneLayers, find_layers
 from dctafd.nets.modulation import Affine, Modulation
 
@@ -34,7 +34,7 @@ class AFDConfig:
         layers: the backbone's stem and stages.
         fdm_channels: channels of the Feature Drifting Map.
         fde_width: hidden channels of FDE-Net.
-        fe_width: channels of FE-Net's upper level.
+        fe_width: channels of FE-Net's upper level; 0 for a stem that stays as it is.
         stage_widths: channels inside the bottleneck after each stage; empty for shape "stem".
         modulation_width: hidden channels of the modulation of `layers.norms`; 0 for none.
         scales, reads_surviving: of FDE-Net.
@@ -66,7 +66,7 @@ class AFDConfig:
         return cls(
             shape,
             layers,
-            fe_width=fe_width or _FE_WIDTH[shape],
+            fe_width=_FE_WIDTH[shape] if fe_width is None else fe_width,
             stage_widths=stage_widths,
             modulation_width=_MODULATION_WIDTH if shape == "deep" and layers.norms else 0,
         )
@@ -111,15 +111,8 @@ class AFDModule(nn.Module):
     def __init__(self, config: AFDConfig) -> None:
         super().__init__()
         self.config = config
-        stem = config.layers.stem
         self.fde = FDENet(config.fdm_channels, config.fde_width, config.scales, config.reads_surviving)
-        self.fe = FENet(
-            stem.channels,
-            config.fdm_channels,
-            config.fe_width,
-            patch=max(1, _UNET_STRIDE // stem.stride),
-            non_negative=stem.non_negative,
-        )
+        self.fe = _stem_correction(config)
         self.stages = nn.ModuleList(
             StageCorrection(stage.channels, config.fdm_channels, width, stage.non_negative)
             for stage, width in zip(config.layers.stages, config.stage_widths, strict=False)
@@ -184,3 +177,11 @@ class AFDModule(nn.Module):
     def reparameterized(self) -> bool:
         """Whether `reparameterize` was called."""
         return not any(isinstance(m, rep_conv.RepConv) and m.deployed is None for m in self.modules())
+
+
+def _stem_correction(config: AFDConfig) -> FENet | NoCorrection:
+    if not config.fe_width:
+        return NoCorrection()
+    stem = config.layers.stem
+    patch = max(1, _UNET_STRIDE // stem.stride)
+    return FENet(stem.channels, config.fdm_channels, config.fe_width, patch, stem.non_negative)

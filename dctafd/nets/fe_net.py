@@ -111,6 +111,18 @@ class FENet(nn.Module):
         return _times_gate(merged, resize_to(self.gate(fdm), merged))
 
 
+class NoCorrection(nn.Module):
+    """Leaves features as they are, where a module does not correct the stem."""
+
+    def forward(self, stem: Tensor, fdm: Tensor) -> Tensor:
+        """Return the stem (B, C, H, W)."""
+        return stem
+
+    def correct_(self, stem: Tensor, fdm: Tensor) -> Tensor:
+        """Return the stem."""
+        return stem
+
+
 class StageCorrection(nn.Module):
     """A bottleneck 1x1 -> RepConv -> 1x1 that corrects a later stage's features, guided by the FDM.
 

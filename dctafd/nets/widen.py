@@ -64,7 +64,8 @@ def widen(afd: AFDModule, narrow: AFDModule) -> None:
     afd.fde.load_state_dict(narrow.fde.state_dict())
     if afd.modulation is not None and narrow.modulation is not None:
         afd.modulation.load_state_dict(narrow.modulation.state_dict())
-    _widen_fe_net(afd.fe, narrow.fe)
+    if isinstance(afd.fe, FENet) and isinstance(narrow.fe, FENet):
+        _widen_fe_net(afd.fe, narrow.fe)
     for wide, other in zip(afd.stages, narrow.stages, strict=False):
         assert isinstance(wide, StageCorrection)
         assert isinstance(other, StageCorrection)
@@ -134,7 +135,7 @@ def _unfolded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _config_of(state: Mapping[str, Tensor], like: AFDConfig) -> AFDConfig:
     """Return the configuration of a state dict that differs from `like` in widths and corrections at most."""
-    fe_width = len(state["fe.encode.weight"]) if "fe.encode.weight" in state else like.fe_width
+    fe_width = len(state["fe.encode.weight"]) if "fe.encode.weight" in state else 0
     widths: list[int] = []
     while (key := f"stages.{len(widths)}.reduce.weight") in state:
         widths.append(len(state[key]))

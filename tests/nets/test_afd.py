@@ -1,6 +1,7 @@
 """The AFD-Module and its attachment to a frozen classifier."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule, Shape
 from dctafd.nets.afd_weights import load_afd
 from dctafd.nets.attach import attach
-from dctafd.nets.fe_net import FENet, StageCorrection, resize_to
+from dctafd.nets.fe_net import FENet, NoCorrection, StageCorrection, resize_to
 from dctafd.nets.registry import WEIGHTS_DIRECTORY
 from tests.support.small_nets import CLASSES, FDM_CHANNELS, random_inputs, small_resnet, trained_afd
 
@@ -194,6 +195,8 @@ def test_a_layer_below_zero_everywhere_can_come_back() -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_the_stem_correction_of_a_shipped_module_is_alive(path: Path) -> None:
     afd = load_afd(path)
+    if isinstance(afd.fe, NoCorrection):
+        pytest.skip("it does not correct the stem")
     generator = torch.Generator().manual_seed(0)
     stem = torch.rand(1, afd.config.layers.stem.channels, 56, 56, generator=generator)
     fdm = torch.rand(1, afd.config.fdm_channels, 14, 14, generator=generator)
@@ -238,6 +241,20 @@ def test_fdm_depends_on_every_input() -> None:
             changed = [*inputs]
             changed[index] = inputs[index] * 2 + 1
             assert not torch.allclose(afd.guide(*changed).fdm, reference)
+
+
+@torch.no_grad()
+def test_a_module_may_leave_the_stem_as_it_is() -> None:
+    net = small_resnet()
+    config = replace(trained_afd(net, "deep").config, fe_width=0)
+    classifier = attach(net, AFDModule(config).eval())
+    for stage in classifier.afd.stages:
+        nn.init.normal_(stage.expand.weight)  # type: ignore[union-attr, arg-type]
+    inputs = random_inputs()
+    features = classifier.forward_features(*inputs)
+    assert torch.equal(features.layers[0], features.stem_before)
+    torch.testing.assert_close(classifier(*inputs), features.logits)
+    assert not torch.allclose(features.logits, net(inputs[0]), atol=1e-3)
 
 
 @torch.no_grad()
