@@ -10,6 +10,7 @@ from PIL import Image
 from dctafd.jpeg.quality import estimate_quality
 from dctafd.jpeg.reader import read
 from dctafd.training.degrade import (
+    LARGE_SCALE,
     Degradation,
     DegradationRange,
     decode_jpeg,
@@ -32,7 +33,7 @@ def drawn(count: int, drawn_from: DegradationRange) -> list[Degradation]:
 
 
 def test_shares_are_those_announced() -> None:
-    degradations = drawn(4000, DegradationRange())
+    degradations = drawn(4000, DegradationRange(highest=95))  # so that 98 and above are the clean ones
     clean = [d for d in degradations if d.quality >= 98]
     others = [d for d in degradations if d.quality < 98]
     assert len(clean) / 4000 == pytest.approx(0.05, abs=0.015)
@@ -41,13 +42,25 @@ def test_shares_are_those_announced() -> None:
     def share(condition: list[bool]) -> float:
         return sum(condition) / len(others)
 
-    assert share([d.scale != 1 for d in others]) == pytest.approx(0.25, abs=0.03)
+    assert share([d.scale != 1 for d in others]) == pytest.approx(0.35, abs=0.03)
+    assert share([d.scale > LARGE_SCALE for d in others]) == pytest.approx(0.07, abs=0.015)
     assert share([d.shift != (0, 0) for d in others]) == pytest.approx(0.3, abs=0.03)
     assert share([d.second_quality == 85 for d in others]) == pytest.approx(0.15, abs=0.03)
     assert share([d.second_quality is not None for d in others]) == pytest.approx(0.25, abs=0.03)
     kinds = Counter(d.subsampling for d in others)
     assert set(kinds) == {"4:4:4", "4:2:2", "4:2:0"}
-    assert all(0.8 <= d.scale <= 1.8 for d in others)
+    assert all(0.5 <= d.scale <= 16 for d in others)
+    assert all((d.noise > 0) == (d.scale > LARGE_SCALE) for d in others)
+    assert max(d.quality for d in drawn(4000, DegradationRange(clean=0))) == 100
+
+
+def test_noise_is_in_the_file_and_not_in_the_clean_view() -> None:
+    degradation = Degradation(100, "4:4:4", scale=10.0, noise=6.0, noise_seed=4)
+    pixels = np.full((*view_size(degradation, 32), 3), 128, np.uint8)
+    stored, clean = degrade(pixels, degradation)
+    assert np.array_equal(clean, pixels)
+    assert decode_jpeg(stored).std() == pytest.approx(6.0, rel=0.1)
+    assert degrade(pixels, degradation)[0] == stored
 
 
 def test_half_of_the_qualities_lie_below_the_geometric_mean() -> None:

@@ -1,6 +1,6 @@
 """What the shipped corrections do to photos that need none, and to large ones that were compressed hard.
 
-    python tools/checks/do_no_harm.py --checkpoints runs/checkpoints --photos ../shared/images/native \
+    python -m tools.checks.do_no_harm --checkpoints runs/checkpoints --photos ../shared/images/native \
         -o docs/results/do_no_harm.json
 
 Each shipped module corrects the checkpoint that it was trained for (MODEL.pth in the folder of checkpoints,
@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import io
 import json
-import platform
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 
 import click
@@ -34,6 +31,7 @@ from dctafd.nets.afd_weights import afd_name, load_afd, read_afd_card, shipped_a
 from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.registry import Backbone, load_backbone
+from tools.checks.provenance import provenance
 
 BATCH = 8
 _BOOTSTRAP_SAMPLES = 2000
@@ -165,9 +163,18 @@ def measure(path: Path, checkpoints: Path, photos: list[Path], conditions: list[
         without, corrected, drift = ranks(classifier, backbone, _batches(photos, condition), labels)
         low, high = change_interval(without, corrected)
         shares = [100 * float(part.mean()) for part in (without, corrected)]
-        numbers = [round(number, 3) for number in (*shares, shares[1] - shares[0], low, high)]
-        name = afd_name(path)
-        yield Row(name, condition.name, len(photos), *numbers, round(drift, 4), condition.needs_nothing)
+        yield Row(
+            afd_name(path),
+            condition.name,
+            len(photos),
+            without=round(shares[0], 3),
+            corrected=round(shares[1], 3),
+            change=round(shares[1] - shares[0], 3),
+            low=round(low, 3),
+            high=round(high, 3),
+            drift=round(drift, 4),
+            needs_nothing=condition.needs_nothing,
+        )
 
 
 def _batches(photos: list[Path], condition: Condition) -> Iterator[list[bytes]]:
@@ -182,19 +189,6 @@ def _batches(photos: list[Path], condition: Condition) -> Iterator[list[bytes]]:
         for first in range(BATCH, len(photos) + BATCH, BATCH):
             batch, waiting = waiting.result(), pool.submit(make, first)
             yield batch
-
-
-def provenance() -> dict[str, str]:
-    """Return what says how figures came about: command, commit, machine, date."""
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    commit = subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads"
-    return {
-        "command": " ".join(["python", *sys.argv]),
-        "commit": commit,
-        "machine": machine,
-        "date": date.today().isoformat(),
-    }
 
 
 _FOLDER: click.Path = click.Path(exists=True, file_okay=False, path_type=Path)
