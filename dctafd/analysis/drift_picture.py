@@ -49,9 +49,9 @@ def draw_answers(
 
 def _draw_bars(axes: Axes, found: DriftMap, right: str | None) -> None:
     """Draw the best classes of both answers as bars, those without the module above."""
-    groups = [("without the AFD-Module", found.direct, COLORS[1])]
+    groups = [("without the module", found.direct, COLORS[1])]
     if found.corrected:
-        groups.append(("with the AFD-Module", found.corrected, COLORS[0]))
+        groups.append(("with it", found.corrected, COLORS[0]))
     position, ticks, names = 0.0, [], []
     for label, best, color in groups:
         places = position + np.arange(len(best))
@@ -65,11 +65,12 @@ def _draw_bars(axes: Axes, found: DriftMap, right: str | None) -> None:
         names += [_name(entry, right) for entry in best]
         position += len(best) + 0.6
     axes.set_yticks(ticks, names, fontsize=8)
-    axes.set(xlim=(0, 1.15), xlabel="probability", title=f"answers of {figure_text(found.model, 40)}")
+    axes.set(xlim=(0, 1.2), xlabel=f"probability by {figure_text(found.model, 30)}")
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
     axes.invert_yaxis()
     axes.grid(False)
-    axes.legend(loc="lower right", fontsize=8)
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.3}
+    axes.legend(ncols=2, fontsize=8, columnspacing=1.2, handlelength=1.2, **place)
 
 
 def _name(entry: Prediction, right: str | None) -> str:

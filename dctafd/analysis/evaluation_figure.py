@@ -36,6 +36,7 @@ def plot_evaluation(evaluation: Evaluation, path: str | Path, task: EvaluationTa
     photos = [] if task is None else examples(task, evaluation)
     with new_figure(11.0, 4.2 + 3.4 * len(photos), rows=1 + len(photos), columns=3) as (figure, axes):
         grid = axes[0, 0].get_gridspec()
+        grid.set_width_ratios((1, 1.2, 1.5))
         for ax in axes[0]:
             ax.remove()
         _draw_rows(figure.add_subplot(grid[0, :]), evaluation)
@@ -53,17 +54,20 @@ def _draw_rows(axes: Axes, evaluation: Evaluation) -> None:
     _draw_band(axes, rows, "direct", 1, "without the AFD-Module")
     if rows[0].afd_top1 is not None:
         _draw_band(axes, rows, "afd", 0, "with the AFD-Module")
-    names = [figure_text(_name(row), 30) for row in rows]
+    parents = {(row.folder or "").rpartition("/")[0] for row in rows}
+    common = parents.pop() if len(parents) == 1 else ""
+    names = [figure_text(_name(row).removeprefix(f"{common}/"), 30) for row in rows]
     turned = len(names) > _NAMED_ROWS or max(map(len, names)) > 12
     axes.set_xticks(
         range(len(rows)), names, rotation=40 if turned else 0, ha="right" if turned else "center",
     )  # fmt: skip
-    xlabel = {"repeated": "compressions", "stored": "folder"}.get(evaluation.protocol, "JPEG quality")
+    folder = f"folder in {figure_text(common, 40)}" if common else "folder"
+    xlabel = {"repeated": "compressions", "stored": folder}.get(evaluation.protocol, "JPEG quality")
     agrees = "same answer as on the uncompressed photo (%)"
     axes.set(xlabel=xlabel, ylabel="top-1 accuracy (%)" if evaluation.measure == "accuracy" else agrees)
     model, protocol = figure_text(evaluation.model, 40), evaluation.protocol
     axes.set_title(f"{model}, {evaluation.images} photos, protocol {protocol}; bands: 95 %")
-    axes.legend(loc="lower right")
+    axes.legend()
 
 
 def _draw_band(axes: Axes, rows: Sequence[EvaluationRow], network: str, number: int, label: str) -> None:

@@ -34,7 +34,7 @@ _WEIGHTS_FILE = NewFile({".safetensors": None})
     "-o",
     "--output",
     type=_WEIGHTS_FILE,
-    help="The weights file (.safetensors), checkpoint and log beside it. [default: MODEL_afd.safetensors]",
+    help="The weights file, checkpoint and log beside it. [default: NAME_afd.safetensors beside --weights]",
 )
 @model_options(afd=False, labels=False)
 @click.option(
@@ -88,7 +88,7 @@ def command(
     from dctafd.training.recipe import read_recipe, recipe_of
 
     if output is None:
-        output = _WEIGHTS_FILE.convert(f"{choice.model.replace('/', '_')}_afd.safetensors", None, None)
+        output = _WEIGHTS_FILE.convert(_default_output(choice), None, None)
     changes = {"steps": steps, "minutes": minutes, "batch_size": batch_size}
     try:
         plan = recipe_of({}, **changes) if recipe is None else read_recipe(recipe, **changes)
@@ -136,6 +136,13 @@ def command(
         hint = f"; the same command goes on from {checkpoint}" if checkpoint.is_file() else ""
         raise KeyboardInterrupt(hint) from None
     _write(found, quiet)
+
+
+def _default_output(choice: ModelChoice) -> Path:
+    """Return where `--afd auto` finds the module: beside the classifier's weights, if these are a file."""
+    if choice.weights is not None:
+        return choice.weights.with_name(f"{choice.weights.stem}_afd.safetensors")
+    return Path(f"{choice.model.replace('/', '_')}_afd.safetensors")
 
 
 def _write(found: Training, quiet: bool) -> None:

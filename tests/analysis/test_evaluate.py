@@ -485,6 +485,48 @@ def test_where_scores_cannot_be_written_is_said_beforehand(folder: Path, name: s
         evaluate(folder, small_backbone(), afd="off", per_photo=folder / name)
 
 
+# Figures ----------------------------------------------------------------------------------------------
+
+
+def test_examples_are_photos_whose_answers_changed(folder: Path) -> None:
+    from dctafd.analysis.evaluation_examples import examples
+
+    task = afd_task(folder, qualities=[5, 60])
+    found = task.run()
+    row = min(found.rows, key=lambda row: row.direct_top1 or 0)
+    number = 1 + found.rows.index(row)
+    right = {photo.name: photo.scores[number] for photo in found.photos}
+    shown = examples(task, found)
+    changed = [s for s in right.values() if s.afd is not None and (s.direct.rank == 0) != (s.afd.rank == 0)]
+    assert len(shown) <= 3
+    assert bool(shown) == bool(changed)
+    for example in shown:
+        score = right[example.title.partition(",")[0]]
+        assert score.afd is not None
+        labels = task.backbone.labels
+        assert example.seen.direct[0].label == labels[score.direct.best]
+        assert example.seen.corrected[0].label == labels[score.afd.best]
+        assert example.wanted in (labels[score.direct.best], labels[score.afd.best])
+        assert f"quality {row.quality}" in example.title
+        assert example.seen.drift is not None
+        assert float(example.seen.drift.mean()) == pytest.approx(score.drift, abs=1e-4)
+    assert examples(plain_task(folder, qualities=[5]), plain_task(folder, qualities=[5]).run()) == []
+
+
+def test_figures_of_conditions_and_folders_are_drawn(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from dctafd.analysis.evaluation_figure import plot_evaluation
+
+    task = afd_task(folder, qualities=[5, 60])
+    plot_evaluation(task.run(), tmp_path / "with.svg", task)
+    text = (tmp_path / "with.svg").read_text()
+    assert "with the AFD-Module" in text
+    assert "same answer as on the uncompressed photo" in text
+    stored = plain_task(imagenet_c_tree(tmp_path / "c_$x$"), protocol="stored")
+    plot_evaluation(stored.run(), tmp_path / "stored.svg", stored)
+    assert "folder in jpeg_compression" in (tmp_path / "stored.svg").read_text()
+
+
 # Intervals --------------------------------------------------------------------------------------------
 
 
