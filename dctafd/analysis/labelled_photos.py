@@ -131,7 +131,12 @@ def find_photos(
         if len(paths) != 1 or not paths[0].is_dir():
             raise ValueError("a labels file goes with one folder of photos")
         return _photos_of_csv(Path(labels), paths[0], names)
-    containers = [container for path in paths for container in containers_of(path)]
+    prefixes = [f"{readable(path.resolve().name)}/" if len(paths) > 1 else "" for path in paths]
+    containers = [
+        container
+        for path, prefix in zip(paths, prefixes, strict=True)
+        for container in containers_of(path, prefix)
+    ]
     found: list[tuple[int, Listed]] = []
     failures = []
     for number, container in enumerate(containers):

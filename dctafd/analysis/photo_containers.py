@@ -77,15 +77,19 @@ class Container(Protocol):
         """
 
 
-def containers_of(images: Path) -> list[Container]:
+def containers_of(images: Path, prefix: str = "") -> list[Container]:
     """Return the container that a path names; of a folder without photos, the archives and tables in it.
+
+    Args:
+        images: the path.
+        prefix: folder in front of the names of a folder's photos, with a "/" at its end.
 
     Raises:
         DctafdError: the file is neither archive nor table, or a folder holds nothing of all these.
         FileNotFoundError: there is no such path.
     """
     if images.is_dir():
-        folder = Folder(images)
+        folder = Folder(images, prefix)
         if any(isinstance(entry, Listed) for entry in folder.listing()):
             return [folder]
         inner = [found.path for found in walk_photos(images, wanted=_is_bundle) if found.error is None]
@@ -112,14 +116,19 @@ def _bundle(path: str, folder: str) -> Container:
 
 
 class Folder:
-    """Photos in a folder and its sub-folders, in natural order."""
+    """Photos in a folder and its sub-folders, in natural order.
+
+    Args:
+        root: the folder.
+        prefix: what stands before the photos' names, with a "/" at its end.
+    """
 
     label_kind = "folder names"
     label_names: tuple[str, ...] | None = None
     any_order = True
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.name = root, readable(str(root))
+    def __init__(self, root: Path, prefix: str = "") -> None:
+        self.root, self.name, self._prefix = root, readable(str(root)), prefix
 
     def listing(self) -> Iterator[Listed | Exception]:
         """Yield the photos; a folder that cannot be looked into gives its error."""
@@ -129,7 +138,7 @@ class Folder:
                 continue
             name = readable(os.path.relpath(found.path, self.root)).replace(os.sep, "/")
             size, changed = _size_and_time(found.path)
-            yield Listed(found.path, name, None, size, changed)
+            yield Listed(found.path, self._prefix + name, None, size, changed)
 
     def contents(self, keys: Collection[int | str]) -> Iterator[tuple[int | str, Callable[[], bytes]]]:
         """Yield readers of files."""

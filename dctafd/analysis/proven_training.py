@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from dctafd.analysis.evaluate import plan_of_photos
 from dctafd.analysis.evaluation import Evaluation
+from dctafd.analysis.failures import FileFailure
 from dctafd.analysis.labelled_photos import photos_at
+from dctafd.analysis.photo_containers import read_file
 from dctafd.analysis.verdict import PROVING_QUALITIES, Verdict, judge
-from dctafd.errors import WeightsError
+from dctafd.errors import DctafdError, WeightsError
 from dctafd.inputs.pictures import decode_picture
+from dctafd.inputs.source_items import readable
 from dctafd.nets.afd_weights import load_afd
 from dctafd.nets.attach import attach
 from dctafd.nets.fold import fold_batch_norms
@@ -29,15 +33,17 @@ from dctafd.training.config import Machine, TrainingConfig
 from dctafd.training.data import find_photos, load_photos
 from dctafd.training.trainer import Trainer, TrainingReport
 from dctafd.training.validation import Validation, split_photos
+from dctafd.training.views import Photo
 from dctafd.training.warm_start import fitting_modules
 
 if TYPE_CHECKING:
-    from dctafd.nets.registry import Backbone
+    from dctafd.nets.registry import Backbone, ModelSpec
 
 _HELD_OUT_SHARE = 5  # one photo in so many
 _LEAST_HELD_OUT, _MOST_HELD_OUT = 16, 128
 _MANY_PHOTOS = 1500  # the modules that ship were trained on 1,700
 _FEW_PHOTOS = 300
+_SHOWN_FAILURES = 10
 _GAIN_DEVIATION = 35.0  # points: of one photo's gain in agreement, mean over the strong qualities
 
 
@@ -52,6 +58,7 @@ class Training:
         seconds: spent on them.
         photos: trained on.
         held_out: kept apart.
+        failures: photos that could not be read.
         started_from: name of the weights file that it began with; None for a new module.
         evaluation: agreement on the held-out photos; None where none were held out.
         verdict: whether the module helps; None where nothing was measured.
@@ -66,6 +73,7 @@ class Training:
     started_from: str | None
     evaluation: Evaluation | None
     verdict: Verdict | None
+    failures: tuple[FileFailure, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -78,6 +86,7 @@ class Training:
             "held_out": self.held_out,
             "started_from": self.started_from,
             "verdict": None if self.verdict is None else self.verdict.to_dict(),
+            "failures": [failure.to_dict() for failure in self.failures],
             "report": None if self.evaluation is None else self.evaluation.to_dict(),
         }
 
@@ -159,27 +168,19 @@ def train(
     if minutes is not None:
         config = replace(config, minutes=minutes, steps=None)
     backbone = load_backbone(model, weights) if isinstance(model, str) else model
-    folders = [Path(images)] if isinstance(images, str | Path) else [Path(path) for path in images]
-    paths = find_photos(folders)
-    count = held_out_count(len(paths)) if held_out is None else held_out
-    training_paths, held_paths = split_photos(paths, count)
-    say(enough_photos(len(training_paths), len(held_paths)))
     machine = Machine.choose(device, jobs, compile)
-    how = f"{machine.jobs} threads{', bfloat16' if machine.bf16 else ''}"
-    say(f"on {machine.device}, {how}")
-    photos = load_photos(training_paths, round(1.5 * backbone.spec.crop), machine.jobs)
-    validation = None
-    if held_paths:
-        views = (decode_picture(path.read_bytes()) for path in held_paths)
-        validation = Validation(views, backbone.spec, machine.jobs)
+    material = _gather(images, held_out, backbone.spec, machine.jobs, say)
+    say(f"on {machine.device}, {machine.jobs} threads{', bfloat16' if machine.bf16 else ''}")
     checkpoint = output.with_suffix(".checkpoint.pt")
     if checkpoint.is_file() and not restart:
-        trainer = Trainer(backbone, photos, _widths_of(checkpoint, config), machine, validation)
+        trainer = Trainer(
+            backbone, material.photos, _widths_of(checkpoint, config), machine, material.validation
+        )
         trainer.resume(checkpoint)
         started_from = trainer.earlier[-1].get("file") if trainer.earlier else None
         say(f"going on at step {trainer.state.step} ({checkpoint})")
     else:
-        trainer, started_from = _begun(backbone, photos, config, machine, validation, start_from)
+        trainer, started_from = _begun(backbone, material, config, machine, start_from)
         say(f"beginning with {started_from}" if started_from else "beginning with a new module")
     with output.with_suffix(".jsonl").open("a" if trainer.state.step else "w") as log:
 
@@ -191,19 +192,98 @@ def train(
         trainer.run(logged, checkpoint, validate_every=validate_every, validate_last=False)
     trainer.save(output, licence)
     evaluation, verdict = None, None
-    if held_paths:
-        say(f"measuring on {len(held_paths)} photos that were held out")
+    if material.held_out:
+        say(f"measuring on {len(material.held_out)} photos that were held out")
         evaluation = prove(
-            backbone, output, held_paths, device=str(machine.device), jobs=jobs, advance=advance
+            backbone, output, material.held_out, device=str(machine.device), jobs=jobs, advance=advance
         )
         verdict = judge(evaluation)
         trainer.save(output, licence, verdict.to_dict())
-        say(str(verdict))
-    state = trainer.state
     return Training(
-        output, backbone.spec.name, state.step, state.seconds, len(photos), len(held_paths), started_from,
-        evaluation, verdict,
-    )  # fmt: skip
+        output,
+        backbone.spec.name,
+        trainer.state.step,
+        trainer.state.seconds,
+        len(material.photos),
+        len(material.held_out),
+        started_from,
+        evaluation,
+        verdict,
+        material.failures,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Material:
+    """What a training is made of.
+
+    Attributes:
+        photos: to train on.
+        held_out: files of photos to prove it on.
+        validation: measures on those; None where there are none.
+        failures: photos that could not be read.
+    """
+
+    photos: list[Photo]
+    held_out: list[Path]
+    validation: Validation | None
+    failures: tuple[FileFailure, ...]
+
+
+def _gather(
+    images: str | Path | Sequence[str | Path],
+    held_out: int | None,
+    spec: ModelSpec,
+    jobs: int,
+    say: Callable[[str], None],
+) -> _Material:
+    """Find the photos, hold some out, and load them; say how many there are and what that is good for."""
+    folders = [Path(images)] if isinstance(images, str | Path) else [Path(path) for path in images]
+    paths = find_photos(folders)
+    training, held = split_photos(paths, held_out_count(len(paths)) if held_out is None else held_out)
+    say(enough_photos(len(training), len(held)))
+    side = round(1.5 * spec.crop)
+    photos, failures = _loaded(training, lambda path: load_photos([path], side, 1)[0], jobs)
+    unseen: list[FileFailure] = []
+    validation = Validation(_pictures(held, unseen), spec, jobs)
+    failures += unseen
+    for failure in failures[:_SHOWN_FAILURES]:
+        say(f"left out: {failure}")
+    if len(failures) > _SHOWN_FAILURES:
+        say(f"left out: {len(failures)} photos in all")
+    if not photos:
+        raise DctafdError(f"none of {len(training)} photos could be read; the first: {failures[0]}")
+    bad = {failure.file for failure in unseen}
+    held = [path for path in held if readable(str(path)) not in bad]
+    return _Material(photos, held, validation if held else None, tuple(failures))
+
+
+def _loaded(
+    paths: Sequence[Path], load: Callable[[Path], Photo], jobs: int
+) -> tuple[list[Photo], list[FileFailure]]:
+    """Return what can be loaded, in order, and what cannot and why."""
+
+    def attempt(path: Path) -> Photo | FileFailure:
+        try:
+            return load(path)
+        except Exception as error:  # whatever a hostile file sets off belongs to that file's record
+            return FileFailure.of(str(path), error)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        found = list(pool.map(attempt, paths))
+    return (
+        [photo for photo in found if not isinstance(photo, FileFailure)],
+        [failure for failure in found if isinstance(failure, FileFailure)],
+    )
+
+
+def _pictures(paths: Sequence[Path], failures: list[FileFailure]) -> Iterator[Photo]:
+    """Yield photos at their own size, one at a time; add those that cannot be read to `failures`."""
+    for path in paths:
+        try:
+            yield decode_picture(read_file(path))
+        except (DctafdError, OSError) as error:
+            failures.append(FileFailure.of(str(path), error))
 
 
 def prove(
@@ -235,10 +315,9 @@ def prove(
 
 def _begun(
     backbone: Backbone,
-    photos: Sequence[Any],
+    material: _Material,
     config: TrainingConfig,
     machine: Machine,
-    validation: Validation | None,
     start_from: str | Path | None,
 ) -> tuple[Trainer, str | None]:
     """Return a trainer, and the name of the file whose module it begins with."""
@@ -247,15 +326,15 @@ def _begun(
         candidates = fitting_modules(backbone, config)
     elif start_from is not None:
         path = Path(start_from)
-        trainer = Trainer(backbone, photos, config, machine, validation)
+        trainer = Trainer(backbone, material.photos, config, machine, material.validation)
         trainer.start_from(path)
         return trainer, path.name
     for path, its_config in candidates:
-        trainer = Trainer(backbone, photos, its_config, machine, validation)
+        trainer = Trainer(backbone, material.photos, its_config, machine, material.validation)
         with suppress(WeightsError):  # it differs in what shapes do not show: the next may fit
             trainer.start_from(path)
             return trainer, path.name
-    return Trainer(backbone, photos, config, machine, validation), None
+    return Trainer(backbone, material.photos, config, machine, material.validation), None
 
 
 def _widths_of(checkpoint: Path, config: TrainingConfig) -> TrainingConfig:

@@ -123,6 +123,13 @@ def test_folders_of_class_folders_are_told_apart(tmp_path: Path) -> None:
     assert [(photo.folder, photo.label) for photo in inside.photos] == [("2", 0), ("10", 1)]
 
 
+def test_several_folders_keep_their_names(tmp_path: Path) -> None:
+    tree(tmp_path, "1/ant/a.jpg", "2/ant/a.jpg")
+    photos = find_photos([tmp_path / "1", tmp_path / "2"], NAMES)
+    assert found(photos) == [("1/ant/a.jpg", 0, "1"), ("2/ant/a.jpg", 0, "2")]
+    assert contents(photos) == [picture(0), picture(1)]
+
+
 def test_without_labels_there_are_none(tmp_path: Path) -> None:
     tree(tmp_path, "holiday/1.jpg", "party/2.jpg", "bee/3.jpg")
     photos = find_photos(tmp_path, NAMES)

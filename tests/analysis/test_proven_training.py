@@ -15,7 +15,7 @@ from dctafd.analysis.photo_scores import Answer, MeasuredPhoto, PhotoScore
 from dctafd.analysis.protocols import AS_IT_IS, Condition
 from dctafd.analysis.proven_training import Training, enough_photos, held_out_count, train
 from dctafd.analysis.verdict import PROVING_QUALITIES, STRONG_QUALITIES, judge
-from dctafd.errors import WeightsError
+from dctafd.errors import DctafdError, WeightsError
 from dctafd.nets.afd_weights import load_afd, read_afd_card
 from dctafd.training.config import TrainingConfig
 from dctafd.training.degrade import DegradationRange
@@ -57,7 +57,7 @@ def test_a_training_ends_with_a_report_and_writes_the_verdict_into_the_card(
     assert card.training["verdict"] == found.verdict.to_dict()
     assert card.training["verdict"]["helps"] in (True, False)
     assert said[0].startswith("6 photos to train on, 4 held out to prove it: few")
-    assert any("helps" in text or "does not help" in text for text in said)
+    assert str(found.verdict).startswith(("helps:", "does not help:"))
     record = json.loads(json.dumps(found.to_dict()))
     assert record["verdict"] == card.training["verdict"]
     assert record["report"]["measure"] == "agreement"
@@ -75,6 +75,25 @@ def test_the_report_is_of_photos_that_were_not_trained_on(photos: Path, tmp_path
     assert sorted(Path(photo.name).name for photo in found.evaluation.photos) == sorted(
         p.name for p in held_out
     )
+
+
+def test_photos_that_cannot_be_read_are_named_and_left_out(photos: Path, tmp_path: Path) -> None:
+    from dctafd.training.validation import split_photos
+
+    training, held_out = split_photos(sorted(photos.iterdir()), 4)
+    for path in (training[0], held_out[0]):
+        path.write_bytes(b"no photo")
+    said: list[str] = []
+    found = quick_train(photos, tmp_path / "afd.safetensors", say=said.append)
+    assert (found.photos, found.held_out) == (5, 3)
+    assert [Path(failure.file).name for failure in found.failures] == [training[0].name, held_out[0].name]
+    assert sum(text.startswith("left out: ") for text in said) == 2
+    assert found.evaluation is not None
+    assert found.evaluation.images == 3
+    for path in training:
+        path.write_bytes(b"")
+    with pytest.raises(DctafdError, match="none of 6 photos could be read"):
+        quick_train(photos, tmp_path / "b.safetensors")
 
 
 def test_without_photos_held_out_nothing_is_proven(photos: Path, tmp_path: Path) -> None:
