@@ -589,7 +589,7 @@ def test_interval_of_the_gain() -> None:
 @pytest.fixture
 def small_model(monkeypatch: pytest.MonkeyPatch) -> Backbone:
     backbone = small_backbone()
-    monkeypatch.setattr("dctafd.nets.registry.load_backbone", lambda model, weights: backbone)
+    monkeypatch.setattr("dctafd.nets.registry.load_backbone", lambda *_: backbone)
     afd = trained_afd(backbone.module, "stem")
     monkeypatch.setattr(
         "dctafd.nets.afd_weights.select_afd",

@@ -15,7 +15,7 @@ from tests.support.small_nets import small_backbone
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("dctafd.nets.registry.load_backbone", lambda model, weights: small_backbone())
+    monkeypatch.setattr("dctafd.nets.registry.load_backbone", lambda *_: small_backbone())
     folder = tmp_path / "photos"
     folder.mkdir()
     rng = np.random.default_rng(0)
