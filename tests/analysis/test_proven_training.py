@@ -39,7 +39,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def quick_train(photos: Path, output: Path, config: TrainingConfig = QUICK, **options: Any) -> Training:
-    options = {"start_from": None, "held_out": 4, "threads": 1, "device": "cpu", **options}
+    options = {"start_from": None, "held_out": 4, "jobs": 1, "device": "cpu", **options}
     return train(photos, small_backbone(), output, config=config, **options)
 
 
