@@ -59,7 +59,7 @@ def dataset_statistics(
     sample: int | None = None,
     cache: str | os.PathLike[str] | None = None,
     max_pixels: int = MAX_PIXELS,
-    on_file: Callable[[FileFacts], None] | None = None,
+    on_file: Callable[[str, FileFacts], None] | None = None,
 ) -> DatasetStatistics:
     """Measure every JPEG file below a directory.
 
@@ -74,7 +74,8 @@ def dataset_statistics(
         sample: measure this many files only, chosen at random but always the same ones.
         cache: a file that keeps the measurements; what it knows is not read again.
         max_pixels: larger files count as failures.
-        on_file: called after each file, in this thread; what it raises ends the run.
+        on_file: called after each file with its name below the directory, in this thread; what it raises
+            ends the run.
 
     Raises:
         NotADirectoryError: there is no such directory.
@@ -94,7 +95,7 @@ def dataset_statistics(
             leaves.setdefault(folder, FolderStatistics()).add_file(readable(str(relative)), facts, sums)
             cached += from_cache
             if on_file is not None:
-                on_file(facts)
+                on_file(readable(str(relative)), facts)
     folders, total = roll_up(leaves)
     return DatasetStatistics(str(directory), folders, total, depth, cached)
 

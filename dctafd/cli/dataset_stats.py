@@ -20,7 +20,6 @@ from dctafd.cli.options import (
 )
 from dctafd.cli.output import text_output, write_records
 from dctafd.cli.stderr import note, note_failures, progress
-from dctafd.errors import DctafdError
 
 if TYPE_CHECKING:
     from dctafd.analysis.dataset_stats import DatasetStatistics
@@ -78,9 +77,9 @@ def command(
 
     with progress("files", quiet=quiet) as advance:
 
-        def on_file(facts: FileFacts) -> None:
+        def on_file(name: str, facts: FileFacts) -> None:
             if on_error == "stop" and facts.error is not None:
-                raise DctafdError(f"stopped at the first failure: {facts.error}: {facts.message}")
+                raise click.ClickException(f"stopped at {name}: {facts.error}: {facts.message}")
             advance(1)
 
         dataset = dataset_statistics(

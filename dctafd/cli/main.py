@@ -71,9 +71,13 @@ class LazyGroup(click.Group):
         """Run a command; turn what it raises on purpose into one line and an exit code."""
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            vars(error)["message"] = one_line(error.message)  # names of files, and what they say
+            raise
         except DctafdError as error:
             kind = WrongUsage if isinstance(error, _WRONG_USAGE) else click.ClickException
-            raise kind(one_line(f"{type(error).__name__}: {error}")) from error
+            name = "" if type(error) is DctafdError else f"{type(error).__name__}: "
+            raise kind(one_line(f"{name}{error}")) from error
         except BrokenPipeError:
             _forget_stdout()  # a reader that has enough (`| head`) is nothing to tell of
             ctx.exit(0)

@@ -197,8 +197,8 @@ def test_names_of_failures_are_bounded(tmp_path):
 def test_an_exception_of_on_file_ends_the_run(imagenet_c):
     seen = []
 
-    def stop(facts):
-        seen.append(facts)
+    def stop(name, facts):
+        seen.append(name)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -61,7 +61,7 @@ def test_on_error_stop_ends_at_the_first_failure(photos):
     (photos / "bad.jpg").touch()
     result = run("--dir", photos, "--on-error", "stop")
     assert result.exit_code == 1
-    assert "stopped at the first failure" in result.stderr
+    assert "stopped at bad.jpg: NotAJpegError: the file is empty" in result.stderr
     assert result.stdout == ""
 
 

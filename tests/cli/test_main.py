@@ -7,7 +7,14 @@ from click.testing import CliRunner
 
 from dctafd.cli import main as main_module
 from dctafd.cli.main import COMMANDS, EXIT_INTERRUPTED, EXIT_SOME_FAILED, EXIT_WRONG_USAGE, cli
-from dctafd.errors import ArchiveError, CorruptJpegError, MissingExtraError, ResumeError, WeightsError
+from dctafd.errors import (
+    ArchiveError,
+    CorruptJpegError,
+    DctafdError,
+    MissingExtraError,
+    ResumeError,
+    WeightsError,
+)
 
 
 @pytest.fixture
@@ -78,6 +85,17 @@ def test_named_error_is_one_printable_line_on_stderr(failing_command, error, cod
     assert result.stdout == ""
     text = str(error).replace("\x1b", "\\x1b").replace("\n", " ")
     assert result.stderr == f"Error: {type(error).__name__}: {text}\n"
+
+
+def test_names_in_messages_drive_no_terminal(failing_command):
+    failing_command(click.ClickException("stopped at \x1b[31mred.jpg"))
+    result = CliRunner().invoke(cli, ["models"])
+    assert result.stderr == "Error: stopped at \\x1b[31mred.jpg\n"
+
+
+def test_an_error_without_a_name_of_its_own_is_a_sentence(failing_command):
+    failing_command(DctafdError("cannot use x as a cache"))
+    assert CliRunner().invoke(cli, ["models"]).stderr == "Error: cannot use x as a cache\n"
 
 
 def test_operating_system_error_is_one_line(failing_command):
