@@ -177,9 +177,15 @@ COLUMNS = (
     FolderColumn(Column("folder", cut="middle"), lambda entry: entry.folder),
     _number("files", 1, lambda entry: f"{entry.files:,}"),
     _number("failed", 2, lambda entry: f"{entry.failure_count:,}" if entry.failure_count else ""),
-    _number("table quality", 3, lambda entry: summarize_qualities(entry.qualities)),
+    FolderColumn(
+        Column("table quality", numeric=True, cut="end", rank=3),
+        lambda entry: summarize_qualities(entry.qualities),
+    ),
     _number("exact", 6, lambda entry: _share(int(entry.exact_qualities.sum()), entry.readable)),
-    _number("primary quality", 4, lambda entry: _primary_quality(entry.primary_qualities)),
+    FolderColumn(
+        Column("primary quality", numeric=True, cut="end", rank=4),
+        lambda entry: _primary_quality(entry.primary_qualities),
+    ),
     _number("MB", 5, lambda entry: size_in(1e6, entry.bytes)),
     _number("MP", 7, lambda entry: size_in(1e6, entry.pixels)),
     _number("bits/pixel", 6, lambda entry: f"{bits_per_pixel(entry) or 0:.2f}"),
