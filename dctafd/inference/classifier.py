@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from dctafd.config import UNCHANGED, Limits, Preprocessing, PreprocessingChanges
+from dctafd.errors import LimitExceededError
 from dctafd.inference.assembly import ModelFacts, assemble
 from dctafd.inference.prepared import Prepared, prepare_item
 from dctafd.inference.results import Result
 from dctafd.inference.runner import Runner
 from dctafd.inference.stream import START, ItemStream, Position, Step, Unit, classify_units, submitted
-from dctafd.inputs.source_items import SourceItem, readable
+from dctafd.inputs.source_items import SourceItem, read_bounded, readable
 from dctafd.jpeg.reader import Source
 
 if TYPE_CHECKING:
@@ -178,6 +179,6 @@ def _item_of(source: Source) -> SourceItem:
         return SourceItem("<bytes>", data=bytes(source))
     name = readable(str(getattr(source, "name", "<stream>")))
     try:
-        return SourceItem(name, data=source.read())
-    except (OSError, ValueError) as error:
+        return SourceItem(name, data=read_bounded(source))
+    except (OSError, ValueError, LimitExceededError) as error:
         return SourceItem(name, error=error)

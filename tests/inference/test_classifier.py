@@ -58,6 +58,16 @@ def test_sources_of_every_kind_in_order(photos):
     assert {result.predictions for result in results[1:]} == {results[1].predictions}
 
 
+def test_a_stream_that_gives_a_little_at_a_time_is_read_to_its_end(photos):
+    class Trickle(io.BytesIO):
+        def read(self, size=-1):
+            return super().read(100)
+
+    expected, found = tiny_classifier().classify([photos[1], Trickle(photos[1].read_bytes())])
+    assert found.warnings == ()
+    assert found.predictions == expected.predictions
+
+
 @pytest.mark.parametrize("jobs", [1, 4])
 def test_bad_sources_are_results_with_errors_in_their_places(photos, tmp_path, jobs):
     sources = [photos[0], b"GIF89a", tmp_path / "missing.jpg", photos[1], photos[2].read_bytes()[:80]]
