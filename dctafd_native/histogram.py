@@ -12,17 +12,21 @@ _TINY = 1e-12
 
 
 @kernel
-def magnitude_histograms(blocks: NDArray[np.int16], out: NDArray[np.int32]) -> None:
+def magnitude_histograms(
+    blocks: NDArray[np.int16], frequencies: NDArray[np.int64], out: NDArray[np.int32]
+) -> None:
     """Count the magnitudes of quantised coefficients, frequency by frequency.
 
     Args:
         blocks: (n, 64) int16 quantised coefficients.
-        out: (64, B) int32, filled with how often each magnitude 0..B-1 occurs; larger ones are left out.
+        frequencies: (f,) int64, those that are counted.
+        out: (64, B) int32, filled with how often each magnitude 0..B-1 occurs; larger ones are left out, and
+            other frequencies are all zero.
     """
     bins = out.shape[1]
     out[:] = 0
     for block in range(blocks.shape[0]):
-        for frequency in range(64):
+        for frequency in frequencies:
             magnitude = abs(np.int64(blocks[block, frequency]))
             if magnitude < bins:
                 out[frequency, magnitude] += 1
@@ -53,33 +57,87 @@ def comb_log_likelihoods(
         outliers: share of coefficients that do not keep to the comb, above 0 and below 1.
         out: (n, 64) float64, filled with log P(histogram | double) - log P(histogram | single), in nats.
     """
-    bins = histograms.shape[1]
-    smooth = np.empty(bins)
-    comb = np.zeros(bins)
-    out[:] = 0.0
+    found = np.empty(candidates.shape[0])
+    column = np.empty(candidates.shape[0], np.int64)
     for frequency in range(64):
-        step = table[frequency]
-        counts = histograms[frequency]
-        present = np.nonzero(counts)[0]
-        if present.size == 0 or present[-1] == 0 or candidates[:, frequency].max() <= 0:
-            continue
-        weight, narrow, wide = _fit_two_laplacians(counts, present)
-        for magnitude in present:
-            smooth[magnitude] = _TINY + (
-                weight * _laplacian_mass(narrow, magnitude)
-                + (1.0 - weight) * _laplacian_mass(wide, magnitude)
-            )
-        offsets, shares = _spread_of_residues(step, noise)
         for candidate in range(candidates.shape[0]):
-            first = candidates[candidate, frequency]
-            if first <= 0:
-                continue
-            if candidate > 0 and first == candidates[candidate - 1, frequency]:
-                out[candidate, frequency] = out[candidate - 1, frequency]
-                continue
-            _fill_comb(weight, narrow, wide, first, step, offsets, shares, present[-1], comb)
-            out[candidate, frequency] = _log_likelihood_ratio(counts, present, comb, smooth, outliers)
-            comb[: present[-1] + 1] = 0.0
+            column[candidate] = candidates[candidate, frequency]
+        _log_likelihoods(histograms[frequency], table[frequency], column, noise, outliers, found)
+        for candidate in range(candidates.shape[0]):
+            out[candidate, frequency] = found[candidate]
+
+
+@kernel
+def quality_evidence(
+    histograms: NDArray[np.int32],
+    table: NDArray[np.int64],
+    tables: NDArray[np.int64],
+    frequencies: NDArray[np.int64],
+    least_step: float,
+    least_ratio: float,
+    noise: float,
+    outliers: float,
+    contradiction: float,
+    out: NDArray[np.float64],
+) -> None:
+    """Add up how well the steps of each candidate quality explain the histograms of some frequencies.
+
+    Args:
+        histograms, table, noise, outliers: as for `comb_log_likelihoods`.
+        tables: (64, n) int64, the candidates' steps by frequency.
+        frequencies: (f,) int64, those that count.
+        least_step, least_ratio: a candidate's step says nothing below the first, or below so many times the
+            stored one.
+        contradiction: how much more a frequency counts that speaks against a candidate.
+        out: (n,) float64; evidence in nats is added to candidates that are not below zero, others are left.
+    """
+    found = np.empty(tables.shape[1])
+    column = np.empty(tables.shape[1], np.int64)
+    taken = out >= 0.0
+    for frequency in frequencies:
+        least = max(least_step, least_ratio * table[frequency])
+        for candidate in range(column.size):
+            step = tables[frequency, candidate]
+            column[candidate] = step if taken[candidate] and step >= least else 0
+        _log_likelihoods(histograms[frequency], table[frequency], column, noise, outliers, found)
+        for candidate in range(column.size):
+            if taken[candidate]:
+                out[candidate] += found[candidate] * (contradiction if found[candidate] < 0.0 else 1.0)
+
+
+@kernel
+def _log_likelihoods(
+    counts: NDArray[np.int32],
+    step: int,
+    candidates: NDArray[np.int64],
+    noise: float,
+    outliers: float,
+    out: NDArray[np.float64],
+) -> None:
+    """Fill in (n,) log likelihood ratios of one frequency for (n,) candidates; 0 for candidates of 0."""
+    out[:] = 0.0
+    present = np.nonzero(counts)[0]
+    if present.size == 0 or present[-1] == 0 or candidates.max() <= 0:
+        return
+    largest = present[-1]
+    weight, narrow, wide = _fit_two_laplacians(counts, present)
+    smooth = np.empty(largest + 1)
+    comb = np.zeros(largest + 1)
+    _fill_laplacian(narrow, weight, comb)
+    _fill_laplacian(wide, 1.0 - weight, smooth)
+    smooth += comb + _TINY
+    comb[:] = 0.0
+    offsets, shares = _spread_of_residues(step, noise)
+    for candidate in range(candidates.size):
+        first = candidates[candidate]
+        if first <= 0:
+            continue
+        if candidate > 0 and first == candidates[candidate - 1]:
+            out[candidate] = out[candidate - 1]
+            continue
+        _fill_comb(weight, narrow, wide, first, step, offsets, shares, largest, comb)
+        out[candidate] = _log_likelihood_ratio(counts, present, comb, smooth, outliers)
+        comb[:] = 0.0
 
 
 @kernel
@@ -89,11 +147,14 @@ def _laplacian_root(mean_magnitude: float) -> float:
 
 
 @kernel
-def _laplacian_mass(log_root: float, magnitude: int) -> float:
-    """Return the probability of +-magnitude under a quantised Laplacian."""
-    if magnitude == 0:
-        return 1.0 - math.exp(log_root)
-    return math.exp((2 * magnitude - 1) * log_root) * (1.0 - math.exp(2.0 * log_root))
+def _fill_laplacian(log_root: float, weight: float, out: NDArray[np.float64]) -> None:
+    """Fill in `weight` times the probabilities of magnitudes 0, 1, ... under a quantised Laplacian."""
+    root = math.exp(log_root)
+    out[0] = weight * (1.0 - root)
+    mass = weight * root * (1.0 - root * root)
+    for magnitude in range(1, out.size):
+        out[magnitude] = mass
+        mass *= root * root
 
 
 @kernel
@@ -110,13 +171,15 @@ def _fit_two_laplacians(counts: NDArray[np.int32], present: NDArray[np.int64]) -
     weight = 0.5
     narrow = math.log(_laplacian_root(0.3 * weighted / total))
     wide = math.log(_laplacian_root(1.7 * weighted / total))
+    near = np.empty(present[-1] + 1)
+    far = np.empty(present[-1] + 1)
     for _ in range(_EM_ROUNDS):
         narrow_total = 0.0
         narrow_weighted = 0.0
+        _fill_laplacian(narrow, weight, near)
+        _fill_laplacian(wide, 1.0 - weight, far)
         for magnitude in present:
-            a = weight * _laplacian_mass(narrow, magnitude)
-            b = (1.0 - weight) * _laplacian_mass(wide, magnitude)
-            share = counts[magnitude] * a / (a + b + 1e-300)
+            share = counts[magnitude] * near[magnitude] / (near[magnitude] + far[magnitude] + 1e-300)
             narrow_total += share
             narrow_weighted += share * magnitude
         wide_total = total - narrow_total

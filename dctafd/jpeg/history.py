@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dctafd.jpeg.coefficients import JpegCoefficients
 from dctafd.jpeg.ijg_tables import LUMINANCE, all_scaled_tables
 from dctafd.plain_text import summary
-from dctafd_native.histogram import comb_log_likelihoods, magnitude_histograms
+from dctafd_native.histogram import comb_log_likelihoods, magnitude_histograms, quality_evidence
 
 PIXEL_ROUNDING_NOISE = 0.6
 """Deviation of coefficients from multiples of the first step: pixels were rounded in between."""
@@ -34,9 +34,10 @@ MOST_BLOCKS = 2048
 
 _BINS = 128
 _FREQUENCY_SUMS = np.add.outer(np.arange(8), np.arange(8)).ravel()
-_FIRST_FREQUENCIES = (_FREQUENCY_SUMS >= 1) & (_FREQUENCY_SUMS <= 2)  # not DC: brightness has gaps of its own
-_MORE_FREQUENCIES = (_FREQUENCY_SUMS >= 3) & (_FREQUENCY_SUMS <= 5)
-_QUALITY_TABLES = all_scaled_tables(LUMINANCE).reshape(100, 64).astype(np.int64)
+_FIRST_FREQUENCIES = np.flatnonzero((_FREQUENCY_SUMS >= 1) & (_FREQUENCY_SUMS <= 2))  # DC has gaps of its own
+_MORE_FREQUENCIES = np.flatnonzero((_FREQUENCY_SUMS >= 3) & (_FREQUENCY_SUMS <= 5))
+_ALL_FREQUENCIES = np.concatenate([_FIRST_FREQUENCIES, _MORE_FREQUENCIES])
+_STEPS_OF_QUALITIES = np.ascontiguousarray(all_scaled_tables(LUMINANCE).reshape(100, 64).T.astype(np.int64))
 _ALL_STEPS = np.repeat(np.arange(1, 256)[:, None], 64, axis=1)
 
 
@@ -102,7 +103,7 @@ def estimate_history_of_blocks(
     """
     sample = np.ascontiguousarray(blocks[:: max(1, -(-len(blocks) // MOST_BLOCKS))]).reshape(-1, 64)
     histograms = np.empty((64, _BINS), dtype=np.int32)
-    magnitude_histograms(sample, histograms)
+    magnitude_histograms(sample, _ALL_FREQUENCIES, histograms)
     if missing_bits is not None:
         histograms[missing_bits.ravel() != 0] = 0
     stored_steps = np.maximum(np.ascontiguousarray(table, dtype=np.int64).reshape(64), 1)
@@ -131,43 +132,33 @@ def least_evidence(blocks: int) -> float:
 def _evidence_of_qualities(
     histograms: NDArray[np.int32], stored_steps: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return (100,) evidence for each quality, 0 at most where the lowest frequencies contradict it."""
-    first = _log_likelihoods(histograms, stored_steps, _QUALITY_TABLES, _FIRST_FREQUENCIES)
-    totals = _weigh_contradiction(first)
-    candidates = totals > 0
-    if candidates.any():
-        tables = np.where(candidates[:, None], _QUALITY_TABLES, 0)
-        more = _log_likelihoods(histograms, stored_steps, tables, _MORE_FREQUENCIES)
-        totals = totals + _weigh_contradiction(more)
-    return np.where(candidates, totals, np.minimum(totals, 0))
-
-
-def _weigh_contradiction(likelihoods: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(likelihoods < 0, CONTRADICTION_WEIGHT * likelihoods, likelihoods).sum(axis=1)
-
-
-def _log_likelihoods(
-    histograms: NDArray[np.int32],
-    stored_steps: NDArray[np.int64],
-    candidates: NDArray[np.int64],
-    frequencies: NDArray[np.bool_],
-) -> NDArray[np.float64]:
-    """Return (n, 64) log likelihood ratios for (n, 64) candidate steps.
-
-    They are 0 where a step is too fine to be told, and beside the (64,) chosen frequencies.
-    """
-    told = frequencies & (candidates >= np.maximum(LEAST_STEP, LEAST_STEP_RATIO * stored_steps))
-    out = np.empty(candidates.shape)
-    comb_log_likelihoods(
-        histograms, stored_steps, np.where(told, candidates, 0), PIXEL_ROUNDING_NOISE, OUTLIERS, out
-    )
-    return out
+    """Return (100,) evidence for each quality, below 0 where the lowest frequencies contradict it."""
+    totals = np.zeros(100)
+    for frequencies in (_FIRST_FREQUENCIES, _MORE_FREQUENCIES):
+        # Qualities that the first ones contradict are not asked about the others.
+        quality_evidence(
+            histograms,
+            stored_steps,
+            _STEPS_OF_QUALITIES,
+            frequencies,
+            LEAST_STEP,
+            LEAST_STEP_RATIO,
+            PIXEL_ROUNDING_NOISE,
+            OUTLIERS,
+            CONTRADICTION_WEIGHT,
+            totals,
+        )
+        totals[totals == 0] = -1.0
+    return totals
 
 
 def _measure_steps(histograms: NDArray[np.int32], stored_steps: NDArray[np.int64]) -> NDArray[np.uint16]:
     """Return (8, 8) uint16: the best first step of each frequency by itself, 0 where there is none."""
-    frequencies = _FIRST_FREQUENCIES | _MORE_FREQUENCIES
-    likelihoods = _log_likelihoods(histograms, stored_steps, _ALL_STEPS, frequencies)
+    told = np.maximum(LEAST_STEP, LEAST_STEP_RATIO * stored_steps) <= _ALL_STEPS
+    likelihoods = np.empty(_ALL_STEPS.shape)
+    comb_log_likelihoods(
+        histograms, stored_steps, np.where(told, _ALL_STEPS, 0), PIXEL_ROUNDING_NOISE, OUTLIERS, likelihoods
+    )
     best = np.argmax(likelihoods, axis=0)
     believed = likelihoods[best, np.arange(64)] > LEAST_STEP_EVIDENCE
     return np.where(believed, best + 1, 0).astype(np.uint16).reshape(8, 8)

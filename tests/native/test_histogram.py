@@ -4,7 +4,12 @@ import math
 
 import numpy as np
 
-from dctafd_native.histogram import add_frequency_sums, comb_log_likelihoods, magnitude_histograms
+from dctafd_native.histogram import (
+    add_frequency_sums,
+    comb_log_likelihoods,
+    magnitude_histograms,
+    quality_evidence,
+)
 
 
 def reference_histograms(blocks: np.ndarray, bins: int) -> np.ndarray:
@@ -61,8 +66,13 @@ def test_magnitude_histograms_equal_bincount():
     blocks = laplacian_blocks(np.random.default_rng(0), 500)
     blocks[0, :2] = (-32768, 32767)  # the magnitude of -32768 is no int16
     out = np.full((64, 128), -1, dtype=np.int32)
-    magnitude_histograms(blocks, out)
-    np.testing.assert_array_equal(out, reference_histograms(blocks, 128))
+    chosen = np.array([0, 1, 63, 9])
+    magnitude_histograms(blocks, np.arange(64), out)
+    expected = reference_histograms(blocks, 128)
+    np.testing.assert_array_equal(out, expected)
+    magnitude_histograms(blocks, chosen, out)
+    np.testing.assert_array_equal(out[chosen], expected[chosen])
+    assert not np.delete(out, chosen, axis=0).any()
 
 
 def test_log_likelihood_ratios_equal_the_plain_computation():
@@ -94,6 +104,26 @@ def test_the_true_step_of_every_frequency_wins_and_a_smooth_histogram_has_none()
     singly = np.rint(smooth / table)
     comb_log_likelihoods(reference_histograms(singly, 128).astype(np.int32), table, candidates, 0.6, 0.5, out)
     assert out.max() < 5
+
+
+def test_evidence_adds_up_likelihoods_and_weighs_contradiction():
+    rng = np.random.default_rng(5)
+    values = np.rint(rng.laplace(0, 25, (900, 64)) / 16) * 16 + rng.normal(0, 0.6, (900, 64))
+    histograms = reference_histograms(np.rint(values / 5).astype(np.int16), 64).astype(np.int32)
+    table, candidates = np.full(64, 5), rng.integers(1, 40, (7, 64))
+    candidates[0] = 16
+    likelihoods = np.empty(candidates.shape)
+    told = candidates >= max(3.0, 1.3 * 5)
+    comb_log_likelihoods(histograms, table, np.where(told, candidates, 0), 0.6, 0.5, likelihoods)
+    weighed = np.where(likelihoods < 0, 3 * likelihoods, likelihoods)
+    frequencies = np.array([1, 8, 9])
+    out = np.zeros(7)
+    out[6] = -1.0
+    steps = np.ascontiguousarray(candidates.T)
+    quality_evidence(histograms, table, steps, frequencies, 3.0, 1.3, 0.6, 0.5, 3.0, out)
+    np.testing.assert_allclose(out[:6], weighed[:6, frequencies].sum(axis=1), rtol=1e-9)
+    assert out[0] > 0
+    assert out[6] == -1.0
 
 
 def test_empty_and_all_zero_histograms_say_nothing():
