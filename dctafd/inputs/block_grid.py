@@ -32,11 +32,9 @@ class GridBlocks(NamedTuple):
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
 
-    def unique(self) -> NDArray[np.int16]:
-        """Return each of the chosen blocks once, (n, 8, 8); neighbouring cells may share one."""
-        rows = self.rows[np.flatnonzero(np.diff(self.rows, prepend=-1))]
-        columns = self.columns[np.flatnonzero(np.diff(self.columns, prepend=-1))]
-        return self.blocks[rows[:, None], columns].reshape(-1, 8, 8)
+    def distinct(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.int16]:
+        """Return the blocks under some rows and columns of cells, (n, 8, 8)."""
+        return self.blocks[self.rows[rows][:, None], self.columns[columns]].reshape(-1, 8, 8)
 
 
 def block_grid(

@@ -48,6 +48,8 @@ class CropPlan:
         components: the coefficients needed of each component.
         survival: what share of each step survives the resize, (8, 8) float32 a component, upright
             (`dctafd.inputs.survival`).
+        distinct: rows and columns of cells whose blocks of the first component are all different ones;
+            neighbouring cells may share one.
     """
 
     geometry: CropGeometry
@@ -57,6 +59,7 @@ class CropPlan:
     region: Region
     components: tuple[ComponentPlan, ...]
     survival: tuple[NDArray[np.float32], ...]
+    distinct: tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +100,12 @@ def _plan_crop(layout: PictureLayout, resize: int | None, crop: int) -> CropPlan
             strict=True,
         )
     )
-    return CropPlan(geometry, reduction, x, y, region, components, _survival(layout, geometry, x, y))
+    luma = components[0]
+    distinct = tuple(
+        np.flatnonzero(np.diff(places, prepend=-1)) for places in (luma.grid_rows, luma.grid_columns)
+    )
+    survival = _survival(layout, geometry, x, y)
+    return CropPlan(geometry, reduction, x, y, region, components, survival, (distinct[0], distinct[1]))
 
 
 def _survival(

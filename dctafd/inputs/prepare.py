@@ -68,7 +68,7 @@ def prepare(
         steps=steps,
         survival=survival,
         scale=plan.geometry.scale,
-        primary_quality=_primary_quality(found) if history else None,
+        primary_quality=_primary_quality(plan, found) if history else None,
         header=found.header,
     )
 
@@ -104,8 +104,8 @@ def _normalization(
     return (1 / (255 * deviations)).astype(np.float32), (-means / deviations).astype(np.float32)
 
 
-def _primary_quality(found: CropCoefficients) -> int | None:
+def _primary_quality(plan: CropPlan, found: CropCoefficients) -> int | None:
     """Return the quality of an earlier compression that the grid's luma blocks tell, each counted once."""
     luma = found.header.components[0]
-    blocks = found.grids[0].unique()
+    blocks = found.grids[0].distinct(*plan.distinct)
     return estimate_history_of_blocks(blocks, luma.quant_table, luma.missing_bits).primary_quality

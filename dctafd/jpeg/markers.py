@@ -8,7 +8,6 @@ it, what was understood is kept and `JpegStructure.damage` says why parsing stop
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +16,17 @@ from dctafd.errors import CorruptJpegError, LimitExceededError, UnsupportedJpegE
 from dctafd.jpeg.exif import EXIF_SIGNATURE, XMP_SIGNATURE, find_orientation
 from dctafd.jpeg.foreign import START_BYTES, not_a_jpeg
 from dctafd.jpeg.huffman_tables import STANDARD_AC, STANDARD_DC
+from dctafd.jpeg.segments import read_frame, read_huffman_tables, read_quant_tables, read_scan_header
 from dctafd.jpeg.structure import (
     SOF_ARITHMETIC,
     SOF_ARITHMETIC_PROGRESSIVE,
     SOF_BASELINE,
     SOF_EXTENDED,
     SOF_PROGRESSIVE,
-    ZIGZAG_TO_NATURAL,
     Frame,
-    FrameComponent,
     HuffmanSpec,
     JpegStructure,
     Scan,
-    ScanComponent,
 )
 from dctafd_native.entropy_segments import find_scan_end
 
@@ -39,9 +36,6 @@ COM, TEM = 0xFE, 0x01
 
 MAX_SEGMENTS = 65_536
 """Marker segments in one file; real files have tens, at most a few thousand (ICC and EXIF in pieces)."""
-
-MAX_BLOCKS_IN_MCU = 10
-"""T.81 B.2.3: the blocks of one MCU of an interleaved scan."""
 
 _SUPPORTED_FRAMES = {
     SOF_BASELINE,
@@ -160,17 +154,13 @@ class _Parser:
 
     def _read_segment(self) -> bool:
         """Read the next segment; False at EOI or where the file ends after a scan."""
-        match = _ANY_MARKER.search(self.data, self.position)
-        if match is None:
+        marker = self._next_marker()
+        if marker is None:
             if not self.scans:
                 raise CorruptJpegError("the file ends before its first scan")
             self.position = len(self.data)
             self.damage.append("the file ends without an EOI marker")
             return False
-        if self.data[self.position : match.start()].strip(b"\xff"):
-            self._warn(f"{match.start() - self.position} bytes of junk before a marker were skipped")
-        self.position = match.end()
-        marker = self.data[match.end() - 1]
         if marker == EOI:
             self.complete = True
             return False
@@ -182,6 +172,17 @@ class _Parser:
             raise CorruptJpegError(f"reserved marker FF {marker:02X}")
         self._dispatch(marker, self._segment_payload(marker))
         return True
+
+    def _next_marker(self) -> int | None:
+        """Move behind the next marker and return its second byte; None where there is none."""
+        match = _ANY_MARKER.search(self.data, self.position)
+        if match is None:
+            return None
+        start = match.start()
+        if start > self.position and self.data[self.position : start].strip(b"\xff"):
+            self._warn(f"{start - self.position} bytes of junk before a marker were skipped")
+        self.position = start + 2
+        return self.data[start + 1]
 
     def _segment_payload(self, marker: int) -> bytes:
         length = int.from_bytes(self.data[self.position : self.position + 2], "big")
@@ -208,26 +209,7 @@ class _Parser:
     def _read_frame(self, marker: int, payload: bytes) -> None:
         if self.frame is not None:
             raise CorruptJpegError("more than one frame header")
-        if len(payload) < 6 or len(payload) != 6 + 3 * payload[5]:
-            raise CorruptJpegError("the frame header's length contradicts its number of components")
-        precision, count = payload[0], payload[5]
-        if precision != 8:
-            raise UnsupportedJpegError(f"{precision} bits a sample; only 8 are read")
-        if count not in (1, 3, 4):
-            raise UnsupportedJpegError(f"{count} components; 1, 3 and 4 are read")
-        height, width = int.from_bytes(payload[1:3], "big"), int.from_bytes(payload[3:5], "big")
-        if width == 0:
-            raise CorruptJpegError("the image has a width of 0")
-        components = tuple(
-            FrameComponent(payload[i], payload[i + 1] >> 4, payload[i + 1] & 15, payload[i + 2])
-            for i in range(6, len(payload), 3)
-        )
-        for component in components:
-            if not (1 <= component.h <= 4 and 1 <= component.v <= 4):
-                raise CorruptJpegError(f"sampling factors {component.h}x{component.v}, outside 1..4")
-            if component.quant_index > 3:
-                raise CorruptJpegError(f"quantisation table {component.quant_index}, outside 0..3")
-        self.frame = Frame(marker, width, height, components)
+        self.frame = read_frame(marker, payload)
         if not self.frame.arithmetic and not self.frame.progressive:
             self._fill_in_standard_tables()
 
@@ -238,31 +220,15 @@ class _Parser:
             self.ac_tables[index] = self.ac_tables[index] or STANDARD_AC[index]
 
     def _read_quant_tables(self, payload: bytes) -> None:
-        position = 0
-        while position < len(payload):
-            precision, index = payload[position] >> 4, payload[position] & 15
-            size = 128 if precision else 64
-            values = payload[position + 1 : position + 1 + size]
-            if precision > 1 or index > 3 or len(values) < size:
-                raise CorruptJpegError("a damaged DQT segment")
-            position += 1 + size
-            table, has_zeros = _quant_table(values)
+        for index, table, has_zeros in read_quant_tables(payload):
             if has_zeros:
                 self._warn(f"quantisation table {index} holds zeros")
             self.quant_tables[index] = table
 
     def _read_huffman_tables(self, payload: bytes) -> None:
-        position = 0
-        while position < len(payload):
-            table_class, index = payload[position] >> 4, payload[position] & 15
-            counts = payload[position + 1 : position + 17]
-            total = sum(counts)
-            symbols = payload[position + 17 : position + 17 + total]
-            if table_class > 1 or index > 3 or len(counts) < 16 or total > 256 or len(symbols) < total:
-                raise CorruptJpegError("a damaged DHT segment")
-            position += 17 + total
+        for table_class, index, spec in read_huffman_tables(payload):
             tables = self.ac_tables if table_class else self.dc_tables
-            tables[index] = HuffmanSpec(counts, symbols)
+            tables[index] = spec
 
     def _read_conditioning(self, payload: bytes) -> None:
         if len(payload) % 2:
@@ -304,24 +270,16 @@ class _Parser:
     def _read_scan(self, payload: bytes) -> None:
         if self.frame is None:
             raise CorruptJpegError("a scan before the frame header")
-        if len(payload) < 1 or not 1 <= payload[0] <= 4 or len(payload) != 4 + 2 * payload[0]:
-            raise CorruptJpegError("the scan header's length contradicts its number of components")
+        components, (spectral_start, spectral_end, approximation) = read_scan_header(self.frame, payload)
         if len(self.scans) >= self.max_scans:
             raise LimitExceededError(f"more than {self.max_scans} scans")
-        count = payload[0]
-        components: list[ScanComponent] = []
-        for i in range(1, 1 + 2 * count, 2):
-            index = self._find_component(payload[i], [component.index for component in components])
-            components.append(ScanComponent(index, payload[i + 1] >> 4, payload[i + 1] & 15))
-        self._check_scan_components(components)
-        spectral_start, spectral_end, approximation = payload[1 + 2 * count :]
         for component in components:
             self._latch_quant_table(component.index)
         start = self.position
         self.position = find_scan_end(np.frombuffer(self.data, dtype=np.uint8), start)
         self.scans.append(
             Scan(
-                components=tuple(components),
+                components=components,
                 spectral_start=spectral_start,
                 spectral_end=spectral_end,
                 approximation_high=approximation >> 4,
@@ -334,21 +292,6 @@ class _Parser:
                 conditioning=self.conditioning,
             )
         )
-
-    def _find_component(self, identifier: int, taken: list[int]) -> int:
-        assert self.frame is not None
-        for index, component in enumerate(self.frame.components):
-            if component.identifier == identifier and index not in taken:
-                return index
-        raise CorruptJpegError(f"a scan names component {identifier}, which the frame does not have")
-
-    def _check_scan_components(self, components: list[ScanComponent]) -> None:
-        assert self.frame is not None
-        if any(component.dc_table > 3 or component.ac_table > 3 for component in components):
-            raise CorruptJpegError("a scan names an entropy table outside 0..3")
-        frame = [self.frame.components[component.index] for component in components]
-        if len(frame) > 1 and sum(component.h * component.v for component in frame) > MAX_BLOCKS_IN_MCU:
-            raise CorruptJpegError(f"more than {MAX_BLOCKS_IN_MCU} blocks in one MCU")
 
     def _latch_quant_table(self, index: int) -> None:
         """Keep the table in force at a component's first scan (libjpeg: latch_quant_tables)."""
@@ -408,12 +351,3 @@ _HANDLERS: dict[int, Callable[[_Parser, bytes], None]] = {
     APP2: _Parser._read_app2,
     APP14: _Parser._read_app14,
 }
-
-
-@lru_cache(maxsize=64)
-def _quant_table(values: bytes) -> tuple[NDArray[np.uint16], bool]:
-    """Return 64 or 128 bytes of a DQT segment as a read-only (8, 8) table, and whether it holds zeros."""
-    table = np.zeros(64, dtype=np.uint16)
-    table[ZIGZAG_TO_NATURAL] = np.frombuffer(values, dtype=np.uint8 if len(values) == 64 else ">u2")
-    table.flags.writeable = False
-    return table.reshape(8, 8), not table.all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from dctafd.errors import CorruptJpegError, UnsupportedJpegError
 from dctafd.jpeg.header import component_names
 from dctafd.jpeg.partial import ComponentPlan, Decoded, PartialComponent, check_plans
-from dctafd.jpeg.scan_decoding import Target, component_geometry, decode_scan
+from dctafd.jpeg.scan_decoding import KernelLayout, Target, component_geometry, decode_scan
 from dctafd.jpeg.smoothing import Neighbours, ScanProgress, cut_progressive, smooths
 from dctafd.jpeg.structure import Frame, JpegStructure
 
@@ -41,32 +42,41 @@ def decode(data: bytes, structure: JpegStructure, plans: Sequence[ComponentPlan]
     frame = structure.frame
     if frame.arithmetic:
         raise UnsupportedJpegError("arithmetic coding; the engine 'jpeglib' reads it")
-    check_plans(frame, plans)
     if frame.progressive:
+        check_plans(frame, plans)
         return _decode_progressive(data, structure, plans)
-    layouts = []
-    size = map_size = 0
-    for index, plan in enumerate(plans):
-        layout = _PlanLayout.of(plan, frame.blocks[index], size, map_size)
-        layouts.append(layout)
-        size, map_size = layout.end, layout.map_end
-    components = [
-        (*component_geometry(frame, index), *layout.kernel_row) for index, layout in enumerate(layouts)
-    ]
-    maps = [places for layout in layouts for places in layout.maps]
-    grid_maps = np.concatenate(maps) if maps else _NO_GRID
-    mcu_rows = max(_rows_needed(frame, index, plan) for index, plan in enumerate(plans))
+    layout, cuts, written_once = _layout(frame, tuple(plans))
     damage: list[str] = []
-    written_once = not maps and _one_scan_for_all(structure) and all(plan.keep == 8 for plan in plans)
+    written_once = written_once and _one_scan_for_all(structure)
     if written_once:
         # The kernel clears each block just before it is filled, which spares a pass over memory.
-        out = np.empty(size + _WORK_SPACE, dtype=np.int16)
+        out = np.empty(layout.size + _WORK_SPACE, dtype=np.int16)
         out[-_WORK_SPACE:] = 0
-        damage = _decode_scans(Target(data, structure, components, grid_maps, out, mcu_rows, clear=True))
+        damage = _decode_scans(Target(data, structure, layout, out, clear=True))
     if damage or not written_once:
-        out = np.zeros(size + _WORK_SPACE, dtype=np.int16)
-        damage = _decode_scans(Target(data, structure, components, grid_maps, out, mcu_rows))
-    return Decoded([layout.cut(out) for layout in layouts], damage)
+        out = np.zeros(layout.size + _WORK_SPACE, dtype=np.int16)
+        damage = _decode_scans(Target(data, structure, layout, out))
+    return Decoded([cut.of(out) for cut in cuts], damage)
+
+
+@lru_cache(maxsize=128)
+def _layout(frame: Frame, plans: tuple[ComponentPlan, ...]) -> tuple[KernelLayout, list[_Cut], bool]:
+    """Lay out what plans name; return how to cut it again, and whether each block is written once, whole."""
+    check_plans(frame, plans)
+    cuts: list[_Cut] = []
+    size = map_size = 0
+    for plan, blocks in zip(plans, frame.blocks, strict=True):
+        cut = _Cut.at(plan, blocks, size, map_size)
+        cuts.append(cut)
+        size, map_size = cut.end, cut.map_end
+    maps = [places for cut in cuts for places in cut.maps]
+    layout = KernelLayout(
+        tuple((*component_geometry(frame, index), *cut.kernel_row) for index, cut in enumerate(cuts)),
+        np.concatenate(maps) if maps else _NO_GRID,
+        size,
+        max(_rows_needed(frame, index, plan) for index, plan in enumerate(plans)),
+    )
+    return layout, cuts, not maps and all(plan.keep == 8 for plan in plans)
 
 
 def _one_scan_for_all(structure: JpegStructure) -> bool:
@@ -83,17 +93,21 @@ def _decode_progressive(data: bytes, structure: JpegStructure, plans: Sequence[C
     return Decoded(components, damage + progress.messages(component_names(structure)))
 
 
-def _whole_target(data: bytes, structure: JpegStructure, padding_rows: int) -> Target:
-    """Return where all coefficients go; so many rows of blocks behind each component's last one, too."""
-    frame = structure.frame
+@lru_cache(maxsize=128)
+def _whole_layout(frame: Frame, padding_rows: int) -> KernelLayout:
+    """Lay out all coefficients; so many rows of blocks behind each component's last one, too."""
     components, size = [], 0
     for index, (rows, columns) in enumerate(frame.blocks):
         h, v, _, _ = component_geometry(frame, index)
         rows += padding_rows
         components.append((h, v, rows, columns, 8, 0, rows, 0, columns, size, -1, -1, 0, 0))
         size += 64 * rows * columns
-    out = np.zeros(size + _WORK_SPACE, dtype=np.int16)
-    return Target(data, structure, components, _NO_GRID, out, frame.mcu_rows)
+    return KernelLayout(tuple(components), _NO_GRID, size, frame.mcu_rows)
+
+
+def _whole_target(data: bytes, structure: JpegStructure, padding_rows: int) -> Target:
+    layout = _whole_layout(structure.frame, padding_rows)
+    return Target(data, structure, layout, np.zeros(layout.size + _WORK_SPACE, dtype=np.int16))
 
 
 def _cut_whole(target: Target, padding_rows: int) -> list[NDArray[np.int16]]:
@@ -122,7 +136,7 @@ def _padding_means(data: bytes, structure: JpegStructure, scans: int) -> list[ND
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _PlanLayout:
+class _Cut:
     """Where one component's plan lies in `out` and `grid_maps`; grid rows and columns sorted, once each."""
 
     plan: ComponentPlan
@@ -134,7 +148,7 @@ class _PlanLayout:
     grid_columns: NDArray[np.intp]
 
     @classmethod
-    def of(cls, plan: ComponentPlan, blocks: tuple[int, int], offset: int, map_offset: int) -> _PlanLayout:
+    def at(cls, plan: ComponentPlan, blocks: tuple[int, int], offset: int, map_offset: int) -> _Cut:
         top, bottom, left, right = plan.window
         grid = offset + (bottom - top) * (right - left) * plan.keep**2
         window = (plan.keep, top, bottom, left, right, offset)
@@ -153,7 +167,7 @@ class _PlanLayout:
             grid_columns=column_places,
         )
 
-    def cut(self, out: NDArray[np.int16]) -> PartialComponent:
+    def of(self, out: NDArray[np.int16]) -> PartialComponent:
         """Return the component's part of `out`."""
         top, bottom, left, right = self.plan.window
         keep, offset, grid, width = self.plan.keep, self.kernel_row[5], self.kernel_row[9], self.kernel_row[8]
@@ -199,7 +213,7 @@ def _decode_scans(target: Target, progress: ScanProgress | None = None) -> list[
         seen.update(component.index for component in scan.components)
         if progress is not None:
             progress.add(scan, outcome.whole, outcome.last_good_row)
-    if len(seen) < len(target.components):
+    if len(seen) < len(structure.frame.components):
         names = component_names(structure)
         damage += [f"component {names[index]}: no scan" for index in range(len(names)) if index not in seen]
     if len(damage) > _MAX_MESSAGES:

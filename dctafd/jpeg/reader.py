@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import BinaryIO, Literal
 
 from dctafd.config import MAX_PIXELS, MAX_SCANS, Limits
@@ -60,9 +61,14 @@ def read(
     )
 
 
-def plan_everything(header: JpegHeader) -> list[ComponentPlan]:
-    """Plan to keep all coefficients of all components."""
-    return [ComponentPlan.everything(part.block_rows, part.block_columns) for part in header.components]
+def plan_everything(header: JpegHeader) -> tuple[ComponentPlan, ...]:
+    """Plan to keep all coefficients of all components; files of one layout share their plan."""
+    return _everything(tuple((part.block_rows, part.block_columns) for part in header.components))
+
+
+@lru_cache(maxsize=128)
+def _everything(blocks: tuple[tuple[int, int], ...]) -> tuple[ComponentPlan, ...]:
+    return tuple(ComponentPlan.everything(*shape) for shape in blocks)
 
 
 def read_planned(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dctafd.errors import CorruptJpegError
 from dctafd.jpeg.header import component_names
 from dctafd.jpeg.huffman_tables import stacked_tables
-from dctafd.jpeg.structure import ZIGZAG_TO_NATURAL, Frame, JpegStructure, Scan
+from dctafd.jpeg.structure import ZIGZAG_TO_NATURAL, Frame, HuffmanSpec, JpegStructure, Scan, ScanComponent
 from dctafd_native import entropy, entropy_progressive
 from dctafd_native.entropy_segments import unstuff
 from dctafd_native.entropy_tables import DC, LOOKUP_SIZE, PROGRESSIVE_AC, ROW_SIZE, SEQUENTIAL_AC
@@ -21,25 +21,38 @@ _ZIGZAG[:64] = ZIGZAG_TO_NATURAL
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class KernelLayout:
+    """Where the kernels put what is wanted; files of one kind share it, and it is a key of caches.
+
+    Attributes:
+        components: the kernels' fields from `entropy.STEP_X` on, of each component.
+        grid_maps: `entropy.decode_sequential`'s.
+        size: coefficients that are kept.
+        mcu_rows: how many rows of the MCUs of an interleaved scan are wanted.
+    """
+
+    components: tuple[tuple[int, ...], ...]
+    grid_maps: NDArray[np.int64]
+    size: int
+    mcu_rows: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Target:
     """What all scans of one file share.
 
     Attributes:
         data: the file's bytes.
         structure: what its markers say.
-        components: the kernels' fields from `entropy.STEP_X` on, of each component.
-        grid_maps: `entropy.decode_sequential`'s.
-        out: (n,) int16, filled.
-        mcu_rows: how many rows of the MCUs of an interleaved scan are wanted.
+        layout: what is wanted.
+        out: (layout.size + 128,) int16, filled.
         clear: whether `out` holds anything but zeros.
     """
 
     data: bytes
     structure: JpegStructure
-    components: Sequence[tuple[int, ...]]
-    grid_maps: NDArray[np.int64]
+    layout: KernelLayout
     out: NDArray[np.int16]
-    mcu_rows: int
     clear: bool = False
 
 
@@ -77,49 +90,72 @@ def decode_scan(target: Target, scan: Scan) -> ScanOutcome:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _ScanData:
-    """A scan's entropy-coded data without stuffing, and its geometry."""
+class _ScanPlan:
+    """What the scans of one kind share.
 
-    buffer: NDArray[np.uint8]
-    segment_ends: NDArray[np.int64]
-    segment_markers: NDArray[np.uint8]
+    Attributes:
+        tables, pairs: `stacked_tables`.
+        mcu_rows, mcu_columns: the scan's MCUs, as far as they are wanted.
+        mcu_blocks: `entropy.decode_sequential`'s.
+        blocks_in_mcu: how many blocks that are.
+        totals: blocks of each of the scan's components, as far as they are wanted.
+    """
+
+    tables: NDArray[np.int32]
+    pairs: NDArray[np.int64]
     mcu_rows: int
     mcu_columns: int
     mcu_blocks: NDArray[np.int64]
+    blocks_in_mcu: int
+    totals: list[int]
 
 
-def _prepare(target: Target, scan: Scan) -> _ScanData:
-    frame = target.structure.frame
-    if len(scan.components) == 1:
+@lru_cache(maxsize=128)
+def _scan_plan(
+    frame: Frame,
+    layout: KernelLayout,
+    components: tuple[ScanComponent, ...],
+    tables: tuple[tuple[HuffmanSpec | None, int], ...],
+) -> _ScanPlan:
+    """Plan a scan of so many components; `tables` are `stacked_tables`', and errors, too."""
+    if len(components) == 1:
         # T.81 A.2.2: not interleaved; an MCU is one block, and blocks that only pad MCUs are left out.
-        index = scan.components[0].index
+        index = components[0].index
         rows, columns = frame.blocks[index]
-        mcu_rows = min(rows, target.mcu_rows * frame.components[index].v)
-        blocks = [(index, 0, 0, 0, ROW_SIZE, 0, 1, 1, *target.components[index][2:])]
+        mcu_rows = min(rows, layout.mcu_rows * frame.components[index].v)
+        blocks = [(index, 0, 0, 0, ROW_SIZE, 0, 1, 1, *layout.components[index][2:])]
     else:
-        mcu_rows, columns = min(frame.mcu_rows, target.mcu_rows), frame.mcu_columns
+        mcu_rows, columns = min(frame.mcu_rows, layout.mcu_rows), frame.mcu_columns
         blocks = [
-            (component.index, x, y, *_table_places(place), *target.components[component.index])
-            for place, component in enumerate(scan.components)
+            (component.index, x, y, *_table_places(place), *layout.components[component.index])
+            for place, component in enumerate(components)
             for y in range(frame.components[component.index].v)
             for x in range(frame.components[component.index].h)
         ]
+    totals = [
+        min(frame.blocks[component.index][0], layout.mcu_rows * frame.components[component.index].v)
+        * frame.blocks[component.index][1]
+        for component in components
+    ]
+    mcu_blocks = np.array(blocks, dtype=np.int64).reshape(-1)
+    return _ScanPlan(*stacked_tables(tables), mcu_rows, columns, mcu_blocks, len(blocks), totals)
+
+
+def _unstuffed(
+    target: Target, scan: Scan, plan: _ScanPlan
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]]:
+    """Return the scan's entropy-coded data without stuffing, where its segments end, and their markers."""
     size = scan.end - scan.start
-    buffer = np.empty(size + entropy.tail_space(len(blocks)), dtype=np.uint8)
-    intervals = mcu_rows * columns // scan.restart_interval if scan.restart_interval else 0
-    most_segments = 1 if not scan.restart_interval else min(2 * intervals + 8, size // 2 + 1)
+    buffer = np.empty(size + entropy.tail_space(plan.blocks_in_mcu), dtype=np.uint8)
+    most_segments = 1
+    if scan.restart_interval:
+        intervals = plan.mcu_rows * plan.mcu_columns // scan.restart_interval
+        most_segments = min(2 * intervals + 8, size // 2 + 1)
     ends = np.empty(most_segments, dtype=np.int64)
     markers = np.empty(most_segments, dtype=np.uint8)
     source = np.frombuffer(target.data, dtype=np.uint8)
     count = unstuff(source, scan.start, scan.end, buffer, ends, markers)
-    return _ScanData(
-        buffer=buffer,
-        segment_ends=ends[:count],
-        segment_markers=markers[:count],
-        mcu_rows=mcu_rows,
-        mcu_columns=columns,
-        mcu_blocks=np.array(blocks, dtype=np.int64).reshape(-1),
-    )
+    return buffer, ends[:count], markers[:count]
 
 
 def _table_places(place: int) -> tuple[int, int, int]:
@@ -128,53 +164,47 @@ def _table_places(place: int) -> tuple[int, int, int]:
 
 
 def _decode_sequential(target: Target, scan: Scan) -> ScanOutcome:
-    tables, pairs = stacked_tables(
-        [
-            pair
-            for component in scan.components
-            for pair in (
-                (scan.dc_tables[component.dc_table], DC),
-                (scan.ac_tables[component.ac_table], SEQUENTIAL_AC),
-            )
-        ]
+    tables = tuple(
+        pair
+        for component in scan.components
+        for pair in (
+            (scan.dc_tables[component.dc_table], DC),
+            (scan.ac_tables[component.ac_table], SEQUENTIAL_AC),
+        )
     )
-    prepared = _prepare(target, scan)
+    plan = _scan_plan(target.structure.frame, target.layout, scan.components, tables)
     decoded, findings = np.zeros(4, dtype=np.int64), np.zeros(4, dtype=np.int64)
     entropy.decode_sequential(
-        prepared.buffer,
-        prepared.segment_ends,
-        prepared.segment_markers,
+        *_unstuffed(target, scan, plan),
         scan.restart_interval,
-        prepared.mcu_rows,
-        prepared.mcu_columns,
-        prepared.mcu_blocks,
-        target.grid_maps,
-        tables,
-        pairs,
+        plan.mcu_rows,
+        plan.mcu_columns,
+        plan.mcu_blocks,
+        target.layout.grid_maps,
+        plan.tables,
+        plan.pairs,
         _ZIGZAG,
         target.clear,
         target.out,
         decoded,
         findings,
     )
-    return _outcome(target, scan, prepared, [int(decoded[part.index]) for part in scan.components], findings)
+    return _outcome(target, scan, plan, [int(decoded[part.index]) for part in scan.components], findings)
 
 
 def _decode_ac(target: Target, scan: Scan) -> ScanOutcome:
     component = scan.components[0]
-    tables, _ = stacked_tables([(scan.ac_tables[component.ac_table], PROGRESSIVE_AC)])
-    prepared = _prepare(target, scan)
+    tables = ((scan.ac_tables[component.ac_table], PROGRESSIVE_AC),)
+    plan = _scan_plan(target.structure.frame, target.layout, scan.components, tables)
     decoded, findings = np.zeros(1, dtype=np.int64), np.zeros(4, dtype=np.int64)
     refine = scan.approximation_high > 0
     decode = entropy_progressive.decode_ac_refine if refine else entropy_progressive.decode_ac_first
     decode(
-        prepared.buffer,
-        prepared.segment_ends,
-        prepared.segment_markers,
+        *_unstuffed(target, scan, plan),
         scan.restart_interval,
-        prepared.mcu_rows * prepared.mcu_columns,
-        target.components[component.index][entropy.OFFSET - entropy.STEP_X],
-        tables,
+        plan.mcu_rows * plan.mcu_columns,
+        target.layout.components[component.index][entropy.OFFSET - entropy.STEP_X],
+        plan.tables,
         0,
         scan.spectral_start,
         scan.spectral_end,
@@ -184,32 +214,30 @@ def _decode_ac(target: Target, scan: Scan) -> ScanOutcome:
         decoded,
         findings,
     )
-    return _outcome(target, scan, prepared, [int(decoded[0])], findings)
+    return _outcome(target, scan, plan, [int(decoded[0])], findings)
 
 
 def _decode_dc(target: Target, scan: Scan) -> ScanOutcome:
     refine = scan.approximation_high > 0
-    # Rows as _prepare numbers them; refinement bits have no Huffman code (T.81 G.1.2.1).
+    # Rows as _scan_plan numbers them; refinement bits have no Huffman code (T.81 G.1.2.1).
     wanted = [] if refine else [(scan.dc_tables[component.dc_table], DC) for component in scan.components]
-    tables, _ = stacked_tables([pair for pair in wanted for _ in range(2)])
-    prepared = _prepare(target, scan)
+    tables = tuple(pair for pair in wanted for _ in range(2))
+    plan = _scan_plan(target.structure.frame, target.layout, scan.components, tables)
     decoded, findings = np.zeros(4, dtype=np.int64), np.zeros(4, dtype=np.int64)
     entropy_progressive.decode_dc(
-        prepared.buffer,
-        prepared.segment_ends,
-        prepared.segment_markers,
+        *_unstuffed(target, scan, plan),
         scan.restart_interval,
-        prepared.mcu_rows,
-        prepared.mcu_columns,
-        prepared.mcu_blocks,
-        tables,
+        plan.mcu_rows,
+        plan.mcu_columns,
+        plan.mcu_blocks,
+        plan.tables,
         refine,
         scan.approximation_low,
         target.out,
         decoded,
         findings,
     )
-    return _outcome(target, scan, prepared, [int(decoded[part.index]) for part in scan.components], findings)
+    return _outcome(target, scan, plan, [int(decoded[part.index]) for part in scan.components], findings)
 
 
 def _check_progression(scan: Scan) -> None:
@@ -222,19 +250,14 @@ def _check_progression(scan: Scan) -> None:
 
 
 def _outcome(
-    target: Target, scan: Scan, prepared: _ScanData, decoded: list[int], findings: NDArray[np.int64]
+    target: Target, scan: Scan, plan: _ScanPlan, decoded: list[int], findings: NDArray[np.int64]
 ) -> ScanOutcome:
     """Say how much of each component of the scan is missing, and what else was odd."""
     frame = target.structure.frame
     messages = []
-    totals = [
-        min(frame.blocks[component.index][0], target.mcu_rows * frame.components[component.index].v)
-        * frame.blocks[component.index][1]
-        for component in scan.components
-    ]
-    if decoded != totals:
+    if decoded != plan.totals:
         names = component_names(target.structure)
-        for component, read, total in zip(scan.components, decoded, totals, strict=True):
+        for component, read, total in zip(scan.components, decoded, plan.totals, strict=True):
             if read < total:
                 share = 100 * (total - read) / total
                 shown = f"{share:.0f}" if share >= 1 else "less than 1"
@@ -244,9 +267,9 @@ def _outcome(
         messages.append(f"{bad_codes} invalid Huffman codes")
     if lost_restarts:
         messages.append(f"{lost_restarts} restart markers missing or out of order")
-    if left_over and target.mcu_rows == frame.mcu_rows:
+    if left_over and target.layout.mcu_rows == frame.mcu_rows:
         messages.append(f"{left_over} bytes of entropy-coded data left over")
     v = frame.components[scan.components[0].index].v if len(scan.components) == 1 else 1
-    last_good_row = last_started // prepared.mcu_columns // v
-    whole = [read == total for read, total in zip(decoded, totals, strict=True)]
+    last_good_row = last_started // plan.mcu_columns // v
+    whole = [read == total for read, total in zip(decoded, plan.totals, strict=True)]
     return ScanOutcome(messages, whole, last_good_row)

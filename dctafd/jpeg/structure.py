@@ -43,6 +43,14 @@ class Frame:
     height: int
     components: tuple[FrameComponent, ...]
 
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.marker, self.width, self.height, self.components))
+
+    def __hash__(self) -> int:
+        """Worked out once, as frames are keys of caches."""
+        return self._hash
+
     @property
     def arithmetic(self) -> bool:
         """Whether the entropy coding is arithmetic."""

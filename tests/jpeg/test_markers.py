@@ -8,7 +8,8 @@ from PIL import Image
 
 import dctafd
 from dctafd.errors import CorruptJpegError, LimitExceededError, NotAJpegError, UnsupportedJpegError
-from dctafd.jpeg.markers import ZIGZAG_TO_NATURAL, parse_markers
+from dctafd.jpeg.markers import parse_markers
+from dctafd.jpeg.structure import ZIGZAG_TO_NATURAL
 from tests.support.jpeg_files import all_kinds, encode, exif_payload, insert_segment, photo_like, with_adobe
 from tests.support.jpeg_writer import frame_of, random_coefficients, segment, write_sequential
 

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from dctafd.jpeg.markers import ZIGZAG_TO_NATURAL
-from dctafd.jpeg.structure import HuffmanSpec, Scan
+from dctafd.jpeg.structure import ZIGZAG_TO_NATURAL, HuffmanSpec, Scan
 
 
 class Bits:

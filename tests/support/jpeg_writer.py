@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dctafd.jpeg.huffman_tables import STANDARD_AC, STANDARD_DC
-from dctafd.jpeg.markers import ZIGZAG_TO_NATURAL
-from dctafd.jpeg.structure import Frame, FrameComponent, HuffmanSpec
+from dctafd.jpeg.structure import ZIGZAG_TO_NATURAL, Frame, FrameComponent, HuffmanSpec
 
 Factors = Sequence[tuple[int, int]]
 
