@@ -172,67 +172,39 @@ def _occupied_corner(coefficients, words, i, j):
     return 1 if right != 0 or first != 0 else 0
 
 
-@kernel
-def idct_8x8(coefficients, table, top, left, out):
-    """Transform a window of blocks to 8x8 samples each (jidctint.c).
+def _inverse_dct(size: int) -> Any:
+    """Return the kernel for `size` x `size` samples a block: 8 (jidctint.c), 4 or 2 (jidctred.c)."""
 
-    Args:
-        coefficients: (rows, columns, 8, 8) int16, quantised, natural order.
-        table: (8, 8) int16, quantisation steps, natural order (16-bit steps wrap, as in libjpeg).
-        top, left: the window's first block; the window has to lie inside `coefficients`.
-        out: (8 * window rows, 8 * window columns) uint8.
-    """
-    words = coefficients.view(np.uint64)
-    for i in range(out.shape[0] // 8):
-        for j in range(out.shape[1] // 8):
-            corner = _occupied_corner(coefficients, words, top + i, left + j)
-            if corner == 0:
-                _flat(_mean_sample(coefficients, top + i, left + j, table), out, 8 * i, 8 * j, 8)
-            elif corner == 1:
-                _transform(coefficients, top + i, left + j, table, out, 8 * i, 8 * j, 8, 1)
-            elif corner == 4:
-                _transform(coefficients, top + i, left + j, table, out, 8 * i, 8 * j, 8, 4)
-            else:
-                _transform(coefficients, top + i, left + j, table, out, 8 * i, 8 * j, 8, 8)
+    @kernel
+    def inverse_dct(coefficients, table, top, left, out):
+        """Transform a window of blocks.
 
+        Args:
+            coefficients: (rows, columns, 8, 8) int16, quantised, natural order.
+            table: (8, 8) int16, quantisation steps, natural order (16-bit steps wrap, as in libjpeg).
+            top, left: the window's first block; the window has to lie inside `coefficients`.
+            out: (size * window rows, size * window columns) uint8.
+        """
+        words = coefficients.view(np.uint64)
+        for i in range(out.shape[0] // size):
+            for j in range(out.shape[1] // size):
+                occupied = _occupied_corner(coefficients, words, top + i, left + j)
+                y, x = size * i, size * j
+                if occupied == 0:
+                    _flat(_mean_sample(coefficients, top + i, left + j, table), out, y, x, size)
+                elif occupied == 1:
+                    _transform(coefficients, top + i, left + j, table, out, y, x, size, 1)
+                elif occupied == 4:
+                    _transform(coefficients, top + i, left + j, table, out, y, x, size, 4)
+                else:
+                    _transform(coefficients, top + i, left + j, table, out, y, x, size, 8)
 
-@kernel
-def idct_4x4(coefficients, table, top, left, out):
-    """Transform a window of blocks to 4x4 samples each (jidctred.c); arguments as for `idct_8x8`, 4 for 8."""
-    words = coefficients.view(np.uint64)
-    for i in range(out.shape[0] // 4):
-        for j in range(out.shape[1] // 4):
-            corner = _occupied_corner(coefficients, words, top + i, left + j)
-            if corner == 0:
-                _flat(_mean_sample(coefficients, top + i, left + j, table), out, 4 * i, 4 * j, 4)
-            elif corner == 1:
-                _transform(coefficients, top + i, left + j, table, out, 4 * i, 4 * j, 4, 1)
-            elif corner == 4:
-                _transform(coefficients, top + i, left + j, table, out, 4 * i, 4 * j, 4, 4)
-            else:
-                _transform(coefficients, top + i, left + j, table, out, 4 * i, 4 * j, 4, 8)
-
-
-@kernel
-def idct_2x2(coefficients, table, top, left, out):
-    """Transform a window of blocks to 2x2 samples each (jidctred.c); arguments as for `idct_8x8`, 2 for 8."""
-    words = coefficients.view(np.uint64)
-    for i in range(out.shape[0] // 2):
-        for j in range(out.shape[1] // 2):
-            corner = _occupied_corner(coefficients, words, top + i, left + j)
-            if corner == 0:
-                _flat(_mean_sample(coefficients, top + i, left + j, table), out, 2 * i, 2 * j, 2)
-            elif corner == 1:
-                _transform(coefficients, top + i, left + j, table, out, 2 * i, 2 * j, 2, 1)
-            elif corner == 4:
-                _transform(coefficients, top + i, left + j, table, out, 2 * i, 2 * j, 2, 4)
-            else:
-                _transform(coefficients, top + i, left + j, table, out, 2 * i, 2 * j, 2, 8)
+    return inverse_dct
 
 
 @kernel
 def idct_1x1(coefficients, table, top, left, out):
-    """Transform a window of blocks to one sample each; arguments as for `idct_8x8`, 1 for 8.
+    """Transform a window of blocks to one sample each; arguments as for the other sizes.
 
     Of a block only the first coefficient is read: `coefficients` may be (rows, columns, 1, 1). Levels wrap to
     10 bits before they are limited (jidctred.c, jpeg_idct_1x1; jdmaster.c, prepare_range_limit_table).
@@ -244,4 +216,5 @@ def idct_1x1(coefficients, table, top, left, out):
             out[i, j] = min(max(level + 128, 0), 255)
 
 
-KERNELS = {8: idct_8x8, 4: idct_4x4, 2: idct_2x2, 1: idct_1x1}
+KERNELS = {8: _inverse_dct(8), 4: _inverse_dct(4), 2: _inverse_dct(2), 1: idct_1x1}
+"""By samples a side of a block."""
