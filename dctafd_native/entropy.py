@@ -27,25 +27,30 @@ from dctafd_native.jit import kernel
 MAX_BLOCK_BYTES = 256
 """A block takes at most 32 bits for DC and 63 times 31 bits for AC: 249 bytes, and 7 are loaded ahead."""
 
-BLOCK_COMPONENT, BLOCK_X, BLOCK_Y, BLOCK_DC, BLOCK_AC, BLOCK_PAIRS = range(6)
-"""Fields of one block of `mcu_blocks`: its component, its place within the MCU, where its two tables start in
-`tables` and where its table of AC pairs starts in `pairs`."""
+MCU_BLOCK = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "component", "x", "y", "dc", "ac", "pairs",
+            "step_x", "step_y", "rows", "columns",
+            "keep", "top", "bottom", "left", "right", "offset",
+            "grid_rows", "grid_columns", "grid_width", "grid_offset",
+        )
+    ]
+)  # fmt: skip
+"""One block of the MCUs of a scan.
 
-STEP_X, STEP_Y, ROWS, COLUMNS = range(6, 10)
-"""More fields, of the block's component: blocks of one MCU each way, and size in blocks."""
+`component` and its place `x`, `y` within the MCU; where its two tables start in `tables` (`dc`, `ac`) and
+where its table of AC `pairs` starts. Then, of its component: blocks of one MCU each way (`step_x`, `step_y`)
+and size in blocks (`rows`, `columns`); the side of the corner that is kept of each block (`keep`), for which
+window of blocks (`top`, `bottom`, `left`, `right`), and where the first coefficient goes in `out` (`offset`);
+where its two maps start in `grid_maps` (`grid_rows`, `grid_columns`; -1 for no grid), how many columns of
+blocks the grid keeps (`grid_width`), and where its first coefficient goes in `out` (`grid_offset`).
+"""
 
-KEEP, TOP, BOTTOM, LEFT, RIGHT, OFFSET = range(10, 16)
-"""More fields: side of the corner kept of each block, for which window of blocks, and where the first
-coefficient goes in `out`."""
-
-GRID_ROWS, GRID_COLUMNS, GRID_WIDTH, GRID_OFFSET = range(16, 20)
-"""More fields: where the component's two maps start in `grid_maps` (-1 for no grid), how many columns of
-blocks the grid keeps, and where its first coefficient goes in `out`."""
-
-FIELDS = 20
-
-_TARGET, _FROM, _TO, _STRIDE, _GRID, _INSIDE, _PLACES = 0, 1, 2, 3, 4, 5, 6
-"""What `_place_row` works out for a block of the MCUs of one row."""
+_PLACE = np.dtype([(name, np.int64) for name in ("target", "first", "last", "stride", "grid", "inside")])
+"""What `_place_row` works out for a block of the MCUs of one row: where it goes in `out` but for its column,
+columns of the window, coefficients kept of a block, where it goes in the grid, columns of the component."""
 
 BAD_CODES, LEFT_OVER, LOST_RESTARTS, LAST_STARTED = range(4)
 """Places in `findings`."""
@@ -82,7 +87,7 @@ def decode_sequential(
         segment_markers: (s,) uint8, second byte of the marker behind each segment.
         restart_interval: MCUs between restart markers, 0 for none.
         mcu_rows, mcu_columns: the scan's MCUs; fewer rows may be asked for than there are.
-        mcu_blocks: (b * FIELDS,) int64, the blocks of one MCU in order; see `BLOCK_COMPONENT` and so on.
+        mcu_blocks: (b,) `MCU_BLOCK`, the blocks of one MCU in order.
         grid_maps: (g,) int64, by block row or column: its place among those that the grid keeps, or -1.
         tables: (t,) int32, rows of `entropy_tables.derive_table`.
         pairs: (p,) int64, tables of `entropy_tables.derive_pairs`.
@@ -96,13 +101,13 @@ def decode_sequential(
     """
     lookup_shift = np.uint64(64 - LOOKUP_BITS)
     full = np.uint64(64)
-    n_blocks = mcu_blocks.shape[0] // FIELDS
+    n_blocks = mcu_blocks.shape[0]
     most = n_blocks * MAX_BLOCK_BYTES
     tail = segment_ends[segment_ends.shape[0] - 1]
     scratch = np.int64(out.shape[0] - 64)
     unwanted = scratch - 64
     prediction = np.zeros(4, dtype=np.int64)
-    places = np.zeros(n_blocks * _PLACES, dtype=np.int64)
+    places = np.zeros(n_blocks, dtype=_PLACE)
 
     segment = np.int64(0)
     next_restart = 0
@@ -118,13 +123,11 @@ def decode_sequential(
         _place_row(mcu_blocks, grid_maps, mcu_row, places)
         for mcu_column in range(mcu_columns):
             if restart_interval > 0 and to_go == 0:
-                if not exhausted:
-                    findings[LEFT_OVER] += max(0, end - np.int64(position) + (np.int64(count) >> 3))
-                segment, start, lost = find_restart(segment_ends, segment_markers, segment, next_restart)
-                findings[LOST_RESTARTS] += lost
-                end = segment_ends[segment]
-                exhausted = exhausted and start < 0
-                position = np.uint64(start if start >= 0 else end)
+                bit = 8 * np.int64(position) - np.int64(count)
+                segment, start, end, exhausted = next_interval(
+                    segment_ends, segment_markers, segment, next_restart, bit, end, exhausted, findings
+                )
+                position = np.uint64(start)
                 in_tail = False
                 window = np.uint64(0)
                 count = np.uint64(0)
@@ -145,23 +148,20 @@ def decode_sequential(
                 in_tail = True
 
             for block in range(n_blocks):
-                field = np.uint64(block * FIELDS)
-                place = np.uint64(block * _PLACES)
-                component = np.uint64(mcu_blocks[field + np.uint64(BLOCK_COMPONENT)])
-                column = (
-                    mcu_column * mcu_blocks[field + np.uint64(STEP_X)]
-                    + mcu_blocks[field + np.uint64(BLOCK_X)]
-                )
-                decoded[component] += column < places[place + np.uint64(_INSIDE)]
-                stride = places[place + np.uint64(_STRIDE)]
+                fields = mcu_blocks[np.uint64(block)]
+                place = places[np.uint64(block)]
+                component = np.uint64(fields.component)
+                column = mcu_column * fields.step_x + fields.x
+                decoded[component] += column < place.inside
+                stride = place.stride
                 target = np.int64(-1)
-                if places[place + np.uint64(_FROM)] <= column < places[place + np.uint64(_TO)]:
-                    target = places[place + np.uint64(_TARGET)] + column * stride
+                if place.first <= column < place.last:
+                    target = place.target + column * stride
                 grid_target = np.int64(-1)
-                if places[place + np.uint64(_GRID)] >= 0 and column < places[place + np.uint64(_INSIDE)]:
-                    grid_column = grid_maps[mcu_blocks[field + np.uint64(GRID_COLUMNS)] + column]
+                if place.grid >= 0 and column < place.inside:
+                    grid_column = grid_maps[fields.grid_columns + column]
                     if grid_column >= 0:
-                        grid_target = places[place + np.uint64(_GRID)] + 64 * grid_column
+                        grid_target = place.grid + 64 * grid_column
                 if grid_target < 0 and (stride == 64 or target < 0):
                     base = np.uint64(target if target >= 0 else unwanted)
                     if clear:
@@ -170,7 +170,7 @@ def decode_sequential(
                 else:
                     base = np.uint64(scratch)
 
-                table = np.uint64(mcu_blocks[field + np.uint64(BLOCK_DC)])
+                table = np.uint64(fields.dc)
                 window |= load_word(buffer, position) >> count
                 position += (np.uint64(63) - count) >> np.uint64(3)
                 count |= np.uint64(56)
@@ -187,8 +187,8 @@ def decode_sequential(
                 prediction[component] += value
                 out[base] = np.int16(prediction[component])
 
-                table = np.uint64(mcu_blocks[field + np.uint64(BLOCK_AC)])
-                pair_table = np.uint64(mcu_blocks[field + np.uint64(BLOCK_PAIRS)])
+                table = np.uint64(fields.ac)
+                pair_table = np.uint64(fields.pairs)
                 k = np.uint64(1)
                 while k < np.uint64(64):
                     window |= load_word(buffer, position) >> count
@@ -233,45 +233,41 @@ def decode_sequential(
                             break
 
                 if base == np.uint64(scratch):
-                    keep = mcu_blocks[field + np.uint64(KEEP)]
+                    keep = fields.keep
                     _keep(out, scratch, target, keep, grid_target)
 
             if in_tail and 8 * np.int64(position) - np.int64(count) > 8 * end:
                 exhausted = True
                 for block in range(n_blocks):
-                    column = (
-                        mcu_column * mcu_blocks[block * FIELDS + STEP_X]
-                        + mcu_blocks[block * FIELDS + BLOCK_X]
-                    )
-                    if column < places[block * _PLACES + _INSIDE]:
-                        decoded[mcu_blocks[block * FIELDS + BLOCK_COMPONENT]] -= 1
+                    fields = mcu_blocks[block]
+                    if mcu_column * fields.step_x + fields.x < places[block].inside:
+                        decoded[fields.component] -= 1
     if not exhausted:
-        findings[LEFT_OVER] += max(0, end - np.int64(position) + (np.int64(count) >> 3))
+        findings[LEFT_OVER] += left_over(8 * np.int64(position) - np.int64(count), end)
 
 
 @kernel
 def _place_row(mcu_blocks, grid_maps, mcu_row, places):
     """Work out for each block of the MCUs of one row where in `out` it goes, up to its column."""
-    for block in range(mcu_blocks.shape[0] // FIELDS):
-        fields = mcu_blocks[block * FIELDS : (block + 1) * FIELDS]
-        row = mcu_row * fields[STEP_Y] + fields[BLOCK_Y]
-        stride = fields[KEEP] ** 2
-        in_window = fields[TOP] <= row < fields[BOTTOM]
-        width = fields[RIGHT] - fields[LEFT]
-        target = fields[OFFSET] + ((row - fields[TOP]) * width - fields[LEFT]) * stride
-        inside = fields[COLUMNS] if row < fields[ROWS] else 0
+    for block in range(mcu_blocks.shape[0]):
+        fields = mcu_blocks[block]
+        row = mcu_row * fields.step_y + fields.y
+        stride = fields.keep**2
+        in_window = fields.top <= row < fields.bottom
+        width = fields.right - fields.left
+        inside = fields.columns if row < fields.rows else 0
         grid = np.int64(-1)
-        if fields[GRID_ROWS] >= 0 and inside > 0:
-            grid_row = grid_maps[fields[GRID_ROWS] + row]
+        if fields.grid_rows >= 0 and inside > 0:
+            grid_row = grid_maps[fields.grid_rows + row]
             if grid_row >= 0:
-                grid = fields[GRID_OFFSET] + 64 * grid_row * fields[GRID_WIDTH]
-        place = places[block * _PLACES : (block + 1) * _PLACES]
-        place[_TARGET] = target
-        place[_FROM] = fields[LEFT]
-        place[_TO] = fields[RIGHT] if in_window else 0
-        place[_STRIDE] = stride
-        place[_GRID] = grid
-        place[_INSIDE] = inside
+                grid = fields.grid_offset + 64 * grid_row * fields.grid_width
+        place = places[block]
+        place.target = fields.offset + ((row - fields.top) * width - fields.left) * stride
+        place.first = fields.left
+        place.last = fields.right if in_window else 0
+        place.stride = stride
+        place.grid = grid
+        place.inside = inside
 
 
 @kernel
@@ -284,6 +280,34 @@ def _keep(out, scratch, target, keep, grid_target):
     if grid_target >= 0:
         out[grid_target : grid_target + 64] = out[scratch : scratch + 64]
     out[scratch : scratch + 64] = 0
+
+
+@kernel
+def left_over(bit, end):
+    """Return the whole bytes between the bit that would be read next and the end of a segment."""
+    return max(0, end - ((bit + 7) >> 3))
+
+
+@kernel
+def next_interval(segment_ends, segment_markers, segment, expected, bit, end, exhausted, findings):
+    """Go on to the next restart interval, noting in `findings` what was left over or lost.
+
+    Args:
+        segment_ends, segment_markers, segment, expected: as for `find_restart`.
+        bit: the bit that would be read next; `end`: where its segment ends.
+        exhausted: whether its data had ended early.
+        findings: as for `decode_sequential`.
+
+    Returns:
+        The segment to go on in, where to go on in `buffer`, where the segment ends, and whether there is
+        still no data.
+    """
+    if not exhausted:
+        findings[LEFT_OVER] += left_over(bit, end)
+    segment, start, lost = find_restart(segment_ends, segment_markers, segment, expected)
+    findings[LOST_RESTARTS] += lost
+    end = segment_ends[segment]
+    return segment, start if start >= 0 else end, end, exhausted and start < 0
 
 
 @kernel

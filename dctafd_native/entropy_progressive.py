@@ -13,24 +13,14 @@ import numpy as np
 
 from dctafd_native.entropy import (
     BAD_CODES,
-    BLOCK_COMPONENT,
-    BLOCK_DC,
-    BLOCK_X,
-    BLOCK_Y,
-    COLUMNS,
-    FIELDS,
     LAST_STARTED,
     LEFT_OVER,
-    LOST_RESTARTS,
     MAX_BLOCK_BYTES,
-    OFFSET,
-    ROWS,
-    STEP_X,
-    STEP_Y,
-    find_restart,
+    left_over,
     load_word,
     long_code,
     move_tail,
+    next_interval,
 )
 from dctafd_native.entropy_tables import BAD_CODE_LENGTH, LOOKUP_BITS
 from dctafd_native.jit import kernel
@@ -57,7 +47,7 @@ def decode_dc(
     `mcu_blocks` and the last 128 of `out` are as for `entropy.decode_sequential`; blocks of
     `out` hold 64 coefficients.
     """
-    n_blocks = mcu_blocks.shape[0] // FIELDS
+    n_blocks = mcu_blocks.shape[0]
     most = n_blocks * MAX_BLOCK_BYTES
     tail = segment_ends[segment_ends.shape[0] - 1]
     unwanted = out.shape[0] - 128
@@ -72,13 +62,10 @@ def decode_dc(
     for mcu_row in range(mcu_rows):
         for mcu_column in range(mcu_columns):
             if restart_interval > 0 and to_go == 0:
-                if not exhausted:
-                    findings[LEFT_OVER] += max(0, end - ((bit + 7) >> 3))
-                segment, start, lost = find_restart(segment_ends, segment_markers, segment, next_restart)
-                findings[LOST_RESTARTS] += lost
-                end = segment_ends[segment]
-                exhausted = exhausted and start < 0
-                bit = 8 * (start if start >= 0 else end)
+                segment, start, end, exhausted = next_interval(
+                    segment_ends, segment_markers, segment, next_restart, bit, end, exhausted, findings
+                )
+                bit = 8 * start
                 in_tail = False
                 prediction[:] = 0
                 next_restart = (next_restart + 1) & 7
@@ -89,25 +76,23 @@ def decode_dc(
                     return
                 continue
             if not in_tail and (bit >> 3) + most > end:
-                move_tail(buffer, bit >> 3, end, tail, most)
-                end += tail - (bit >> 3)
-                bit = 8 * tail + (bit & 7)
+                bit, end = _enter_tail(buffer, bit, end, tail, most)
                 in_tail = True
             for block in range(n_blocks):
-                fields = mcu_blocks[block * FIELDS : (block + 1) * FIELDS]
-                component = fields[BLOCK_COMPONENT]
-                row = mcu_row * fields[STEP_Y] + fields[BLOCK_Y]
-                column = mcu_column * fields[STEP_X] + fields[BLOCK_X]
-                inside = row < fields[ROWS] and column < fields[COLUMNS]
+                fields = mcu_blocks[block]
+                component = fields.component
+                row = mcu_row * fields.step_y + fields.y
+                column = mcu_column * fields.step_x + fields.x
+                inside = row < fields.rows and column < fields.columns
                 base = unwanted
                 if inside:
-                    base = fields[OFFSET] + 64 * (row * fields[COLUMNS] + column)
+                    base = fields.offset + 64 * (row * fields.columns + column)
                 window = load_word(buffer, np.uint64(bit >> 3)) << np.uint64(bit & 7)
                 if refine:
                     out[base] |= np.int16(np.int64(window >> np.uint64(63)) << low)
                     bit += 1
                 else:
-                    table = fields[BLOCK_DC]
+                    table = fields.dc
                     entry = np.int64(tables[np.uint64(table) + (window >> np.uint64(64 - LOOKUP_BITS))])
                     if entry == 0:
                         entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
@@ -120,7 +105,7 @@ def decode_dc(
             if exhausted:
                 findings[LAST_STARTED] = mcu_row * mcu_columns + mcu_column
     if not exhausted:
-        findings[LEFT_OVER] += max(0, end - ((bit + 7) >> 3))
+        findings[LEFT_OVER] += left_over(bit, end)
         findings[LAST_STARTED] = mcu_rows * mcu_columns - 1
 
 
@@ -158,13 +143,10 @@ def decode_ac_first(
     block = np.int64(0)
     while block < blocks:
         if block == restart_at:
-            if not exhausted:
-                findings[LEFT_OVER] += max(0, end - ((bit + 7) >> 3))
-            segment, start, lost = find_restart(segment_ends, segment_markers, segment, next_restart)
-            findings[LOST_RESTARTS] += lost
-            end = segment_ends[segment]
-            exhausted = exhausted and start < 0
-            bit = 8 * (start if start >= 0 else end)
+            segment, start, end, exhausted = next_interval(
+                segment_ends, segment_markers, segment, next_restart, bit, end, exhausted, findings
+            )
+            bit = 8 * start
             in_tail = False
             run_of_ends = np.int64(0)
             next_restart = (next_restart + 1) & 7
@@ -180,9 +162,7 @@ def decode_ac_first(
             decoded[0] += passed
             continue
         if not in_tail and (bit >> 3) + MAX_BLOCK_BYTES > end:
-            move_tail(buffer, bit >> 3, end, tail, MAX_BLOCK_BYTES)
-            end += tail - (bit >> 3)
-            bit = 8 * tail + (bit & 7)
+            bit, end = _enter_tail(buffer, bit, end, tail, MAX_BLOCK_BYTES)
             in_tail = True
         base = np.uint64(offset + 64 * block)
         k = np.int64(first)
@@ -211,7 +191,7 @@ def decode_ac_first(
             findings[LAST_STARTED] = block
         block += 1
     if not exhausted:
-        findings[LEFT_OVER] += max(0, end - ((bit + 7) >> 3))
+        findings[LEFT_OVER] += left_over(bit, end)
         findings[LAST_STARTED] = blocks - 1
 
 
@@ -249,13 +229,10 @@ def decode_ac_refine(
     block = np.int64(0)
     while block < blocks:
         if block == restart_at:
-            if not exhausted:
-                findings[LEFT_OVER] += max(0, end - ((bit + 7) >> 3))
-            segment, start, lost = find_restart(segment_ends, segment_markers, segment, next_restart)
-            findings[LOST_RESTARTS] += lost
-            end = segment_ends[segment]
-            exhausted = exhausted and start < 0
-            bit = 8 * (start if start >= 0 else end)
+            segment, start, end, exhausted = next_interval(
+                segment_ends, segment_markers, segment, next_restart, bit, end, exhausted, findings
+            )
+            bit = 8 * start
             in_tail = False
             run_of_ends = np.int64(0)
             next_restart = (next_restart + 1) & 7
@@ -264,9 +241,7 @@ def decode_ac_refine(
             block = min(restart_at, blocks)
             continue
         if not in_tail and (bit >> 3) + MAX_BLOCK_BYTES > end:
-            move_tail(buffer, bit >> 3, end, tail, MAX_BLOCK_BYTES)
-            end += tail - (bit >> 3)
-            bit = 8 * tail + (bit & 7)
+            bit, end = _enter_tail(buffer, bit, end, tail, MAX_BLOCK_BYTES)
             in_tail = True
         base = np.uint64(offset + 64 * block)
         k = np.int64(first)
@@ -338,8 +313,15 @@ def decode_ac_refine(
             findings[LAST_STARTED] = block
         block += 1
     if not exhausted:
-        findings[LEFT_OVER] += max(0, end - ((bit + 7) >> 3))
+        findings[LEFT_OVER] += left_over(bit, end)
         findings[LAST_STARTED] = blocks - 1
+
+
+@kernel
+def _enter_tail(buffer, bit, end, tail, most):
+    """Copy what is left of a segment in front of zeros; return the bit to go on with, and the copy's end."""
+    move_tail(buffer, bit >> 3, end, tail, most)
+    return 8 * tail + (bit & 7), end + tail - (bit >> 3)
 
 
 @kernel

@@ -18,6 +18,8 @@ from dctafd_native.entropy_tables import DC, LOOKUP_SIZE, PROGRESSIVE_AC, ROW_SI
 
 _ZIGZAG = np.full(128, 63, dtype=np.uint8)
 _ZIGZAG[:64] = ZIGZAG_TO_NATURAL
+_NAMES = entropy.MCU_BLOCK.names or ()
+_OFFSET = _NAMES.index("offset") - _NAMES.index("step_x")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +27,7 @@ class KernelLayout:
     """Where the kernels put what is wanted; files of one kind share it, and it is a key of caches.
 
     Attributes:
-        components: the kernels' fields from `entropy.STEP_X` on, of each component.
+        components: the fields of `entropy.MCU_BLOCK` from `step_x` on, of each component.
         grid_maps: `entropy.decode_sequential`'s.
         size: coefficients that are kept.
         mcu_rows: how many rows of the MCUs of an interleaved scan are wanted.
@@ -72,7 +74,7 @@ class ScanOutcome:
 
 
 def component_geometry(frame: Frame, index: int) -> tuple[int, int, int, int]:
-    """Return the fields `STEP_X` to `COLUMNS` of `entropy.decode_sequential` for an interleaved scan."""
+    """Return the fields `step_x` to `columns` of `entropy.MCU_BLOCK` for an interleaved scan."""
     component = frame.components[index]
     return (component.h, component.v, *frame.blocks[index])
 
@@ -105,7 +107,7 @@ class _ScanPlan:
     pairs: NDArray[np.int64]
     mcu_rows: int
     mcu_columns: int
-    mcu_blocks: NDArray[np.int64]
+    mcu_blocks: NDArray[np.void]
     blocks_in_mcu: int
     totals: list[int]
 
@@ -137,7 +139,7 @@ def _scan_plan(
         * frame.blocks[component.index][1]
         for component in components
     ]
-    mcu_blocks = np.array(blocks, dtype=np.int64).reshape(-1)
+    mcu_blocks = np.array(blocks, dtype=entropy.MCU_BLOCK)
     return _ScanPlan(*stacked_tables(tables), mcu_rows, columns, mcu_blocks, len(blocks), totals)
 
 
@@ -203,7 +205,7 @@ def _decode_ac(target: Target, scan: Scan) -> ScanOutcome:
         *_unstuffed(target, scan, plan),
         scan.restart_interval,
         plan.mcu_rows * plan.mcu_columns,
-        target.layout.components[component.index][entropy.OFFSET - entropy.STEP_X],
+        target.layout.components[component.index][_OFFSET],
         plan.tables,
         0,
         scan.spectral_start,
