@@ -31,6 +31,7 @@ EXTRAS = {
     "zstd": Extra({"zstandard": "zstandard"}, ".tar.zst archives"),
     "export": Extra({"onnx": "onnx", "onnxscript": "onnxscript"}, "export -o FILE.onnx"),
     "ray": Extra({"ray[data]": "ray"}, "classify --engine ray"),
+    "remote": Extra({"fsspec": "fsspec", "aiohttp": "aiohttp", "s3fs": "s3fs"}, "sources that are URLs"),
     "timm": Extra({"timm": "timm"}, "--model timm/NAME"),
     "lite": Extra(
         {

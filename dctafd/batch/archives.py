@@ -11,8 +11,9 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+from dctafd.batch.shown_urls import file_name
+from dctafd.batch.stores import Described
 from dctafd.errors import ArchiveError, DctafdError, LimitExceededError
 from dctafd.inputs.source_items import MAX_FILE_BYTES, Skipped
 
@@ -28,23 +29,31 @@ class Member:
         name: as stored; never used as a path.
         read: returns the bytes; call it before the next member is asked for.
             Raises ArchiveError (damaged, or a link to nothing) or LimitExceededError (too large).
+        end: the offset in the archive where reading can go on after it, None where it cannot begin there.
     """
 
     name: str
     read: Callable[[], bytes]
+    end: int | None = None
 
 
 def iter_members(
-    path: str, skipped: Skipped | None = None, wanted: Callable[[str], bool] = lambda name: True
+    path: str,
+    skipped: Skipped | None = None,
+    wanted: Callable[[str], bool] = lambda name: True,
+    start: int = 0,
+    described: Described | None = None,
 ) -> Iterator[Member]:
     """Yield an archive's files in the order in which they are stored.
 
     A link is yielded as the file that it leads to. Links to directories, pipes and devices are passed over.
 
     Args:
-        path: the archive.
+        path: the archive; a path or a URL.
         skipped: counts what is passed over.
         wanted: which names are; others are counted in `skipped`.
+        start: a `Member.end`, to go on after that member.
+        described: what is known of a URL, which it still has to be.
 
     Raises:
         ArchiveError: the archive is damaged; members before the damage have been yielded.
@@ -55,9 +64,12 @@ def iter_members(
     from dctafd.batch.zip_archive import zip_members
 
     skipped = Skipped() if skipped is None else skipped
-    members = zip_members if path.lower().endswith(".zip") else tar_members
-    with damage_named(Path(path).name):
-        yield from members(path, skipped, wanted)
+    name = file_name(path)
+    with damage_named(name):
+        if name.lower().endswith(".zip"):
+            yield from zip_members(path, skipped, wanted, described)
+        else:
+            yield from tar_members(path, skipped, wanted, start, described)
 
 
 @contextmanager

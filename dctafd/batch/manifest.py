@@ -18,6 +18,7 @@ import dctafd
 from dctafd.errors import ResumeError
 from dctafd.files import atomic_output
 from dctafd.inference.stream import Position
+from dctafd.inputs.source_items import Bookmark, Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def load_manifest(output: Path, identity: Identity) -> Manifest | None:
         record = json.loads(path.read_text("utf-8"))
         manifest = Manifest(
             Identity(**record["identity"]),
-            Position(**record["position"]),
+            _position(record["position"]),
             {key: int(value) for key, value in record["written"].items()},
             record["summary"],
             bool(record["complete"]),
@@ -114,6 +115,13 @@ def load_manifest(output: Path, identity: Identity) -> Manifest | None:
             f"{path} is of a run with {'; '.join(differences)}: choose another -o, or delete it"
         )
     return manifest
+
+
+def _position(record: Mapping[str, Any]) -> Position:
+    bookmark = record["bookmark"]
+    if bookmark is not None:
+        bookmark = Bookmark(bookmark["offset"], Skipped(**bookmark["skipped"]))
+    return Position(record["unit"], record["item"], bookmark)
 
 
 def _differences(found: Identity, wanted: Identity) -> Iterator[str]:

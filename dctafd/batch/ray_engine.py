@@ -14,6 +14,7 @@ import os
 import pickle
 from collections.abc import Generator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from dctafd.batch.sources import Plan
 from dctafd.batch.units import Unit
 from dctafd.errors import WeightsError
 from dctafd.extras import require_extra
-from dctafd.inference.stream import Position, Step
+from dctafd.inference.stream import START, Position, Step
 
 if TYPE_CHECKING:
     from dctafd.inference.classifier import Classifier
@@ -83,14 +84,14 @@ class UnitWorker:
             raise WeightsError(f"{os.uname().nodename} has other weights of {self._classifier.name}")
 
     def __call__(self, batch: dict[str, Any]) -> _Row:
-        """Classify the units of a batch of rows (`number`, `unit`, `item`); return `number` and `steps`."""
+        """Classify the units of a batch of rows (`number`, `unit`, `start`); return `number` and `steps`."""
         done = [
-            self._steps(pickle.loads(unit), int(item))
-            for unit, item in zip(batch["unit"], batch["item"], strict=True)
+            self._steps(pickle.loads(unit), pickle.loads(start))
+            for unit, start in zip(batch["unit"], batch["start"], strict=True)
         ]
         return {"number": batch["number"], "steps": np.array(done, dtype=object)}
 
-    def _steps(self, unit: Unit, item: int) -> bytes:
+    def _steps(self, unit: Unit, start: Position) -> bytes:
         options = self._options
         steps = self._classifier.classify_units(
             [unit],
@@ -98,7 +99,7 @@ class UnitWorker:
             batch_size=options.batch_size,
             jobs=options.jobs,
             limits=options.limits,
-            start=Position(0, item),
+            start=replace(start, unit=0),
         )
         return pickle.dumps(list(steps))
 
@@ -110,7 +111,11 @@ def _classify(
     import ray.data
 
     rows = [
-        {"number": number, "unit": pickle.dumps(unit), "item": start.item if number == start.unit else 0}
+        {
+            "number": number,
+            "unit": pickle.dumps(unit),
+            "start": pickle.dumps(start if number == start.unit else START),
+        }
         for number, unit in enumerate(plan.units)
         if number >= start.unit
     ]
@@ -167,7 +172,7 @@ def _numbered(steps: list[Step], number: int) -> list[Step]:
         Step(
             step.results,
             step.size,
-            Position(number + 1) if step.skipped is not None else Position(number, step.position.item),
+            Position(number + 1) if step.skipped is not None else replace(step.position, unit=number),
             step.skipped,
         )
         for step in steps

@@ -11,10 +11,13 @@ import gzip
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import IO, Any
+from dataclasses import dataclass, replace
+from typing import IO, Any, cast
 
 from dctafd.batch.archive_links import Entry, LinkIndex
 from dctafd.batch.archives import Member, check_size, damage_named, failing
+from dctafd.batch.shown_urls import file_name, is_url, shown
+from dctafd.batch.stores import Described, RemoteStream
 from dctafd.errors import ArchiveError, DctafdError
 from dctafd.extras import require_extra
 from dctafd.inputs.source_items import Skipped
@@ -32,24 +35,27 @@ _EXTENDED_HEADER_TYPES = (
 )
 
 
-def tar_members(path: str, skipped: Skipped, wanted: Callable[[str], bool]) -> Iterator[Member]:
+def tar_members(
+    path: str, skipped: Skipped, wanted: Callable[[str], bool], start: int, described: Described | None
+) -> Iterator[Member]:
     """Yield the files of a tar; see `iter_members`."""
     with ExitStack() as stack:
-        links = _TarLinks(path, stack)
-        archive = _Tar(stack.enter_context(_uncompressed(path)))
+        place = _Place(path, described)
+        links = _TarLinks(place, stack)
+        archive = _Tar(stack.enter_context(place.opened(start)))
         for header in archive.headers():
             if header.isdir():
                 continue
             if not wanted(header.name):
-                skipped.count(f"{path}: {header.name}")
+                skipped.count(f"{shown(path)}: {header.name}")
             elif header.isreg():
-                yield Member(header.name, archive.reader(header))
+                yield Member(header.name, archive.reader(header), archive.bookmark if place.plain else None)
             elif header.issym() or header.islnk():
                 member = links.member(header)
                 if member is None:
                     skipped.not_files += 1
                 else:
-                    yield member
+                    yield replace(member, end=archive.bookmark if place.plain else None)
             else:
                 skipped.not_files += 1
 
@@ -95,6 +101,12 @@ class _Tar:
         self._archive: tarfile.TarFile | None = None
         self._header_class = type("TarInfo", (_StrictTarInfo,), {})
 
+    @property
+    def bookmark(self) -> int | None:
+        """Where the next header begins; None where what comes there depends on a header before it."""
+        assert self._archive is not None
+        return None if set(self._archive.pax_headers) - {"comment"} else self._archive.offset
+
     def headers(self) -> Iterator[tarfile.TarInfo]:
         """Yield the members' headers; read a member's data before the next is asked for."""
         while (header := self._next()) is not None:
@@ -120,9 +132,13 @@ class _Tar:
 
     def _check_the_rest(self) -> None:
         """See that nothing but padding follows the end marker; this checks a compressed file's sums, too."""
+        rest = 0
         while piece := self._stream.read(_PIECE):
+            rest += len(piece)
             if piece.count(0) != len(piece):
                 raise ArchiveError("there is more after its end marker: members may be missing")
+        if self._archive is None and rest < tarfile.BLOCKSIZE:  # even an empty tar has two blocks
+            raise ArchiveError("the archive ends within its end marker")
 
     def reader(self, header: tarfile.TarInfo) -> Callable[[], bytes]:
         """Return a function that reads one member's data."""
@@ -145,8 +161,8 @@ class _TarLinks:
     begins anew where a link leads back.
     """
 
-    def __init__(self, path: str, stack: ExitStack) -> None:
-        self._path = path
+    def __init__(self, place: _Place, stack: ExitStack) -> None:
+        self._archive = place
         self._stack = stack
         self._index: LinkIndex[int] | None = None
         self._stream: _Stream | None = None
@@ -166,7 +182,7 @@ class _TarLinks:
     def _all_names(self) -> LinkIndex[int]:
         index: LinkIndex[int] = LinkIndex()
         try:
-            with damage_named("the archive"), _uncompressed(self._path) as stream:
+            with damage_named("the archive"), self._archive.opened() as stream:
                 for header in _Tar(stream).headers():
                     if header.issym() or header.islnk():
                         index.add(header.name, _link(header))
@@ -179,7 +195,7 @@ class _TarLinks:
     def _read(self, offset: int) -> bytes:
         with damage_named("the member"):
             if self._stream is None or not (self._stream.seekable or self._stream.tell() <= offset):
-                self._stream = self._stack.enter_context(_uncompressed(self._path))
+                self._stream = self._stack.enter_context(self._archive.opened())
             if self._budget < 0:
                 raise ArchiveError("too much to read again for its links: unpack it, or do not compress it")
             before = self._stream.tell()
@@ -206,10 +222,10 @@ class _Stream:
         seekable: whether it can go back, and skips without reading.
     """
 
-    def __init__(self, raw: IO[bytes], seekable: bool) -> None:
+    def __init__(self, raw: IO[bytes], seekable: bool, position: int = 0) -> None:
         self._raw = raw
         self.seekable = seekable
-        self._position = raw.tell() if seekable else 0
+        self._position = position
         self.header_bytes: int | None = None
 
     def tell(self) -> int:
@@ -246,19 +262,44 @@ class _Stream:
         return data
 
 
-@contextmanager
-def _uncompressed(path: str) -> Iterator[_Stream]:
-    """Open a tar file and undo its compression."""
-    lower = path.lower()
-    with open(path, "rb") as file:
-        if lower.endswith((".gz", ".tgz")):
-            with gzip.open(file) as stream:
-                yield _Stream(stream, seekable=False)  # type: ignore[arg-type]
-        elif lower.endswith((".zst", ".tzst")):
-            with _zstandard_stream(file) as stream:
-                yield _Stream(stream, seekable=False)
-        else:
-            yield _Stream(file, seekable=file.seekable())
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a tar is.
+
+    Attributes:
+        path: a path or a URL.
+        described: what is known of a URL.
+    """
+
+    path: str
+    described: Described | None
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is not compressed, so that reading can begin anywhere in it."""
+        return file_name(self.path).lower().endswith(".tar")
+
+    @contextmanager
+    def opened(self, offset: int = 0) -> Iterator[_Stream]:
+        """Open it and undo its compression; `offset` is where to begin in one that is plain."""
+        lower = file_name(self.path).lower()
+        with self._file(offset) as file:
+            if lower.endswith((".gz", ".tgz")):
+                with gzip.open(file) as stream:
+                    yield _Stream(stream, seekable=False)  # type: ignore[arg-type]
+            elif lower.endswith((".zst", ".tzst")):
+                with _zstandard_stream(file) as stream:
+                    yield _Stream(stream, seekable=False)
+            else:
+                yield _Stream(file, file.seekable(), offset)
+
+    def _file(self, offset: int) -> IO[bytes]:
+        if is_url(self.path):
+            return cast(IO[bytes], RemoteStream(self.path, offset, self.described))
+        file = open(self.path, "rb")  # noqa: SIM115 (the caller's context)
+        if offset:
+            file.seek(offset)
+        return file
 
 
 @contextmanager

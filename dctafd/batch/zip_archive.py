@@ -7,9 +7,13 @@ import stat
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
 
 from dctafd.batch.archive_links import Entry, LinkIndex
 from dctafd.batch.archives import Member, check_size, damage_named, failing
+from dctafd.batch.shown_urls import is_url, shown
+from dctafd.batch.stores import Described, RemoteFile
 from dctafd.errors import ArchiveError, DctafdError
 from dctafd.inputs.source_items import Skipped
 
@@ -19,15 +23,19 @@ _UNIX = 3
 _MAX_LINK_BYTES = 4096
 
 
-def zip_members(path: str, skipped: Skipped, wanted: Callable[[str], bool]) -> Iterator[Member]:
+def zip_members(
+    path: str, skipped: Skipped, wanted: Callable[[str], bool], described: Described | None
+) -> Iterator[Member]:
     """Yield the files of a zip; see `iter_members`."""
-    with zipfile.ZipFile(path) as archive:
+    with ExitStack() as stack:
+        file: Any = stack.enter_context(RemoteFile(path, described)) if is_url(path) else path
+        archive = stack.enter_context(zipfile.ZipFile(file))
         index: LinkIndex[zipfile.ZipInfo] | None = None
         for info in archive.infolist():
             if info.is_dir():
                 continue
             if not wanted(info.filename):
-                skipped.count(f"{path}: {info.filename}")
+                skipped.count(f"{shown(path)}: {info.filename}")
             elif not _is_link(info):
                 yield Member(info.filename, _reader(archive, info))
             else:

@@ -20,7 +20,7 @@ from dctafd.inference.network import Answer
 from dctafd.inference.prepared import Prepared, PreparedPhoto
 from dctafd.inference.results import Result
 from dctafd.inference.runner import Runner
-from dctafd.inputs.source_items import Skipped, SourceItem
+from dctafd.inputs.source_items import Bookmark, Skipped, SourceItem
 
 _BATCHES_AHEAD = 3
 _BYTES_AHEAD = 128 * 2**20
@@ -29,16 +29,30 @@ _BYTES_AHEAD = 128 * 2**20
 class Unit(Protocol):
     """Some inputs in a fixed order, no batch of which spans its end."""
 
-    def items(self, skipped: Skipped, start: int = 0) -> Iterable[SourceItem]:
-        """Yield the inputs from number `start` on, and count in `skipped` what is passed over."""
+    def items(
+        self, skipped: Skipped, start: int = 0, bookmark: Bookmark | None = None
+    ) -> Iterable[SourceItem]:
+        """Yield the inputs from number `start` on, and count in `skipped` what is passed over.
+
+        Args:
+            skipped: empty; counts from the first input on.
+            start: inputs to leave out.
+            bookmark: that of the last of them, where it has one.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The next input to be done: number `item` of unit number `unit`."""
+    """The next input to be done: number `item` of unit number `unit`.
+
+    Attributes:
+        unit, item: the numbers.
+        bookmark: where in an archive the input is, None where that is not known.
+    """
 
     unit: int = 0
     item: int = 0
+    bookmark: Bookmark | None = None
 
 
 START = Position()
@@ -67,7 +81,9 @@ class ItemStream:
 
     stream: Iterable[SourceItem]
 
-    def items(self, skipped: Skipped, start: int = 0) -> Iterable[SourceItem]:
+    def items(
+        self, skipped: Skipped, start: int = 0, bookmark: Bookmark | None = None
+    ) -> Iterable[SourceItem]:
         """Yield the inputs."""
         return self.stream
 
@@ -173,6 +189,9 @@ class _Window:
 _Batch = tuple[list[Prepared], Position, Skipped | None]
 
 
+_Handed = tuple[Future["Prepared"], "Bookmark | None"]
+
+
 class _Feed:
     """The reading thread and the pool that prepares; a context that ends both."""
 
@@ -188,7 +207,7 @@ class _Feed:
         self._prepare_item = prepare
         self._units = units
         self._start = start
-        self._queue: SimpleQueue[Future[Prepared] | Skipped | BaseException | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Handed | Skipped | BaseException | None] = SimpleQueue()
         self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="dctafd-prepare")
         # A daemon: reading a pipe that nobody writes to must not keep the process from ending.
         self._reader = threading.Thread(target=self._read, name="dctafd-read", daemon=True)
@@ -205,12 +224,12 @@ class _Feed:
     def _read(self) -> None:
         try:
             for number in range(self._start.unit, len(self._units)):
-                first = self._start.item if number == self._start.unit else 0
+                start = self._start if number == self._start.unit else START
                 skipped = Skipped()
-                for item in self._units[number].items(skipped, first):
+                for item in self._units[number].items(skipped, start.item, start.bookmark):
                     if not self._window.enter(len(item.data or b"")):
                         return
-                    self._queue.put(self._pool.submit(self._prepare, item))
+                    self._queue.put((self._pool.submit(self._prepare, item), item.bookmark))
                 self._queue.put(skipped)
             self._queue.put(None)
         except BaseException as error:
@@ -229,12 +248,13 @@ class _Feed:
         while (entry := self._queue.get()) is not None:
             if isinstance(entry, BaseException):
                 raise entry
-            if isinstance(entry, Future):
-                batch.append(entry.result())
+            if isinstance(entry, tuple):
+                prepared, bookmark = entry
+                batch.append(prepared.result())
                 self._window.left()
                 item += 1
                 if item % batch_size == 0:
-                    yield batch, Position(unit, item), None
+                    yield batch, Position(unit, item, bookmark), None
                     batch = []
                 continue
             unit, item = unit + 1, 0

@@ -16,12 +16,16 @@ class Found:
     """A file that is named like a photo, or what is wrong with one, or with a folder.
 
     Attributes:
-        path: the file's or the folder's.
+        path: the file's or the folder's, or a URL.
         error: why it cannot be read, as far as that is known without opening it.
+        size: bytes, where that is known already.
+        version: of a URL, what tells this content from another (an ETag), "" where nothing does.
     """
 
     path: str
     error: Exception | None = None
+    size: int | None = None
+    version: str = ""
 
 
 def walk_photos(

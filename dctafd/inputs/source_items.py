@@ -16,6 +16,19 @@ _MAX_NAMED_ARCHIVES = 100
 
 
 @dataclass(frozen=True, slots=True)
+class Bookmark:
+    """Where the reading of an archive can go on after an input, without what comes before.
+
+    Attributes:
+        offset: the first byte to read.
+        skipped: what had been passed over up to there.
+    """
+
+    offset: int
+    skipped: Skipped
+
+
+@dataclass(frozen=True, slots=True)
 class SourceItem:
     """One input: a file, a member of an archive, stdin, or what is wrong with one of them.
 
@@ -25,6 +38,7 @@ class SourceItem:
         path: the file to read the bytes from, None where they are here already.
         data: the bytes of a member or of stdin, or None.
         error: why there is nothing to read, or None.
+        bookmark: where to go on after it, None where that cannot be told.
     """
 
     source: str
@@ -32,6 +46,7 @@ class SourceItem:
     path: str | None = None
     data: bytes | None = None
     error: Exception | None = None
+    bookmark: Bookmark | None = None
 
     def read(self) -> bytes:
         """Return the bytes.
@@ -78,6 +93,10 @@ class Skipped:
         self.archive_count += 1
         if len(self.archives) < _MAX_NAMED_ARCHIVES:
             self.archives.append(readable(name))
+
+    def copy(self) -> Skipped:
+        """Return the counts as they are now."""
+        return Skipped(self.files, list(self.archives), self.archive_count, self.not_files)
 
     def add(self, other: Skipped) -> None:
         """Add what another part of the run passed over."""

@@ -276,6 +276,14 @@ def test_only_a_global_header_is_an_empty_archive(tmp_path):
     assert members_of(path) == []
 
 
+def test_less_than_an_end_marker_is_no_empty_archive(tmp_path):
+    path = tmp_path / "a.tar"
+    path.write_bytes(bytes(1023))
+    assert "within its end marker" in until_error(path)[1]
+    path.write_bytes(bytes(1024))
+    assert members_of(path) == []
+
+
 def test_extended_header_without_a_member_is_an_error(tmp_path):
     header = tarfile.TarInfo("x" * 200)
     path = tmp_path / "a.tar"
