@@ -6,12 +6,11 @@ import os
 import re
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-_URL = re.compile(
-    r"[A-Za-z][A-Za-z0-9+.-]*(::[A-Za-z][A-Za-z0-9+.-]*)*://"
-)  # with "::" as fsspec chains them
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*"
+_URL = re.compile(rf"{_SCHEME}(::{_SCHEME})*://")  # "::" as fsspec chains them
 _URL_IN_TEXT = re.compile(rf"{_SCHEME}://[^\s'\"<>]+")
-_PLAIN_PARAMETERS = ("download", "file", "filename", "format", "id", "index", "name", "page", "path", "raw")
-_PLAIN_PARAMETERS += ("version", "versionid")
+_IDENTIFYING = "download file filename format id index name page path raw version versionid"
+_PLAIN_PARAMETERS = frozenset(_IDENTIFYING.split(" "))
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSW|CREDENTIAL|SIGNATURE|(ACCESS|API|ACCOUNT)_?KEY", re.I)
 _LEAST_SECRET = 6  # characters; shorter values stand in too many harmless words
 

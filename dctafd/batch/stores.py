@@ -12,11 +12,11 @@ import random
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from dctafd.batch.shown_urls import scrubbed, shown
@@ -178,15 +178,15 @@ class RemoteStream:
             last = "" if self._end is None else self._end - 1
             headers["Range"] = f"bytes={self._position}-{last}"
         file = _file_system(self._url).open(self._url, block_size=0, size=1, headers=headers)
-        response = file.r
-        for field in ("ETag", "Last-Modified"):
-            if field in response.headers:
-                self._check_version(response.headers[field])
-                break
-        if self._position and response.status != 206:
-            self.without_ranges = True
-            _skip(file, self._position)
-        return file
+        try:
+            self._check_version(_version(file.r.headers))
+            if self._position and file.r.status != 206:
+                self.without_ranges = True
+                _skip(file, self._position)
+        except BaseException:
+            file.close()
+            raise
+        return cast(IO[bytes], file)
 
     def _opened_in_a_store(self) -> IO[bytes]:
         file = _file_system(self._url).open(_path(self._url), block_size=_BLOCK, cache_type="readahead")
@@ -312,7 +312,7 @@ def _described(info: dict[str, Any]) -> Described:
     return Described(stat.S_IFDIR if folder else stat.S_IFREG, info.get("size"), _version(info))
 
 
-def _version(info: dict[str, Any]) -> str:
+def _version(info: Mapping[str, Any]) -> str:
     return next((str(info[field]) for field in _VERSION_FIELDS if info.get(field)), "")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,13 +75,14 @@ def command(
 def _inspect(name: str, max_pixels: int, classifier: Classifier | None, plot: Path | None) -> dict[str, Any]:
     """Return one file's record; what cannot be read becomes a record with an error."""
     from dctafd.analysis.inspection import inspect_jpeg, inspection_record
+    from dctafd.batch.shown_urls import shown
     from dctafd.inputs.source_items import readable
-    from dctafd.jpeg.reader import read, read_bytes
+    from dctafd.jpeg.reader import read
 
-    source = readable(name)
+    source = readable(shown(name))
     drift = None
     try:
-        data = read_bytes(sys.stdin.buffer if name == "-" else name)
+        data = _read(name)
         inspection = inspect_jpeg(read(data, max_pixels=max_pixels))
         record = inspection_record(source, inspection)
         if classifier is not None:
@@ -98,3 +100,17 @@ def _inspect(name: str, max_pixels: int, classifier: Classifier | None, plot: Pa
 
         save_inspection_plot(inspection, plot, source, drift)
     return record
+
+
+def _read(name: str) -> bytes:
+    """Return the bytes of stdin ("-"), of a file, or of what is behind a URL."""
+    from dctafd.batch.shown_urls import is_url
+    from dctafd.batch.sources import iter_sources
+    from dctafd.jpeg.reader import read_bytes
+
+    if name == "-" or not is_url(name) or Path(name).exists():
+        return read_bytes(sys.stdin.buffer if name == "-" else name)
+    first, *others = islice(iter_sources([name]), 2)
+    if first.member is not None or others:
+        raise DctafdError("inspect looks at single files: name one, not an archive or a folder")
+    return first.read()

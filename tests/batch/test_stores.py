@@ -4,10 +4,12 @@ import json
 import pickle
 
 import pytest
+from click.testing import CliRunner
 
 from dctafd.batch import stores
 from dctafd.batch.run import run_to_file
 from dctafd.batch.sources import iter_sources, plan_sources
+from dctafd.cli.main import cli
 from dctafd.errors import ArchiveError, ResumeError
 from dctafd.inputs.source_items import Skipped
 from tests.batch.test_run import KilledError, killed_after, options
@@ -293,3 +295,78 @@ def test_file_url_is_a_path(tmp_path):
     (tmp_path / "a b.jpg").write_bytes(b"data")
     (item,) = iter_sources([f"file://{tmp_path}/a%20b.jpg"])
     assert (item.source, item.read()) == (str(tmp_path / "a b.jpg"), b"data")
+
+
+def test_inspect_looks_at_a_url_and_shows_no_secret(small_server):
+    url, _ = small_server
+    place = with_secrets(url, "1.jpg")
+    result = CliRunner().invoke(cli, ["inspect", place, url + "none.jpg", url + "a.tar", "--format", "json"])
+    good, missing, archive = json.loads(result.stdout)
+    assert (good["width"], good["error"]) == (40, None)
+    assert missing["error"]["type"] == "FileNotFoundError"
+    assert "single files" in archive["error"]["message"]
+    assert not [secret for secret in SECRETS if secret in result.output]
+
+
+# S3 ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """A bucket of moto's server on the loopback interface; its keys stand in the environment, as usual."""
+    pytest.importorskip("s3fs", reason="needs the extra remote")
+    moto = pytest.importorskip("moto.server", reason="needs moto's server (the extra dev)")
+    server = moto.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "5ecretsignature",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    import fsspec
+
+    stores._known_file_system.cache_clear()
+    system = fsspec.filesystem("s3", skip_instance_cache=True)
+    system.mkdir("photos")
+    yield system
+    stores._known_file_system.cache_clear()
+    server.stop()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+def test_bucket_is_read_listed_and_resumed_from(bucket, tmp_path, monkeypatch):
+    monkeypatch.setattr("dctafd.batch.run._SECONDS_BETWEEN_CHECKPOINTS", {"jsonl": 0.0})
+    members = [(f"{i}.jpg", photo(i)) for i in range(12)]
+    bucket.pipe("photos/a.tar", write_tar(tmp_path / "a.tar", members).read_bytes())
+    bucket.pipe("photos/a.zip", write_zip(tmp_path / "a.zip", members).read_bytes())
+    for name, data in members:
+        bucket.pipe(f"photos/d/{name}", data)
+    wanted = [data for _, data in members]
+    for source in ("s3://photos/a.tar", "s3://photos/a.zip", "s3://photos/d", "s3://photos/d/*.jpg"):
+        assert contents(source) == wanted
+    (missing,) = iter_sources(["s3://photos/none.tar"])
+    assert isinstance(missing.error, FileNotFoundError)
+    sources = ["s3://photos/a.tar", "s3://photos/d"]
+    run_to_file(tiny_classifier(), plan_sources(sources), options("jsonl"), tmp_path / "whole.jsonl")
+    path = tmp_path / "o.jsonl"
+    for steps in (2, 4):
+        with pytest.raises(KilledError):
+            run_to_file(
+                tiny_classifier(),
+                plan_sources(sources),
+                options("jsonl"),
+                path,
+                resume=steps > 2,
+                on_step=killed_after(steps),
+            )
+    run_to_file(tiny_classifier(), plan_sources(sources), options("jsonl"), path, resume=True)
+    assert path.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert not [secret for secret in SECRETS if secret in path.read_text()]
+    with pytest.raises(KilledError):
+        run_to_file(tiny_classifier(), plan_sources(sources), options("jsonl"), path, on_step=killed_after(2))
+    bucket.pipe("photos/d/3.jpg", b"other")
+    with pytest.raises(ResumeError, match="changed"):
+        run_to_file(tiny_classifier(), plan_sources(sources), options("jsonl"), path, resume=True)
