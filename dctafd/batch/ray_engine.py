@@ -4,7 +4,7 @@ Ray Data hands each unit of work (an archive, or a run of plain files) to one of
 the classifier and run the local engine on it. What a lost worker was doing is done again from the unit's
 start; a unit's results count only when all of them are there, so none is lost or doubled.
 
-Sources and weights have to be at the same paths on every machine.
+Sources are URLs, which the workers open themselves, or at the same paths on every machine, as weights are.
 """
 
 from __future__ import annotations

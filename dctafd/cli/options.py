@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 import click
 
+from dctafd.batch.shown_urls import is_url
 from dctafd.config import MAX_PIXELS, UNCHANGED, PreprocessingChanges
 from dctafd.errors import MissingExtraError
 from dctafd.extras import require_extra
@@ -55,6 +56,8 @@ class NewFile(click.ParamType[Path]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path."""
+        if is_url(str(value)):
+            self.fail("URLs are read, not written yet: name a file, and copy it there", param, ctx)
         path = Path(value)
         if self.suffixes is not None:
             suffix = path.suffix.lower()

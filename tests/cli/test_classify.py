@@ -74,6 +74,7 @@ def test_no_source_is_wrong_usage(folder):
         ("1.jpg", "--weights", "no-such-file"),
         ("1.jpg", "--top-k", "0"),
         ("1.jpg", "--address", "auto"),
+        ("1.jpg", "-o", "s3://bucket/o.jsonl"),
     ],
 )
 def test_wrong_usage(folder, arguments):

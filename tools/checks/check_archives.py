@@ -1,12 +1,13 @@
-"""Check that a directory, a tar and a zip of the same photos agree, and that no archive ends a run.
+"""Check that a directory, archives and URLs of the same photos agree, and that no archive ends a run.
 
     python tools/checks/check_archives.py --images 2000 ../shared/images/eval ../shared/images/caltech101
     python tools/checks/check_archives.py --mutations 10000
 
 First: photos come from the directories that are named; one in a hundred is cut off after 100 bytes, one in a
 hundred replaced by a GIF's first bytes, and each of these has to be in the records with its error. One in
-fifty has a hard and a symbolic link. Second: archives (zip, tar, tar.gz, tar.zst) with spoiled headers and
-data, 500 in one run that is killed and resumed. Without --model a network of a few hundred weights answers.
+fifty has a hard and a symbolic link. The URLs are those of a server on 127.0.0.1. Second: archives (zip, tar,
+tar.gz, tar.zst) with spoiled headers and data, 500 in one run that is killed and resumed. Without --model a
+network of a few hundred weights answers.
 """
 
 import json
@@ -26,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from spoiled_archives import check_spoiled_archives
 
 from dctafd.batch.sources import iter_sources
+from tests.support.http_server import Behaviour, http_server
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = "tests.support.tiny_cli"
@@ -63,7 +65,7 @@ def write_all(folder: Path, photos: list[tuple[str, bytes]]) -> list[Path]:
     return [directory, folder / "photos.tar", folder / "photos.zip"]
 
 
-def records(source: Path, module: str, options: tuple[str, ...]) -> list[dict[str, Any]]:
+def records(source: Path | str, module: str, options: tuple[str, ...]) -> list[dict[str, Any]]:
     """Classify a source; return its records with the photo's name for source and member."""
     command = [sys.executable, "-m", module, "classify", str(source), "--format", "jsonl", "-q", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
@@ -74,11 +76,14 @@ def records(source: Path, module: str, options: tuple[str, ...]) -> list[dict[st
 
 
 def check_agreement(directories: tuple[str, ...], images: int, module: str, options: tuple[str, ...]) -> bool:
-    """Compare the records of a directory, a tar and a zip."""
+    """Compare the records of a directory, a tar and a zip, on disk and behind URLs."""
     with tempfile.TemporaryDirectory() as name:
         photos = members(directories, images)
         places = write_all(Path(name), photos)
-        directory, tar, archive = (records(place, module, options) for place in places)
+        served = {place.name: place.read_bytes() for place in places[1:]}
+        with http_server(Behaviour(served)) as url:
+            sources = [*places, *(url + name for name in served)]
+            directory, tar, *others = (records(source, module, options) for source in sources)
     wanted = {
         f"{number:05d}.jpg": kind
         for number in range(len(photos))
@@ -87,10 +92,12 @@ def check_agreement(directories: tuple[str, ...], images: int, module: str, opti
     }
     named = {record["member"]: record["error"]["type"] for record in tar if record["error"]}
     links = 2 * len(range(0, len(photos), 50))
-    print(f"{len(directory)}, {len(tar)} and {len(archive)} records of {len(photos)} photos, {links} links")
-    print("directory, tar and zip:", "the same" if directory == tar == archive else "DIFFERENT")
+    same = all(found == directory for found in (tar, *others))
+    counts = ", ".join(str(len(found)) for found in (directory, tar, *others))
+    print(f"{counts} records of {len(photos)} photos and {links} links")
+    print("directory, tar, zip, tar and zip behind URLs:", "the same" if same else "DIFFERENT")
     print(f"{len(wanted)} spoilt members:", "each named" if named == wanted else f"NOT as expected: {named}")
-    return directory == tar == archive and named == wanted and len(tar) == len(photos) + links
+    return same and named == wanted and len(tar) == len(photos) + links
 
 
 @click.command()

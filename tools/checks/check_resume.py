@@ -1,6 +1,7 @@
 """Kill `dctafd classify` at random moments, resume it, and compare with an undisturbed run, many times.
 
     python tools/checks/check_resume.py --rounds 20
+    python tools/checks/check_resume.py --rounds 10 --http
     python tools/checks/check_resume.py --model resnet18 --weights resnet18.pth --images 2000 photos/
 
 Each round makes a run of its own in one of jsonl, csv and Parquet, kills it (SIGKILL) after a random time
@@ -17,12 +18,17 @@ import sys
 import tarfile
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.support.http_server import Behaviour, http_server
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ("jsonl", "csv", "parquet")
@@ -115,6 +121,7 @@ def state(output: Path) -> str:
 @click.option("--weights", type=click.Path(exists=True))
 @click.option("--afd", default="auto", show_default=True)
 @click.option("--seed", default=0, show_default=True)
+@click.option("--http", is_flag=True, help="Serve the sources on 127.0.0.1 and read them from there.")
 def main(
     sources: tuple[str, ...],
     rounds: int,
@@ -124,6 +131,7 @@ def main(
     weights: str | None,
     afd: str,
     seed: int,
+    http: bool,
 ) -> None:
     """Check that killed and resumed runs give the undisturbed run's file."""
     random.seed(seed)
@@ -131,12 +139,16 @@ def main(
         *(("--model", model, "--afd", afd) if model else ()),
         *(("--weights", weights) if weights else ()),
     )
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         if not sources:
             synthetic_tar(folder / "photos.tar", images, seed)
             sources = (str(folder / "photos.tar"),)
         sources = tuple(str(Path(source).resolve()) for source in sources)
+        if http:
+            served = {Path(source).name: Path(source).read_bytes() for source in sources}
+            url = stack.enter_context(http_server(Behaviour(served)))
+            sources = tuple(url + name for name in served)
         command = Command(sources, options, "dctafd" if model else "tests.support.tiny_cli")
         seconds = {}
         for kind in FORMATS:
