@@ -22,7 +22,7 @@ from dctafd.analysis.dataset_stats import choose_depth, dataset_statistics, samp
 from dctafd.analysis.folder_statistics import MOST_NAMES
 from dctafd.errors import DctafdError
 
-REFERENCE = Path(__file__).parents[2] / "tools" / "dataset_stats_reference.py"
+REFERENCE = Path(__file__).parents[2] / "tools" / "benchmarks" / "dataset_stats_reference.py"
 SEVERITIES = {"1": 25, "2": 18, "3": 15, "4": 10, "5": 7}
 
 

@@ -1,8 +1,8 @@
 """How fast dctafd reads, decodes and prepares photos, as ratios against others measured in the same run.
 
-    python tools/benchmark.py                           # everything, some ten minutes
-    python tools/benchmark.py --quick                   # the small sizes only
-    python tools/benchmark.py --images ../shared/images/train --json out.json --chart out.png
+    python tools/benchmarks/benchmark.py                           # everything, some ten minutes
+    python tools/benchmarks/benchmark.py --quick                   # the small sizes only
+    python tools/benchmarks/benchmark.py --images ../shared/images/train --json out.json --chart out.png
 
 A ratio of 3 means that dctafd takes a third of the time. Both sides run in turns; the table gives the median
 of the turns' ratios, and the middle half of them. Everything runs on synthetic photos unless told otherwise.
@@ -31,6 +31,7 @@ import jpeglib
 import numpy as np
 import simplejpeg
 import torch
+from alternatives import installed
 from benchmark_photos import Photo, compressed, enlarged_photo, synthetic_photo
 from dataset_stats_reference import directory_sums
 from PIL import Image
@@ -130,6 +131,15 @@ def contests() -> list[Contest]:
             prepare_with_torchvision,
             (1,),
         ),
+    ]
+    rows += [
+        Contest(
+            f"prepare with history / {name}",
+            lambda p: dctafd.prepare(p.data),
+            lambda p, alternative=alternative: alternative(p.data),
+            (1,),
+        )
+        for name, alternative in installed().items()
     ]
     if find_spec("turbojpeg"):
         import turbojpeg

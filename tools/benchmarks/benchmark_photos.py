@@ -1,4 +1,4 @@
-"""Photos for tools/benchmark.py: synthetic ones made on the fly, or given ones brought to the sizes."""
+"""Photos for benchmark.py: synthetic ones made on the fly, or given ones brought to the sizes."""
 
 from __future__ import annotations
 

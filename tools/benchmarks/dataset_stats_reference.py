@@ -1,9 +1,9 @@
 """The statistics of `dctafd dataset-stats` in jpeglib and NumPy, one file after the other.
 
 What someone without dctafd would write; tests/analysis/test_dataset_stats.py takes it as the oracle and
-tools/benchmark.py as the opponent. The judgement of qualities is left out: it has no counterpart there.
+benchmark.py beside it as the opponent. The judgement of qualities is left out: it has no counterpart there.
 
-    python tools/dataset_stats_reference.py DIR
+    python tools/benchmarks/dataset_stats_reference.py DIR
 """
 
 import os
