@@ -1,6 +1,7 @@
 """Errors travel between processes, and the extras are those of pyproject.toml."""
 
 import pickle
+import re
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -54,5 +55,5 @@ def test_the_extras_are_those_of_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     optional = project["optional-dependencies"]
     for name, extra in EXTRAS.items():
-        listed = {requirement.split(">")[0] for requirement in optional[name]}
+        listed = {re.split(r"[<>=~!;]", requirement)[0] for requirement in optional[name]}
         assert set(extra.packages) <= listed, name
