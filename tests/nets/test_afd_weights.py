@@ -192,7 +192,7 @@ def test_bad_files_are_named_errors(tmp_path: Path, backbone: Backbone) -> None:
         load_afd(tmp_path / "missing.safetensors")
     garbage = tmp_path / "garbage.safetensors"
     garbage.write_bytes(b"not a weights file at all")
-    with pytest.raises(WeightsError, match="no weights file"):
+    with pytest.raises(WeightsError, match=r"no \.safetensors file"):
         load_afd(garbage)
     foreign = tmp_path / "foreign.safetensors"
     save_file({"a": torch.zeros(1)}, foreign)

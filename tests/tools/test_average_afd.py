@@ -22,7 +22,7 @@ from average_afd import main
 def files(tmp_path: Path) -> list[Path]:
     """Two modules of one configuration, the second with all weights twice as large."""
     afd = trained_afd(small_resnet(), "deep").reparameterize()
-    card = AFDCard(afd.config, "small", "slim_resnet", ("small",), (1.0,), reparameterized=True)
+    card = AFDCard(afd.config, "small", "resnet18", {"relu": (1.0,)}, reparameterized=True)
     paths = [tmp_path / "before.safetensors", tmp_path / "after.safetensors"]
     earlier = (["others", "one more"], ["others"])
     for path, run, others in zip(paths, ("first", "second"), earlier, strict=True):

@@ -23,7 +23,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     backbone = small_backbone()
     monkeypatch.setattr(prune_afd, "load_backbone", lambda model, weights: backbone)
     afd = trained_afd(backbone.module, "deep").reparameterize()
-    card = AFDCard(afd.config, "small", "slim_resnet", ("small",), (1.0,), True, training={"seed": 5})
+    card = AFDCard(afd.config, "small", "resnet18", {"relu": (1.0,)}, True, training={"seed": 5})
     save_afd(tmp_path / "wide.safetensors", afd, card, torch.float32)
     rng = np.random.default_rng(0)
     for number in range(8):
