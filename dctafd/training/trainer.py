@@ -150,6 +150,7 @@ class Trainer:
         report: Callable[[TrainingReport], None] = lambda report: None,
         checkpoint: Path | None = None,
         report_every: int = 20,
+        report_seconds: float = 30.0,
         validate_every: int = 1000,
         checkpoint_seconds: float = 120.0,
         validate_last: bool = True,
@@ -157,7 +158,8 @@ class Trainer:
         """Train to the end of the schedule.
 
         Args:
-            report: called every `report_every` steps and with each validation.
+            report: called every `report_every` steps, on slow machines every `report_seconds`, and with each
+                validation.
             checkpoint: file that is written every `checkpoint_seconds`, at the end and on an interruption.
             validate_every: steps between validations.
             checkpoint_seconds: between checkpoints.
@@ -168,7 +170,7 @@ class Trainer:
         batches = iter_batches(
             self.source, self.state.step, self.machine.jobs, pin=self.machine.device.type == "cuda"
         )
-        clock = saved = time.monotonic()
+        clock = saved = reported = time.monotonic()
         timer = _Timer(self.config.batch_size)
         try:
             with closing(batches):
@@ -179,7 +181,9 @@ class Trainer:
                     finished = self.progress >= 1
                     validates = self.state.step % validate_every == 0
                     validates = validate_last if finished else validates
-                    if finished or validates or self.state.step % report_every == 0:
+                    waited = now - reported > report_seconds
+                    if finished or validates or waited or self.state.step % report_every == 0:
+                        reported = now
                         report(self._report(losses, timer.rate(self.state.step), validates))
                     if checkpoint and not finished and now - saved > checkpoint_seconds:
                         self.save_checkpoint(checkpoint)

@@ -599,11 +599,20 @@ def test_reports_and_validation() -> None:
     validation = Validation(PHOTOS[:3], backbone.spec, jobs=1, qualities=(5, 95), batch_size=2)
     training = Trainer(backbone, PHOTOS, QUICK, MACHINE, validation)
     reports: list[TrainingReport] = []
-    training.run(reports.append, report_every=3, validate_every=2)
+    training.run(reports.append, report_every=3, report_seconds=math.inf, validate_every=2)
     assert [(report.step, len(report.validation)) for report in reports] == [(2, 2), (3, 0), (4, 2)]
     assert set(reports[0].losses) == {"logits", "features", "stem", "drift", "loss"}
     assert [row.quality for row in reports[0].validation] == [5, 95]
     assert all(0 <= row.corrected <= 100 for row in reports[0].validation)
+
+
+def test_a_slow_training_reports_by_the_clock_and_may_leave_out_the_last_validation() -> None:
+    backbone = small_backbone()
+    validation = Validation(PHOTOS[:2], backbone.spec, jobs=1, qualities=(50,))
+    training = Trainer(backbone, PHOTOS, QUICK, MACHINE, validation)
+    reports: list[TrainingReport] = []
+    training.run(reports.append, report_seconds=0.0, validate_last=False)
+    assert [(report.step, len(report.validation)) for report in reports] == [(1, 0), (2, 0), (3, 0), (4, 0)]
 
 
 def test_validation_counts_agreement_with_the_clean_answer() -> None:
