@@ -2,9 +2,11 @@ import gzip
 import importlib.util
 import io
 import os
+import random
 import struct
 import tarfile
 import zipfile
+from collections import Counter
 
 import pytest
 
@@ -15,6 +17,7 @@ from dctafd.errors import ArchiveError, LimitExceededError, MissingExtraError
 from dctafd.inputs.file_names import is_archive
 from dctafd.inputs.source_items import Skipped
 from tests.support.archive_files import tar_bytes, write_tar, write_zip
+from tests.support.archive_mutations import mutated_archive
 
 needs_zstd = pytest.mark.skipif(
     importlib.util.find_spec("zstandard") is None, reason="needs the extra zstd (zstandard)"
@@ -534,3 +537,25 @@ def test_links_of_a_compressed_tar_are_not_read_again_without_end(tmp_path, monk
     assert len(read) + len(refused) == 22
     assert all("unpack it" in message for message in refused)
     assert len(refused) > 10
+
+
+# Spoiled at random; tools/checks/check_archives.py does it by the thousand ----------------------------------
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", pytest.param("tar.zst", marks=needs_zstd)])
+def test_spoiled_archive_leaves_a_record_and_ends_nothing(tmp_path, kind):
+    rng = random.Random(f"{kind} 1")
+    good = write_tar(tmp_path / "good.tar", [("last.jpg", b"last")])
+    members = [("photos/a.jpg", b"a" * 700), ("photos/b.jpg", rng.randbytes(900)), ("x" * 90 + ".jpg", b"c")]
+    kinds = Counter()
+    for number in range(150):
+        path = tmp_path / f"{number}.{kind}"
+        path.write_bytes(mutated_archive(kind, members, rng))
+        skipped = Skipped()
+        *items, last = iter_sources([str(path), str(good)], skipped)
+        assert last.read() == b"last"
+        assert items or skipped != Skipped(), path
+        kinds.update(type(item.error).__name__ for item in items)
+    assert kinds["ArchiveError"] > 50
+    assert kinds["NoneType"] > 50
+    assert set(kinds) <= {"ArchiveError", "LimitExceededError", "NoneType"}
