@@ -2,12 +2,14 @@
 
     python tools/checks/check_archives.py --images 2000 ../shared/images/eval ../shared/images/caltech101
     python tools/checks/check_archives.py --mutations 10000
+    python tools/checks/check_archives.py --flat 20000
 
 First: photos come from the directories that are named; one in a hundred is cut off after 100 bytes, one in a
 hundred replaced by a GIF's first bytes, and each of these has to be in the records with its error. One in
 fifty has a hard and a symbolic link. The URLs are those of a server on 127.0.0.1. Second: archives (zip, tar,
 tar.gz, tar.zst) with spoiled headers and data, 500 in one run that is killed and resumed. Without --model a
-network of a few hundred weights answers.
+network of a few hundred weights answers. Third: the most memory that a quarter of so many photos, and all of
+them, take from a tar behind a URL.
 """
 
 import json
@@ -27,10 +29,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from spoiled_archives import check_spoiled_archives
 
 from dctafd.batch.sources import iter_sources
+from tests.support.archive_files import tar_bytes
 from tests.support.http_server import Behaviour, http_server
+from tests.support.tiny_classifier import photo
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = "tests.support.tiny_cli"
+_FLAT_MB = 50  # what two runs of the same length differ by
 
 
 def members(directories: tuple[str, ...], images: int) -> list[tuple[str, bytes]]:
@@ -100,10 +105,31 @@ def check_agreement(directories: tuple[str, ...], images: int, module: str, opti
     return same and named == wanted and len(tar) == len(photos) + links
 
 
+def check_memory(images: int) -> bool:
+    """Classify a quarter of `images` tiny photos from a tar behind a URL, then all; compare the memory."""
+    photos = [photo(number) for number in range(100)]
+    peaks = []
+    for count in (images // 4, images):
+        tar = tar_bytes([(f"{number:06d}.jpg", photos[number % 100]) for number in range(count)])
+        with http_server(Behaviour({"photos.tar": tar})) as url, tempfile.TemporaryDirectory() as folder:
+            output = Path(folder) / "o.jsonl"
+            command = [sys.executable, "-m", TINY, "classify", f"{url}photos.tar", "-q", "-o", str(output)]
+            process = subprocess.Popen(command, cwd=ROOT)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            lines = len(output.read_text().splitlines()) if process.returncode == 0 else 0
+        peaks.append(usage.ru_maxrss / 1024)
+        print(f"{lines} records of {count} photos, at most {peaks[-1]:.0f} MB", flush=True)
+        if lines != count:
+            return False
+    return peaks[1] < peaks[0] + _FLAT_MB
+
+
 @click.command()
 @click.argument("directories", nargs=-1, type=click.Path(exists=True, file_okay=False))
 @click.option("--images", default=2000, show_default=True)
 @click.option("--mutations", default=0, show_default=True, help="Spoiled archives to make runs over.")
+@click.option("--flat", default=0, show_default=True, help="Photos from a URL, whose memory is measured.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--model", help="A name of `dctafd models`. [default: the tests' tiny network]")
 @click.option("--weights", type=click.Path(exists=True))
@@ -111,6 +137,7 @@ def main(
     directories: tuple[str, ...],
     images: int,
     mutations: int,
+    flat: int,
     seed: int,
     model: str | None,
     weights: str | None,
@@ -124,6 +151,8 @@ def main(
     if mutations:
         with tempfile.TemporaryDirectory() as name:
             good = check_spoiled_archives(Path(name), mutations, seed) and good
+    if flat:
+        good = check_memory(flat) and good
     sys.exit(0 if good else 1)
 
 
