@@ -26,7 +26,8 @@ if TYPE_CHECKING:
         UnsupportedJpegError,
         WeightsError,
     )
-    from dctafd.inference.classifier import Classifier, load_classifier
+    from dctafd.inference.classifier import Classifier
+    from dctafd.inference.loading import load_classifier
     from dctafd.inference.results import Result
     from dctafd.inputs.model_input import ModelInput
     from dctafd.inputs.prepare import prepare
@@ -62,7 +63,7 @@ _HOME = {
     "estimate_history": "dctafd.jpeg.history",
     "estimate_quality": "dctafd.jpeg.quality",
     "evaluate": "dctafd.analysis.evaluate",
-    "load_classifier": "dctafd.inference.classifier",
+    "load_classifier": "dctafd.inference.loading",
     "measure_drift": "dctafd.analysis.drift",
     "prepare": "dctafd.inputs.prepare",
     "read": "dctafd.jpeg.reader",

@@ -65,3 +65,31 @@ class PreprocessingChanges:
 
 UNCHANGED = PreprocessingChanges()
 """What the model usually expects."""
+
+
+RUNTIMES = ("auto", "torch", "openvino", "onnxruntime")
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What runs a network, where and in which precision.
+
+    Attributes:
+        name: one of `RUNTIMES`.
+        device: "auto" (CUDA where there is a device), "cpu", "cuda", "cuda:1" ...
+        dtype: one of `DTYPES`.
+
+    Raises:
+        ValueError: an unknown name or dtype.
+    """
+
+    name: str = "auto"
+    device: str = "auto"
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.name not in RUNTIMES:
+            raise ValueError(f"runtime {self.name!r}; it is one of {', '.join(RUNTIMES)}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype {self.dtype!r}; it is one of {', '.join(DTYPES)}")

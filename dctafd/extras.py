@@ -30,6 +30,10 @@ EXTRAS = {
     "report": Extra({"jinja2": "jinja2", "matplotlib": "matplotlib"}, "dataset-stats --html"),
     "zstd": Extra({"zstandard": "zstandard"}, ".tar.zst archives"),
     "export": Extra({"onnx": "onnx", "onnxscript": "onnxscript"}, "export -o FILE.onnx"),
+    "openvino": Extra({"openvino": "openvino"}, "--runtime openvino"),
+    "onnxruntime": Extra(
+        {"onnxruntime": "onnxruntime", "onnx": "onnx", "onnxscript": "onnxscript"}, "--runtime onnxruntime"
+    ),
     "ray": Extra({"ray[data]": "ray"}, "classify --engine ray"),
     "remote": Extra({"fsspec": "fsspec", "aiohttp": "aiohttp", "s3fs": "s3fs"}, "sources that are URLs"),
     "timm": Extra({"timm": "timm"}, "--model timm/NAME"),

@@ -73,7 +73,7 @@ class UnitWorker:
     """
 
     def __init__(self, arguments: dict[str, Any], digest: str, options: RunOptions, directory: str) -> None:
-        from dctafd.inference.classifier import load_classifier
+        from dctafd.inference.loading import load_classifier
 
         with suppress(FileNotFoundError):  # absolute paths do without
             os.chdir(directory)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def load_chosen_classifier(choice: ModelChoice, quiet: bool, dtype: str = "float32") -> Classifier:
     """Load the classifier with its correction, on its device; tell on stderr what may not fit."""
     with warnings_as_notes(quiet), collector_paused():
-        from dctafd.inference.classifier import load_classifier
+        from dctafd.inference.loading import load_classifier
 
         _check_afd(choice.afd)
         device = str(chosen_device(choice.device))

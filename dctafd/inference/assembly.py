@@ -64,7 +64,7 @@ def assemble(batch: Sequence[Prepared], answer: Answer | None, facts: ModelFacts
 
 def best_classes(logits: NDArray[np.float32], facts: ModelFacts, top_k: int) -> list[tuple[Prediction, ...]]:
     """Return the `top_k` most probable classes of each photo, best first, for logits (B, classes)."""
-    scores = _softmax(logits / np.float32(facts.temperature))
+    scores = softmax(logits / np.float32(facts.temperature))
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
     rows = zip(order.tolist(), np.take_along_axis(scores, order, 1).tolist(), strict=True)
     return [
@@ -76,7 +76,8 @@ def best_classes(logits: NDArray[np.float32], facts: ModelFacts, top_k: int) -> 
     ]
 
 
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return probabilities for logits, both (B, classes)."""
     exponentials = np.exp(logits - logits.max(1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(1, keepdims=True))
 

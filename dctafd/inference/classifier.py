@@ -1,4 +1,4 @@
-"""A classifier that takes JPEG files and returns `Result`s: `load_classifier`."""
+"""A classifier that takes JPEG files and returns `Result`s."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import hashlib
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from dctafd.config import UNCHANGED, Limits, Preprocessing, PreprocessingChanges
+from dctafd.config import Limits, Preprocessing
 from dctafd.errors import LimitExceededError
 from dctafd.inference.assembly import ModelFacts, assemble
 from dctafd.inference.prepared import Prepared, prepare_item
@@ -109,59 +108,6 @@ class Classifier:
         facts = (self.facts.name, self.facts.labels, self.preprocessing, self.facts.temperature)
         decisive = repr((*facts, self.network.dtype, self.network.digest()))
         return hashlib.sha256(decisive.encode()).hexdigest()
-
-
-def load_classifier(
-    model: str = "efficientnet_lite0",
-    weights: str | Path | None = None,
-    afd: str | Path = "auto",
-    device: str = "auto",
-    labels: str | Path | Sequence[str] | None = None,
-    *,
-    dtype: str = "float32",
-    changes: PreprocessingChanges = UNCHANGED,
-) -> Classifier:
-    """Load a classifier by name, with the AFD-Module that corrects it.
-
-    Args:
-        model: a name of `dctafd models`, or any classifier of torchvision.
-        weights: a state dict (.safetensors or .pth); None takes the model's own.
-        afd: "auto" for the module that was trained for these very weights, none where there is none;
-            "off"; the name of a shipped module, or a weights file.
-        device: "auto" (CUDA where there is a device), "cpu", "cuda", "cuda:1" ...
-        dtype: "float32", "bfloat16" or "float16".
-        labels: class names by index, or a file of them; None for those of the weights.
-        changes: what the classifier expects of its pixels where it is not what the model usually expects.
-
-    Raises:
-        WeightsError: weights are missing, damaged, or made for another network.
-        ValueError: an unknown dtype.
-
-    Example:
-        >>> classifier = load_classifier()                       # doctest: +SKIP
-        >>> classifier.classify(["photo.jpg"])[0].predictions    # doctest: +SKIP
-    """
-    from dctafd.inference.torch_network import TorchNetwork
-    from dctafd.nets.afd_weights import select_afd
-    from dctafd.nets.attach import attach
-    from dctafd.nets.registry import load_backbone
-
-    backbone = load_backbone(model, weights, labels, changes)
-    selected = select_afd(afd, backbone)
-    spec = backbone.spec
-    net = backbone.module if selected is None else attach(backbone.module, selected.module.reparameterize())
-    corrected = "uncorrected" if selected is None else f"AFD-Module {selected.name}"
-    return Classifier(
-        TorchNetwork(net, device, dtype),
-        ModelFacts(
-            model,
-            backbone.labels,
-            spec.temperature,
-            f"{backbone.weights.name}, {corrected}",
-            None if selected is None else selected.name,
-        ),
-        Preprocessing(spec.resize, spec.crop, spec.mean, spec.std),
-    )
 
 
 def _listed(sources: Source | Iterable[Source]) -> Iterable[Source]:

@@ -10,11 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dctafd.config import DTYPES
 from dctafd.inference.network import Answer, parallel_batches
 from dctafd.nets.attach import CorrectedClassifier
 from dctafd.nets.device import choose_device
-
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 class TorchNetwork:
@@ -94,8 +93,13 @@ class TorchNetwork:
 
     def digest(self) -> str:
         """Return a SHA-256 over the weights."""
-        digest = hashlib.sha256()
-        for key, tensor in self.module.state_dict().items():
-            digest.update(key.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return weights_digest(self.module)
+
+
+def weights_digest(module: nn.Module) -> str:
+    """Return a SHA-256 over a module's state dict."""
+    digest = hashlib.sha256()
+    for key, tensor in module.state_dict().items():
+        digest.update(key.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

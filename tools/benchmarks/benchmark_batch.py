@@ -34,7 +34,8 @@ from dctafd.batch.sources import plan_sources
 from dctafd.cli.options import usable_cpus
 from dctafd.cli.output import write_records
 from dctafd.config import Limits
-from dctafd.inference.classifier import Classifier, load_classifier
+from dctafd.inference.classifier import Classifier
+from dctafd.inference.loading import load_classifier
 from dctafd.inference.prepared import prepare_item
 from dctafd.inference.torch_network import TorchNetwork
 from dctafd.inputs.source_items import Skipped

@@ -1,0 +1,136 @@
+"""A PyTorch classifier as a graph for another runtime, checked against PyTorch before it is used."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from dctafd.config import Preprocessing
+from dctafd.inference.assembly import softmax
+from dctafd.inference.graph_networks import Graph, open_graph
+from dctafd.inference.network import Answer
+from dctafd.inputs.model_input import InputBatch, stack_inputs
+from dctafd.inputs.prepare import prepare
+from dctafd.nets.attach import CorrectedClassifier
+
+GRAPH_FILES = {"openvino": "graph.xml", "onnxruntime": "graph.onnx"}
+
+#: How far a graph's scores and drift may be from PyTorch's.
+TOLERANCE = 1e-3
+
+
+class ExportError(Exception):
+    """The network cannot be exported, or the graph answers otherwise."""
+
+
+def example_inputs(preprocessing: Preprocessing, quality: int = 10) -> tuple[NDArray[np.float32], ...]:
+    """Return what `stack_inputs` makes of two photos of noise, compressed at `quality`, for a classifier."""
+    inputs = []
+    for seed in range(2):
+        side = preprocessing.resize
+        pixels = np.random.default_rng(seed).integers(0, 256, (side // 8, side // 8, 3), np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).resize((side, side)).save(buffer, "JPEG", quality=quality)
+        inputs.append(
+            prepare(
+                buffer.getvalue(),
+                side,
+                preprocessing.crop,
+                mean=preprocessing.mean,
+                std=preprocessing.std,
+            )
+        )
+    return stack_inputs(inputs)
+
+
+def input_count(module: nn.Module) -> int:
+    """Return how many of the arrays of `stack_inputs` a network takes: all with an AFD-Module, else one."""
+    return len(fields(InputBatch)) if isinstance(module, CorrectedClassifier) else 1
+
+
+def export_graph(
+    module: nn.Module, preprocessing: Preprocessing, runtime: str, directory: Path, weights_digest: str
+) -> Graph:
+    """Write a network as a graph with a free batch size, and compare its answers with PyTorch's.
+
+    Args:
+        module: `CorrectedClassifier`, re-parameterised, or a classifier of pixels alone; in float32 on the
+            CPU, left as it is.
+        preprocessing: what it expects of its pixels.
+        runtime: "openvino" or "onnxruntime".
+        directory: where the files are written.
+        weights_digest: SHA-256 over the weights.
+
+    Raises:
+        ExportError: the network cannot be exported, or the graph's answers differ by more than `TOLERANCE`.
+    """
+    arrays = example_inputs(preprocessing)[: input_count(module)]
+    graph = Graph(directory / GRAPH_FILES[runtime], len(arrays), weights_digest)
+    outputs = _Outputs(module).eval()
+    write = _write_openvino if runtime == "openvino" else _write_onnx
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = _exported(outputs, arrays)
+            write(program, arrays, graph.path)
+            answer = open_graph(graph, runtime, "float32").run(arrays)
+    except Exception as error:  # exporters raise whatever they like
+        reason = str(error).strip().splitlines() or [""]
+        raise ExportError(f"{type(error).__name__}: {reason[0][:200]}") from error
+    with torch.inference_mode():
+        expected = [output.numpy() for output in outputs(*map(torch.from_numpy, arrays))]
+    _compare(answer, expected)
+    return graph
+
+
+class _Outputs(nn.Module):
+    """A classifier whose outputs are those of `Network.run`."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return logits (B, classes), and FDM channel 0 (B, G, G) where an AFD-Module corrects."""
+        if not isinstance(self.module, CorrectedClassifier):
+            return (self.module(inputs[0]),)
+        logits, fdm = self.module.forward_with_fdm(*inputs)
+        return logits, fdm[:, 0]
+
+
+def _exported(outputs: nn.Module, arrays: Sequence[NDArray[np.float32]]) -> torch.export.ExportedProgram:
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    tensors = tuple(torch.from_numpy(array) for array in arrays)
+    with torch.no_grad():
+        return torch.export.export(outputs, tensors, dynamic_shapes=(tuple({0: batch} for _ in tensors),))
+
+
+def _write_openvino(program: Any, arrays: Sequence[NDArray[np.float32]], path: Path) -> None:
+    import openvino
+
+    model = openvino.convert_model(program)
+    shapes = {port: [-1, *array.shape[1:]] for port, array in zip(model.inputs, arrays, strict=True)}
+    model.reshape(shapes)  # else all sides are free, which costs speed
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+def _write_onnx(program: Any, arrays: Sequence[NDArray[np.float32]], path: Path) -> None:
+    torch.onnx.export(program, (), path, dynamo=True, external_data=False, verbose=False)
+
+
+def _compare(answer: Answer, expected: Sequence[NDArray[np.float32]]) -> None:
+    found = [softmax(answer.logits)] + ([] if answer.drift is None else [answer.drift])
+    wanted = [softmax(expected[0]), *expected[1:]]
+    differences = [float(np.abs(a - b).max()) for a, b in zip(found, wanted, strict=True)]
+    if not max(differences) <= TOLERANCE:  # NaN, too
+        raise ExportError(f"its answers differ from PyTorch's by {max(differences):.2g}")

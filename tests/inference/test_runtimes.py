@@ -1,0 +1,305 @@
+"""Exported graphs answer as PyTorch does, are kept, checked and made again; what cannot be exported falls back."""
+
+import json
+import subprocess
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dctafd.config import Preprocessing, Runtime
+from dctafd.inference import loading
+from dctafd.inference.assembly import ModelFacts, softmax
+from dctafd.inference.classifier import Classifier
+from dctafd.inference.graph_cache import DirectoryCache
+from dctafd.inference.graph_export import ExportError, example_inputs, export_graph
+from dctafd.inference.graph_networks import open_graph
+from dctafd.inference.loading import RuntimeFallbackWarning, load_classifier
+from dctafd.inference.runtimes import choose_runtime
+from dctafd.inference.torch_network import TorchNetwork, weights_digest
+from dctafd.nets.attach import attach
+from tests.support.jpeg_files import encode, photo_like
+from tests.support.small_nets import CROP, small_resnet, trained_afd
+
+RUNTIMES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript")}
+SEES = Preprocessing(CROP + 8, CROP, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
+def runtime(request):
+    for package in RUNTIMES[request.param]:
+        pytest.importorskip(package, reason=f"needs the extra {request.param}")
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def corrected():
+    net = small_resnet()
+    return attach(net, trained_afd(net, "deep").reparameterize()).eval()
+
+
+@pytest.fixture(scope="module")
+def graph(runtime, corrected, tmp_path_factory):
+    directory = tmp_path_factory.mktemp(runtime)
+    return export_graph(corrected, SEES, runtime, directory, weights_digest(corrected))
+
+
+@pytest.fixture
+def photos():
+    return [encode(photo_like(100, 90, seed=seed), quality) for seed, quality in enumerate(range(5, 95, 9))]
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_answers_are_those_of_pytorch(runtime, graph, corrected, batch):
+    rng = np.random.default_rng(batch)
+    arrays = [
+        np.ascontiguousarray(rng.permuted(np.repeat(array, 3, 0)[:batch], axis=1))
+        for array in example_inputs(SEES)
+    ]
+    expected = TorchNetwork(corrected, "cpu").run(arrays)
+    answer = open_graph(graph, runtime, "float32").run(arrays)
+    np.testing.assert_allclose(softmax(answer.logits), softmax(expected.logits), atol=1e-3)
+    np.testing.assert_allclose(answer.drift, expected.drift, atol=1e-3)
+
+
+def test_batches_side_by_side_give_what_one_after_the_other_gives(runtime, graph, photos):
+    network = open_graph(graph, runtime, "float32")
+    network.use_cores(2)
+    classifier = Classifier(network, ModelFacts("small", ()), SEES)
+    alone = classifier.classify(photos, batch_size=2, jobs=1)
+    beside = classifier.classify(photos, batch_size=2, jobs=4)
+    for one, other in zip(alone, beside, strict=True):
+        assert other.drift == pytest.approx(one.drift, abs=2e-6)
+        assert [best.index for best in other.predictions] == [best.index for best in one.predictions]
+
+
+def test_a_classifier_without_a_module_has_no_drift(runtime, tmp_path, photos):
+    net = small_resnet()
+    graph = export_graph(net, SEES, runtime, tmp_path, weights_digest(net))
+    (result,) = Classifier(open_graph(graph, runtime, "float32"), ModelFacts("small", ()), SEES).classify(
+        photos[0]
+    )
+    assert (result.error, result.drift, len(result.predictions)) == (None, None, 5)
+
+
+def test_openvino_computes_in_float32_unless_asked(graph, runtime):
+    if runtime != "openvino":
+        pytest.skip("the others have one precision")
+    network = open_graph(graph, runtime, "float32")
+    network.side_by_side(2)
+    assert "float" in str(network._compiled.get_property("INFERENCE_PRECISION_HINT"))
+    assert "bfloat16" not in str(network._compiled.get_property("INFERENCE_PRECISION_HINT"))
+
+
+# Loading ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def loads(monkeypatch, tmp_path, corrected):
+    """Let any request lead to the small network, whose weights are in a file; count how often it is loaded."""
+    monkeypatch.setenv("DCTAFD_CACHE", str(tmp_path / "cache"))
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"first")
+    count = []
+    loaded = loading._Loaded(
+        corrected, ModelFacts("small", ("a", "b")), SEES, [weights], (("it may not fit", UserWarning),)
+    )
+
+    def load(self):
+        count.append(1)
+        return loaded
+
+    monkeypatch.setattr(loading._Request, "load", load)
+    return count
+
+
+def load_small(runtime):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        classifier = load_classifier("small", runtime=runtime, device="cpu")
+    return classifier, [str(warning.message) for warning in caught]
+
+
+def test_a_known_classifier_is_opened_without_pytorch(loads, runtime, photos, tmp_path):
+    first, said = load_small(runtime)
+    assert (first.network.runtime, said, len(loads)) == (runtime, ["it may not fit"], 1)
+    again, said = load_small(runtime)
+    assert (said, len(loads)) == (["it may not fit"], 1)
+    assert again.digest() == first.digest()
+    expected = first.classify(photos)
+    (tmp_path / "photo.jpg").write_bytes(photos[0])
+    code = (
+        "import sys, warnings; warnings.simplefilter('ignore')\n"
+        "from dctafd.inference.loading import load_classifier\n"
+        f"classifier = load_classifier('small', runtime={runtime!r}, device='cpu')\n"
+        f"result = classifier.classify({str(tmp_path / 'photo.jpg')!r})[0]\n"
+        "print(result.drift, result.predictions[0].index, 'torch' in sys.modules)"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.split() == [str(expected[0].drift), str(expected[0].predictions[0].index), "False"]
+
+
+def test_changed_weights_are_loaded_anew(loads, runtime, tmp_path):
+    load_small(runtime)
+    (tmp_path / "weights.pth").write_bytes(b"second")
+    load_small(runtime)
+    assert len(loads) == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "sums", "gone"])
+def test_a_damaged_entry_is_made_again(loads, runtime, photos, tmp_path, damage):
+    expected = load_small(runtime)[0].classify(photos)
+    (entry,) = (path for path in (tmp_path / "cache" / "graphs").iterdir() if path.is_dir())
+    largest = max(entry.iterdir(), key=lambda path: path.stat().st_size)
+    data = largest.read_bytes()
+    if damage == "cut":
+        largest.write_bytes(data[: len(data) // 2])
+    elif damage == "bit":
+        largest.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+    elif damage == "sums":
+        (entry / "sha256.json").write_text("[]")
+    else:
+        largest.unlink()
+    classifier, said = load_small(runtime)
+    assert classifier.classify(photos) == expected
+    assert (len(loads), said, largest.read_bytes()) == (2, ["it may not fit"], data)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"files": []}', '{"files": [], "key": 3}'])
+def test_a_damaged_record_is_written_again(loads, runtime, tmp_path, text):
+    load_small(runtime)
+    (record,) = (tmp_path / "cache" / "classifiers").iterdir()
+    record.write_text(text)
+    load_small(runtime)
+    assert len(loads) == 2
+    assert json.loads(record.read_text())["key"]
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(loads, runtime, photos, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DCTAFD_CACHE", str(tmp_path / "file"))
+    classifier, said = load_small(runtime)
+    assert classifier.network.runtime == runtime
+    assert "not kept" in said[-1]
+    assert "DCTAFD_CACHE" in said[-1]
+    assert classifier.classify(photos)[0].error is None
+
+
+class Unexportable(nn.Module):
+    """Depends on the data, so that no graph can be made of it."""
+
+    def forward(self, pixels):
+        return pixels.mean((2, 3)) if float(pixels.sum()) > 0 else pixels.amax((2, 3))
+
+
+def test_what_cannot_be_exported_runs_in_pytorch_and_is_not_tried_again(loads, runtime, monkeypatch, photos):
+    loaded = loading._Loaded(Unexportable(), ModelFacts("odd", ("a", "b", "c")), SEES, [], ())
+    monkeypatch.setattr(loading._Request, "load", lambda self: loaded)
+    tries = []
+    real = export_graph
+    monkeypatch.setattr(
+        "dctafd.inference.graph_export.export_graph", lambda *args: tries.append(1) or real(*args)
+    )
+    for _ in range(2):
+        with pytest.warns(RuntimeFallbackWarning, match=f"{runtime} cannot run odd, PyTorch does: ") as said:
+            classifier = load_classifier("odd", runtime=runtime, device="cpu")
+        assert len(said) == 1
+        assert "\n" not in str(said[0].message)
+        assert classifier.network.runtime == "torch"
+        assert classifier.classify(photos[0])[0].error is None
+    assert len(tries) == 1
+
+
+def test_a_graph_that_answers_otherwise_is_refused(runtime, tmp_path):
+    class Fickle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self, pixels):
+            return self.weight * pixels.mean((2, 3)) * (1 if torch.compiler.is_exporting() else 100)
+
+    with pytest.raises(ExportError, match="differ from PyTorch's by"):
+        export_graph(Fickle(), SEES, runtime, tmp_path, "")
+
+
+def test_threads_that_want_the_same_entry_make_it_once(tmp_path):
+    cache, made = DirectoryCache(tmp_path), []
+
+    def make(directory):
+        made.append(1)
+        threading.Event().wait(0.05)
+        (directory / "file").write_text("content")
+
+    threads = [threading.Thread(target=cache.get_or_make, args=("key", make)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(made), (tmp_path / "key" / "file").read_text()) == (1, "content")
+
+
+def test_what_is_not_finished_leaves_no_entry(tmp_path):
+    def make(directory):
+        (directory / "file").touch()
+        raise ExportError("no")
+
+    cache = DirectoryCache(tmp_path)
+    with pytest.raises(ExportError):
+        cache.get_or_make("key", make)
+    assert cache.get("key") is None
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_entries_that_were_not_used_for_longest_are_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr("dctafd.inference.graph_cache.KEPT_ENTRIES", 2)
+    cache = DirectoryCache(tmp_path)
+    for key in ("first", "second", "third"):
+        cache.get_or_make(key, lambda directory: (directory / "file").write_text("x"))
+    assert [key for key in ("first", "second", "third") if cache.get(key)] == ["second", "third"]
+
+
+# Choosing ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("installed", "wanted", "chosen"),
+    [
+        (("openvino", "onnxruntime"), Runtime(device="cpu"), "openvino"),
+        (("onnxruntime",), Runtime(device="cpu"), "onnxruntime"),
+        ((), Runtime(device="cpu"), "torch"),
+        (("openvino", "onnxruntime"), Runtime(device="cuda"), "torch"),
+        (("openvino", "onnxruntime"), Runtime(device="cpu", dtype="float16"), "torch"),
+        (("onnxruntime",), Runtime(device="cpu", dtype="bfloat16"), "torch"),
+        (("openvino",), Runtime("torch", "cpu"), "torch"),
+    ],
+)
+def test_auto_takes_the_fastest_that_is_installed_and_exact(monkeypatch, installed, wanted, chosen):
+    known = {*installed, "onnx", "onnxscript"}
+    monkeypatch.setattr("dctafd.inference.runtimes.find_spec", lambda name: name if name in known else None)
+    assert choose_runtime(wanted).name == chosen
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_bfloat16_goes_to_openvino_where_the_cpu_has_it(monkeypatch, has_it):
+    monkeypatch.setattr("dctafd.inference.runtimes.find_spec", lambda name: name)
+    monkeypatch.setattr("dctafd.inference.runtimes.has_bfloat16", lambda: has_it)
+    assert choose_runtime(Runtime(device="cpu", dtype="bfloat16")).name == ("openvino" if has_it else "torch")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (("openvino", "cuda", "float32"), "runs networks on a CPU here, not on cuda"),
+        (("onnxruntime", "cpu", "bfloat16"), "computes in float32, not in bfloat16"),
+        (("tensorrt", "cpu", "float32"), "runtime 'tensorrt'; it is one of auto, torch"),
+        (("auto", "cpu", "float8"), "dtype 'float8'"),
+    ],
+)
+def test_what_a_runtime_cannot_do_is_said(wanted, message):
+    with pytest.raises(ValueError, match=message):
+        choose_runtime(Runtime(*wanted))
