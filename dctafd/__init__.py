@@ -12,9 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dctafd.analysis.dataset_stats import dataset_statistics
     from dctafd.analysis.drift import measure_drift
     from dctafd.analysis.evaluate import evaluate
+    from dctafd.analysis.jpeg_dataset import JpegDataset
     from dctafd.analysis.proven_training import train
+    from dctafd.config import Limits, Preprocessing
     from dctafd.errors import (
         ArchiveError,
         CorruptJpegError,
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from dctafd.inference.classifier import Classifier
     from dctafd.inference.loading import load_classifier
     from dctafd.inference.results import Result
-    from dctafd.inputs.model_input import ModelInput
+    from dctafd.inputs.model_input import InputBatch, ModelInput, collate
     from dctafd.inputs.prepare import prepare
     from dctafd.jpeg.coefficients import Component, JpegCoefficients, JpegHeader
     from dctafd.jpeg.history import HistoryEstimate, estimate_history
@@ -37,7 +40,9 @@ if TYPE_CHECKING:
     from dctafd.jpeg.quality import QualityEstimate, estimate_quality
     from dctafd.jpeg.reader import read, read_header
     from dctafd.nets.afd import AFDModule
+    from dctafd.nets.afd_weights import load_afd
     from dctafd.nets.attach import attach
+    from dctafd.nets.registry import load_backbone
 
 _HOME = {
     "AFDModule": "dctafd.nets.afd",
@@ -47,22 +52,30 @@ _HOME = {
     "CorruptJpegError": "dctafd.errors",
     "DctafdError": "dctafd.errors",
     "HistoryEstimate": "dctafd.jpeg.history",
+    "InputBatch": "dctafd.inputs.model_input",
     "JpegCoefficients": "dctafd.jpeg.coefficients",
+    "JpegDataset": "dctafd.analysis.jpeg_dataset",
     "JpegHeader": "dctafd.jpeg.coefficients",
     "LimitExceededError": "dctafd.errors",
+    "Limits": "dctafd.config",
     "MissingExtraError": "dctafd.errors",
     "ModelInput": "dctafd.inputs.model_input",
     "NotAJpegError": "dctafd.errors",
+    "Preprocessing": "dctafd.config",
     "QualityEstimate": "dctafd.jpeg.quality",
     "Result": "dctafd.inference.results",
     "ResumeError": "dctafd.errors",
     "UnsupportedJpegError": "dctafd.errors",
     "WeightsError": "dctafd.errors",
     "attach": "dctafd.nets.attach",
+    "collate": "dctafd.inputs.model_input",
+    "dataset_statistics": "dctafd.analysis.dataset_stats",
     "decode": "dctafd.jpeg.pixels",
     "estimate_history": "dctafd.jpeg.history",
     "estimate_quality": "dctafd.jpeg.quality",
     "evaluate": "dctafd.analysis.evaluate",
+    "load_afd": "dctafd.nets.afd_weights",
+    "load_backbone": "dctafd.nets.registry",
     "load_classifier": "dctafd.inference.loading",
     "measure_drift": "dctafd.analysis.drift",
     "prepare": "dctafd.inputs.prepare",
@@ -81,22 +94,30 @@ __all__ = [
     "CorruptJpegError",
     "DctafdError",
     "HistoryEstimate",
+    "InputBatch",
     "JpegCoefficients",
+    "JpegDataset",
     "JpegHeader",
     "LimitExceededError",
+    "Limits",
     "MissingExtraError",
     "ModelInput",
     "NotAJpegError",
+    "Preprocessing",
     "QualityEstimate",
     "Result",
     "ResumeError",
     "UnsupportedJpegError",
     "WeightsError",
     "attach",
+    "collate",
+    "dataset_statistics",
     "decode",
     "estimate_history",
     "estimate_quality",
     "evaluate",
+    "load_afd",
+    "load_backbone",
     "load_classifier",
     "measure_drift",
     "prepare",

@@ -67,6 +67,12 @@ UNCHANGED = PreprocessingChanges()
 """What the model usually expects."""
 
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET = Preprocessing(256, 224, IMAGENET_MEAN, IMAGENET_STD)
+"""What most classifiers of ImageNet expect."""
+
+
 RUNTIMES = ("auto", "torch", "openvino", "onnxruntime")
 DTYPES = ("float32", "bfloat16", "float16")
 

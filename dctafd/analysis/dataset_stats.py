@@ -80,6 +80,11 @@ def dataset_statistics(
     Raises:
         NotADirectoryError: there is no such directory.
         DctafdError: the cache cannot be used.
+
+    Example:
+        >>> statistics = dctafd.dataset_statistics("photos")
+        >>> [(folder.folder, folder.files) for folder in statistics.folders], statistics.total.files
+        ([('cat', 1), ('dog', 1)], 2)
     """
     root = Path(directory)
     if not root.is_dir():

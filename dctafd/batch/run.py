@@ -203,6 +203,7 @@ def _identity(classifier: Classifier, plan: Plan, options: RunOptions) -> Identi
         "max_pixels": options.limits.max_pixels,
         "max_scans": options.limits.max_scans,
         "device": classifier.network.device,
+        "runtime": classifier.network.runtime,
     }
     return Identity(plan.fingerprint, classifier.name, classifier.digest(), decisive)
 

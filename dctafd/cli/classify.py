@@ -25,6 +25,8 @@ from dctafd.cli.options import (
     quiet_option,
 )
 from dctafd.cli.stderr import note, progress
+from dctafd.config import DTYPES, RUNTIMES
+from dctafd.extras import EXTRAS
 
 if TYPE_CHECKING:
     from dctafd.batch.run import Engine, RunOptions
@@ -40,6 +42,12 @@ def _engine_name(ctx: click.Context, parameter: click.Parameter, value: str) -> 
     return value
 
 
+def _runtime_name(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    if value in EXTRAS:
+        check_extra(value, parameter, ctx)
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class _Engine:
     """Where the work is done."""
@@ -48,6 +56,7 @@ class _Engine:
     address: str | None
     choice: ModelChoice
     dtype: str
+    runtime: str
 
     def start(self) -> Engine:
         """Return what does the work."""
@@ -64,6 +73,7 @@ class _Engine:
             afd=self.choice.afd,
             device=self.choice.device,
             dtype=self.dtype,
+            runtime=self.runtime,
         )
 
 
@@ -81,10 +91,18 @@ class _Engine:
 @batch_size_option(32)
 @click.option(
     "--dtype",
-    type=click.Choice(["float32", "bfloat16", "float16"]),
+    type=click.Choice(DTYPES),
     default="float32",
     show_default=True,
     help="Precision of the network.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(RUNTIMES),
+    default="auto",
+    show_default=True,
+    callback=_runtime_name,
+    help="What runs the network; auto is the fastest exact one that is installed.",
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run; needs -o and the same options.")
 @click.option(
@@ -111,6 +129,7 @@ def command(
     top_k: int,
     batch_size: int,
     dtype: str,
+    runtime: str,
     resume: bool,
     engine: str,
     address: str | None,
@@ -142,7 +161,7 @@ def command(
     if resume:
         _check_resumable(sources, output_format, output)
     plan = _plan(sources, files_from, batch_size)
-    classifier = load_chosen_classifier(choice, quiet, dtype)
+    classifier = load_chosen_classifier(choice, quiet, dtype, runtime)
     choose = "; --model chooses another, `dctafd models` lists them"
     note(f"model: {classifier.name} ({classifier.facts.description}){choose}", quiet)
     options = RunOptions(
@@ -153,7 +172,7 @@ def command(
         stop_on_error=on_error == "stop",
         output_format=output_format,
     )
-    work = _Engine(engine, address, choice, dtype).start()
+    work = _Engine(engine, address, choice, dtype, classifier.network.runtime).start()
     summary = _run(classifier, plan, options, work, output, resume, quiet)
     for line in summary.lines():
         note(line, quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,22 +19,29 @@ if TYPE_CHECKING:
     from dctafd.nets.registry import Backbone
 
 
-def load_chosen_classifier(choice: ModelChoice, quiet: bool, dtype: str = "float32") -> Classifier:
-    """Load the classifier with its correction, on its device; tell on stderr what may not fit."""
+def load_chosen_classifier(
+    choice: ModelChoice, quiet: bool, dtype: str = "float32", runtime: str = "torch"
+) -> Classifier:
+    """Load the classifier with its correction into a runtime; tell on stderr what may not fit."""
     with warnings_as_notes(quiet), collector_paused():
         from dctafd.inference.loading import load_classifier
 
         _check_afd(choice.afd)
-        device = str(chosen_device(choice.device))
-        return load_classifier(
-            choice.model,
-            choice.weights,
-            choice.afd,
-            device,
-            choice.labels,
-            dtype=dtype,
-            changes=choice.changes,
-        )
+        if choice.device not in ("auto", "cpu"):
+            chosen_device(choice.device)
+        try:
+            return load_classifier(
+                choice.model,
+                choice.weights,
+                choice.afd,
+                choice.device,
+                runtime,
+                choice.labels,
+                dtype=dtype,
+                changes=choice.changes,
+            )
+        except ValueError as error:  # the runtime knows no such device or dtype
+            raise click.BadParameter(str(error), param_hint="--runtime") from None
 
 
 def load_chosen_backbone(choice: ModelChoice) -> Backbone:
@@ -73,8 +81,10 @@ def chosen_device(name: str) -> torch.device:
 
 
 def _check_afd(afd: str) -> None:
+    if afd in ("auto", "off") or Path(afd).is_file():
+        return
     from dctafd.nets.afd_weights import afd_path
 
-    if afd not in ("auto", "off") and not afd_path(afd).is_file():
+    if not afd_path(afd).is_file():
         message = f"{afd!r} is neither auto, off, a file nor a shipped module's name"
         raise click.BadParameter(message, param_hint="--afd")

@@ -8,13 +8,17 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dctafd.config import Limits, Preprocessing
-from dctafd.errors import LimitExceededError
+from dctafd.errors import DctafdError, LimitExceededError
 from dctafd.inference.assembly import ModelFacts, assemble
 from dctafd.inference.prepared import Prepared, prepare_item
 from dctafd.inference.results import Result
 from dctafd.inference.runner import Runner
 from dctafd.inference.stream import START, ItemStream, Position, Step, Unit, classify_units, submitted
+from dctafd.inputs.prepare import prepare
 from dctafd.inputs.source_items import SourceItem, read_bounded, readable
 from dctafd.jpeg.reader import Source
 
@@ -96,6 +100,34 @@ class Classifier:
             jobs=jobs,
             start=start,
         )
+
+    def drift_map(self, source: Source, limits: Limits = Limits()) -> NDArray[np.float32]:
+        """Return how far the stem's features of a photo have drifted, cell by cell under the crop.
+
+        Args:
+            source: path, bytes or binary file object of a JPEG file.
+            limits: what it may cost.
+
+        Returns:
+            (G, G) float32, channel 0 of the Feature Drifting Map, G = crop // 8 (28 for a crop of 224): the
+            RMS change of the features in a cell, in units of their RMS in clean photos.
+
+        Raises:
+            DctafdError: the classifier has no AFD-Module, or the file cannot be read.
+            OSError: the file cannot be opened.
+
+        Example:
+            >>> classifier = dctafd.load_classifier()
+            >>> classifier.drift_map("photo.jpg").shape
+            (28, 28)
+        """
+        sees = self.preprocessing
+        model_input = prepare(source, sees.resize, sees.crop, mean=sees.mean, std=sees.std, limits=limits)
+        with Runner(self.network) as runner:
+            drift = runner.submit([model_input]).result().drift
+        if drift is None:
+            raise DctafdError(f"{self.name} has no AFD-Module here, which is what estimates drift")
+        return drift[0]
 
     def predict(self, batch: Sequence[Prepared], top_k: int = 5) -> list[Result]:
         """Run the network on one batch; inputs that failed keep their places."""

@@ -9,13 +9,14 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dctafd.config import Preprocessing, Runtime
+from dctafd.config import UNCHANGED, Preprocessing, PreprocessingChanges, Runtime
 from dctafd.inference.assembly import ModelFacts
 from dctafd.inference.classifier import Classifier
 from dctafd.inference.graph_cache import cache_directory
@@ -38,6 +39,8 @@ class _Request:
     model: str
     weights: str | Path | None
     afd: str | Path
+    labels: str | Path | Sequence[str] | None
+    changes: PreprocessingChanges
 
     def load(self) -> _Loaded:
         """Load it into PyTorch, on the CPU; batch norms are folded and the module is re-parameterised."""
@@ -48,7 +51,7 @@ class _Request:
 
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            backbone = load_backbone(self.model, self.weights)
+            backbone = load_backbone(self.model, self.weights, self.labels, self.changes)
             selected = select_afd(self.afd, backbone)
         folded = fold_batch_norms(backbone.module)
         spec = backbone.spec
@@ -56,6 +59,8 @@ class _Request:
         correction = "uncorrected" if afd is None else f"AFD-Module {afd}"
         description = f"{backbone.weights.name}, {correction}"
         files = [backbone.weights] + ([] if self.afd in ("auto", "off") else [afd_path(self.afd)])
+        if isinstance(self.labels, str | Path):
+            files.append(Path(self.labels))
         return _Loaded(
             folded if selected is None else attach(folded, selected.module.reparameterize()),
             ModelFacts(self.model, backbone.labels, spec.temperature, description, afd),
@@ -68,7 +73,15 @@ class _Request:
         """Return what decides, as JSON values."""
         weights = None if self.weights is None else os.path.abspath(self.weights)
         afd = os.path.abspath(self.afd) if Path(self.afd).is_file() else str(self.afd)
-        return {"model": self.model, "weights": weights, "afd": afd, "runtime": _versioned(runtime)}
+        labels = os.path.abspath(self.labels) if isinstance(self.labels, str | Path) else self.labels
+        return {
+            "model": self.model,
+            "weights": weights,
+            "afd": afd,
+            "labels": labels if labels is None or isinstance(labels, str) else list(labels),
+            "changes": self.changes.to_dict(),
+            "runtime": _versioned(runtime),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +100,11 @@ def load_classifier(
     weights: str | Path | None = None,
     afd: str | Path = "auto",
     device: str = "auto",
-    dtype: str = "float32",
     runtime: str = "auto",
+    labels: str | Path | Sequence[str] | None = None,
+    *,
+    dtype: str = "float32",
+    changes: PreprocessingChanges = UNCHANGED,
 ) -> Classifier:
     """Load a classifier by name, with the AFD-Module that corrects it.
 
@@ -102,9 +118,11 @@ def load_classifier(
         afd: "auto" for the module that was trained for these very weights, none where there is none;
             "off"; the name of a shipped module, or a weights file.
         device: "auto" (CUDA where there is a device), "cpu", "cuda", "cuda:1" ...
-        dtype: "float32", "bfloat16" or "float16".
         runtime: "torch", "openvino", "onnxruntime", or "auto": on a CPU the fastest that is installed and
             computes in `dtype`, else PyTorch.
+        labels: class names by index, or a file of them; None for those of the weights.
+        dtype: "float32", "bfloat16" or "float16".
+        changes: what the classifier expects of its pixels where it is not what the model usually expects.
 
     Warns (`RuntimeFallbackWarning`) where a network cannot be exported and PyTorch runs it.
 
@@ -114,11 +132,13 @@ def load_classifier(
         ValueError: an unknown runtime or dtype, or one that the other does not know.
 
     Example:
-        >>> classifier = load_classifier()                       # doctest: +SKIP
-        >>> classifier.classify(["photo.jpg"])[0].predictions    # doctest: +SKIP
+        >>> classifier = dctafd.load_classifier("efficientnet_lite0")
+        >>> result = classifier.classify("photo.jpg", top_k=3)[0]
+        >>> result.quality, len(result.predictions), result.error
+        (75, 3, None)
     """
     chosen = choose_runtime(Runtime(runtime, device, dtype))
-    request = _Request(model, weights, afd)
+    request = _Request(model, weights, afd, labels, changes)
     if chosen.name in GRAPH_RUNTIMES:
         return _load_graph(request, chosen)
     return _in_torch(_warned(request.load()), chosen)
@@ -182,7 +202,8 @@ def _export(
 
     try:
         known = known_in(index.graphs.get_or_make(key, make))
-        index.remember(record, key, known, loaded.files)
+        if all(path.is_file() for path in loaded.files):  # timm's own weights are none of ours to watch
+            index.remember(record, key, known, loaded.files)
         return known
     except ExportError as error:
         failure = KnownFailure(str(error))

@@ -15,9 +15,6 @@ from dctafd.plain_text import summary
 if TYPE_CHECKING:
     import torch
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelInput:
@@ -98,7 +95,12 @@ def stack_inputs(inputs: Sequence[ModelInput]) -> tuple[NDArray[np.float32], ...
 
 
 def collate(inputs: Sequence[ModelInput]) -> InputBatch:
-    """Stack model inputs of one crop size into a batch of tensors."""
+    """Stack model inputs of one crop size into a batch of tensors.
+
+    Example:
+        >>> dctafd.collate([dctafd.prepare("photo.jpg")] * 2).pixels.shape
+        torch.Size([2, 3, 224, 224])
+    """
     import torch
 
     return InputBatch(*map(torch.from_numpy, stack_inputs(inputs)))

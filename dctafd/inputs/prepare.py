@@ -8,10 +8,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from dctafd.config import MAX_PIXELS, MAX_SCANS, Limits
+from dctafd.config import IMAGENET_MEAN, IMAGENET_STD, MAX_PIXELS, MAX_SCANS, Limits
 from dctafd.inputs.block_grid import block_grid
 from dctafd.inputs.crop_coefficients import CropCoefficients, CropPlan, crop_of, read_crop
-from dctafd.inputs.model_input import IMAGENET_MEAN, IMAGENET_STD, ModelInput
+from dctafd.inputs.model_input import ModelInput
 from dctafd.jpeg.coefficients import JpegCoefficients
 from dctafd.jpeg.history import estimate_history_of_blocks
 from dctafd.jpeg.pixels import decode_window
@@ -51,6 +51,11 @@ def prepare(
     Raises:
         ValueError: `resize` or `crop` makes no sense, or a component has not the blocks of its size.
         DctafdError, OSError: as `dctafd.read`.
+
+    Example:
+        >>> model_input = dctafd.prepare("photo.jpg", resize=256, crop=224)
+        >>> model_input.pixels.shape, model_input.coefficients.shape
+        ((3, 224, 224), (192, 28, 28))
     """
     if crop <= 0 or crop % 8 or (resize is not None and resize <= 0):
         raise ValueError(

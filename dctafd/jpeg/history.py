@@ -74,6 +74,10 @@ def estimate_history(jpeg: JpegCoefficients, *, measure_steps: bool = False) -> 
 
     Returns:
         The estimate; `primary_quality` is None for a single compression.
+
+    Example:
+        >>> dctafd.estimate_history(dctafd.read("photo.jpg")).primary_quality is None
+        True
     """
     component = jpeg.components[0]
     blocks = component.coefficients.reshape(-1, 8, 8)

@@ -32,6 +32,10 @@ def decode(jpeg: JpegCoefficients, region: Region | None = None) -> NDArray[np.u
 
     Raises:
         ValueError: the region is empty or not inside the picture, or a component has too few blocks for it.
+
+    Example:
+        >>> dctafd.decode(dctafd.read("photo.jpg"), region=(0, 0, 64, 48)).shape
+        (48, 64, 3)
     """
     left, top, right, bottom = region = region or (0, 0, jpeg.width, jpeg.height)
     if not (0 <= left < right <= jpeg.width and 0 <= top < bottom <= jpeg.height):

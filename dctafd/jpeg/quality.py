@@ -57,6 +57,11 @@ def estimate_quality(jpeg: JpegHeader) -> QualityEstimate:
 
     Returns:
         The estimate, from a cache for tables met lately.
+
+    Example:
+        >>> estimate = dctafd.estimate_quality(dctafd.read_header("photo.jpg"))
+        >>> estimate.value, estimate.exact
+        (75, True)
     """
     return _estimate(_table_keys(jpeg.components))
 

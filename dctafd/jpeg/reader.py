@@ -50,6 +50,13 @@ def read(
     Raises:
         NotAJpegError, UnsupportedJpegError, CorruptJpegError, LimitExceededError: see `dctafd.errors`.
         OSError: the path cannot be read.
+
+    Example:
+        >>> jpeg = dctafd.read("photo.jpg")
+        >>> jpeg.width, jpeg.height, jpeg.subsampling, jpeg.process
+        (320, 240, '4:2:0', 'baseline')
+        >>> jpeg.components[0].coefficients.shape
+        (30, 40, 8, 8)
     """
     header, parts = read_planned(source, plan_everything, Limits(max_pixels, max_scans, strict), engine)
     return JpegCoefficients.of(
@@ -107,7 +114,12 @@ def read_planned(
 
 
 def read_header(source: Source, max_pixels: int = MAX_PIXELS, max_scans: int = MAX_SCANS) -> JpegHeader:
-    """Read what the markers say, without decoding any coefficient. Arguments and errors as for `read`."""
+    """Read what the markers say, without decoding any coefficient. Arguments and errors as for `read`.
+
+    Example:
+        >>> dctafd.read_header("photo.jpg").components[0].quant_table[0, :4]
+        array([ 8,  6,  5,  8], dtype=uint16)
+    """
     data = read_bytes(source, max_file_bytes(max_pixels))
     structure = parse_checked(data, Limits(max_pixels, max_scans))
     return replace(make_header(structure, len(data)), warnings=_all_warnings(structure, [], strict=False))

@@ -98,8 +98,13 @@ def load_afd(path: str | Path) -> AFDModule:
 
     Raises:
         WeightsError: the file is missing, damaged, or holds no AFD-Module.
+
+    Example:
+        >>> afd = dctafd.load_afd("squeezenet1_1_onnxzoo")
+        >>> afd.config.layers.stem.channels
+        64
     """
-    path = Path(path)
+    path = afd_path(path)
     card = read_afd_card(path)
     afd = AFDModule(card.config).eval()
     if card.reparameterized:

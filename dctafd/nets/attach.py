@@ -157,6 +157,13 @@ def attach(backbone: nn.Module, afd: AFDModule, layer: str | None = None) -> Cor
 
     Raises:
         WeightsError: the backbone lacks a layer that `afd` corrects.
+
+    Example:
+        >>> backbone = dctafd.load_backbone("efficientnet_lite0").module
+        >>> afd = dctafd.AFDModule.for_backbone(backbone)  # or dctafd.load_afd(...)
+        >>> corrected = dctafd.attach(backbone, afd)
+        >>> corrected(*dctafd.collate([dctafd.prepare("photo.jpg")]).tensors()).shape
+        torch.Size([1, 1000])
     """
     return CorrectedClassifier(backbone, afd, layer)
 

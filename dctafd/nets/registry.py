@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dctafd.config import UNCHANGED, PreprocessingChanges
+from dctafd.config import IMAGENET_MEAN, IMAGENET_STD, UNCHANGED, PreprocessingChanges
 from dctafd.errors import WeightsError
 from dctafd.nets.class_name_files import read_class_names
 from dctafd.nets.efficientnet_lite import SCALINGS, EfficientNetLite
@@ -26,7 +26,6 @@ from dctafd.plain_text import summary
 WEIGHTS_DIRECTORY = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "efficientnet_lite0"
 
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 _SHOWN = (
     *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
@@ -58,8 +57,8 @@ class ModelSpec:
     architecture: str
     resize: int = 256
     crop: int = 224
-    mean: tuple[float, float, float] = _IMAGENET_MEAN
-    std: tuple[float, float, float] = _IMAGENET_STD
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
     labels: str = "ImageNet-1k categories (torchvision)"
     licence: str = "BSD-3-Clause code; weights trained on ImageNet"
     origin: str = ""
@@ -196,6 +195,11 @@ def load_backbone(
     Raises:
         WeightsError: no such model; the weights are not at hand, damaged, or fit another network; there are
             more or fewer class names than classes.
+
+    Example:
+        >>> backbone = dctafd.load_backbone("efficientnet_lite0")
+        >>> backbone.spec.crop, len(backbone.labels)
+        (224, 1000)
     """
     spec = _changed(get_spec(model), changes)
     if weights is None and model.startswith(PREFIX):

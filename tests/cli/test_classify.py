@@ -19,7 +19,7 @@ SHARED = Path(__file__).parents[3] / "shared"
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Three photos, one of them bad, in the working directory; the tiny network answers."""
-    monkeypatch.setattr("dctafd.inference.classifier.load_classifier", lambda *a, **k: tiny_classifier())
+    monkeypatch.setattr("dctafd.inference.loading.load_classifier", lambda *_, **options: tiny_classifier())
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COLUMNS", raising=False)
     for name, data in [("1.jpg", photo(1)), ("2.jpg", b"GIF89a"), ("10.jpg", photo(10))]:
@@ -154,7 +154,7 @@ def test_warning_about_weights_is_a_note(folder, monkeypatch):
         warnings.warn("trained against another stem", UserWarning, stacklevel=2)
         return tiny_classifier()
 
-    monkeypatch.setattr("dctafd.inference.classifier.load_classifier", load)
+    monkeypatch.setattr("dctafd.inference.loading.load_classifier", load)
     assert "warning: trained against another stem" in classify("1.jpg").stderr
 
 
@@ -211,7 +211,7 @@ def test_real_process_reads_a_pipe_and_leaves_no_thread_behind(folder):
         # A shell's background jobs, and with them these tests, may have been started with SIGINT ignored.
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from tests.support.tiny_classifier import tiny_classifier;"
-        "import dctafd.inference.classifier as c; c.load_classifier = lambda *a, **k: tiny_classifier();"
+        "import dctafd.inference.loading as l; l.load_classifier = lambda *a, **o: tiny_classifier();"
         "from dctafd.cli.main import main; sys.argv = ['dctafd', 'classify', '-']; main()"
     )
     root = str(Path(__file__).parents[2])

@@ -12,9 +12,10 @@ from PIL import Image, ImageOps
 from torchvision import transforms
 
 import dctafd
+from dctafd.config import IMAGENET_MEAN, IMAGENET_STD
 from dctafd.inputs import crop_coefficients
 from dctafd.inputs.geometry import ORIENTATIONS
-from dctafd.inputs.model_input import IMAGENET_MEAN, IMAGENET_STD, ModelInput
+from dctafd.inputs.model_input import ModelInput
 from dctafd.jpeg.coefficients import JpegCoefficients
 from tests.support.jpeg_files import all_kinds, encode, exif_payload, insert_segment, photo_like
 

@@ -41,7 +41,7 @@ from torchvision import transforms
 
 import dctafd
 from dctafd.analysis.dataset_stats import dataset_statistics
-from dctafd.inputs.model_input import IMAGENET_MEAN, IMAGENET_STD
+from dctafd.config import IMAGENET_MEAN, IMAGENET_STD
 
 SIZES = (0.05, 0.2, 2.0, 12.0)  # megapixels
 QUALITIES = (10, 25, 75, 90, 95)

@@ -1,0 +1,115 @@
+"""What README, docs and docstrings show runs: Python as it stands, commands where their files are here."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import dctafd
+from dctafd.cli.main import COMMANDS, cli
+from tests.support.jpeg_files import encode, photo_like
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+_BLOCKS = re.compile(r"(?P<before>[^\n]*)\n+```(?P<language>\w*)\n(?P<code>.*?)\n```", re.S)
+_INLINE = re.compile(r"`(dctafd [a-z][^`]*)`")
+_NOT_RUN = "<!-- not run: "
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """Return a page's code blocks; one after `<!-- not run: why -->` is left out."""
+    return [
+        match["code"]
+        for match in _BLOCKS.finditer(page.read_text())
+        if match["language"] in languages and not match["before"].startswith(_NOT_RUN)
+    ]
+
+
+def commands(page: Path) -> list[str]:
+    """Return the `dctafd` commands that a page shows, in blocks and in lines."""
+    lines = [
+        line.removeprefix("$ ")
+        for match in _BLOCKS.finditer(page.read_text())
+        if match["language"] in ("", "console", "bash")
+        for line in match["code"].replace("\\\n", " ").splitlines()
+    ]
+    shown = [line for line in lines if line.startswith("dctafd ")]
+    return shown + [line for line in _INLINE.findall(page.read_text()) if line.split()[1] in COMMANDS]
+
+
+@pytest.fixture
+def photo_folder(tmp_path, monkeypatch):
+    """A working directory with photo.jpg and a folder photos/ of two classes; PyTorch runs the networks."""
+    (tmp_path / "photo.jpg").write_bytes(encode(photo_like(320, 240), 75))
+    for seed, name in enumerate(("cat", "dog")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "1.jpg").write_bytes(encode(photo_like(300, 280, seed=seed), 80))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dctafd.inference.runtimes.find_spec", lambda name: None)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name
+)
+def test_python_on_a_page_runs(page, photo_folder):
+    namespace = {"dctafd": dctafd}
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
+def test_commands_on_a_page_exist_with_their_options(page):
+    for line in commands(page):
+        words = shlex.split(line.partition(" | ")[0].partition(" > ")[0], comments=True)
+        command = import_module(COMMANDS[words[1]][0]).command
+        known = {option for parameter in command.params for option in parameter.opts} | {"-h", "--help"}
+        for word in words[2:]:
+            if word.startswith("-") and len(word) > 1:
+                for option in word.partition("=")[0].split("/"):
+                    assert option in known, f"{line}: {option}"
+
+
+def test_commands_whose_files_are_here_run(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("dctafd.inference.runtimes.find_spec", lambda name: None)
+    lines = [line for page in PAGES for block in blocks(page, "console") for line in block.splitlines()]
+    found = [shlex.split(line)[1:] for line in lines if line.startswith("dctafd ")]
+    runnable = [words for words in found if all(Path(word).exists() for word in words[1:])]
+    assert ["classify", "examples/"] in runnable
+    for words in runnable:
+        result = CliRunner().invoke(cli, words)
+        assert result.exit_code == 0, result.stderr
+        assert result.stdout
+
+
+def _examples(name: str) -> list[doctest.DocTest]:
+    """Return the examples of a public name and of its public methods."""
+    value = getattr(dctafd, name)
+    finder = doctest.DocTestFinder(exclude_empty=True, recurse=inspect.isclass(value))
+    found = finder.find(value, name, globs={"dctafd": dctafd})
+    return [test for test in found if test.examples]
+
+
+SHOWN = [
+    *("JpegDataset", "attach", "collate", "dataset_statistics", "decode", "estimate_history"),
+    *("estimate_quality", "load_afd", "load_backbone", "load_classifier", "prepare", "read", "read_header"),
+]
+
+
+@pytest.mark.parametrize("name", dctafd.__all__)
+def test_examples_of_a_public_name_run(name, photo_folder):
+    tests = _examples(name)
+    assert tests or name not in SHOWN
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    for test in tests:
+        runner.run(test)
+    assert runner.summarize(verbose=False).failed == 0
