@@ -13,7 +13,7 @@ from dctafd.errors import DctafdError
 from dctafd.inference.assembly import ModelFacts, best_classes
 from dctafd.inference.results import Prediction
 from dctafd.inputs.model_input import ModelInput, collate
-from dctafd.inputs.prepare import prepare
+from dctafd.inputs.prepare import prepare_for
 from dctafd.plain_text import summary
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def drift_map(classifier: Classifier, data: bytes, top_k: int = 3) -> DriftMap:
     network, sees = classifier.network, classifier.preprocessing
     if not isinstance(network, TorchNetwork):
         raise DctafdError("the answer without the AFD-Module needs the runtime torch")
-    model_input = prepare(data, sees.resize, sees.crop, mean=sees.mean, std=sees.std)
+    model_input = prepare_for(data, sees)
     return map_input(model_input, sees, network.module, classifier.facts, network.device, top_k)
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from dctafd.analysis.compressed_input import compressed_inputs
 from dctafd.analysis.drift_map import DriftMap, map_input
-from dctafd.config import Preprocessing
 from dctafd.inference.assembly import ModelFacts
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def _example(task: EvaluationTask, evaluation: Evaluation, index: int, number: i
     assert task.classifier is not None
     seen = map_input(
         model_input,
-        Preprocessing(spec.resize, spec.crop, spec.mean, spec.std),
+        spec.preprocessing,
         task.classifier,
         ModelFacts(spec.name, labels, spec.temperature),
         task.device,

@@ -16,7 +16,7 @@ from dctafd.errors import DctafdError
 from dctafd.inputs.class_names import ClassNames
 from dctafd.inputs.file_names import is_jpeg_name, natural_key
 from dctafd.inputs.model_input import InputBatch, ModelInput, collate
-from dctafd.inputs.prepare import prepare
+from dctafd.inputs.prepare import prepare_for
 from dctafd.jpeg.coefficients import JpegCoefficients
 from dctafd.jpeg.reader import read
 
@@ -179,10 +179,7 @@ class JpegDataset:
             if self.gives == "coefficients":
                 photo = read(data, max_pixels=self.limits.max_pixels, max_scans=self.limits.max_scans)
             else:
-                sees = self.preprocessing
-                photo = prepare(
-                    data, sees.resize, sees.crop, mean=sees.mean, std=sees.std, limits=self.limits
-                )
+                photo = prepare_for(data, self.preprocessing, self.limits)
         except (DctafdError, OSError) as error:
             if self.skip_damaged:
                 return None

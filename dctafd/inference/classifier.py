@@ -18,7 +18,7 @@ from dctafd.inference.prepared import Prepared, prepare_item
 from dctafd.inference.results import Result
 from dctafd.inference.runner import Runner
 from dctafd.inference.stream import START, ItemStream, Position, Step, Unit, classify_units, submitted
-from dctafd.inputs.prepare import prepare
+from dctafd.inputs.prepare import prepare_for
 from dctafd.inputs.source_items import SourceItem, read_bounded, readable
 from dctafd.jpeg.reader import Source
 
@@ -121,8 +121,7 @@ class Classifier:
             >>> classifier.drift_map("photo.jpg").shape
             (28, 28)
         """
-        sees = self.preprocessing
-        model_input = prepare(source, sees.resize, sees.crop, mean=sees.mean, std=sees.std, limits=limits)
+        model_input = prepare_for(source, self.preprocessing, limits)
         with Runner(self.network) as runner:
             drift = runner.submit([model_input]).result().drift
         if drift is None:

@@ -20,7 +20,7 @@ from dctafd.inference.assembly import softmax
 from dctafd.inference.graph_networks import Graph, open_graph
 from dctafd.inference.network import Answer
 from dctafd.inputs.model_input import InputBatch, stack_inputs
-from dctafd.inputs.prepare import prepare
+from dctafd.inputs.prepare import prepare_for
 from dctafd.nets.attach import CorrectedClassifier
 
 GRAPH_FILES = {"openvino": "graph.xml", "onnxruntime": "graph.onnx"}
@@ -41,15 +41,7 @@ def example_inputs(preprocessing: Preprocessing, quality: int = 10) -> tuple[NDA
         pixels = np.random.default_rng(seed).integers(0, 256, (side // 8, side // 8, 3), np.uint8)
         buffer = io.BytesIO()
         Image.fromarray(pixels).resize((side, side)).save(buffer, "JPEG", quality=quality)
-        inputs.append(
-            prepare(
-                buffer.getvalue(),
-                side,
-                preprocessing.crop,
-                mean=preprocessing.mean,
-                std=preprocessing.std,
-            )
-        )
+        inputs.append(prepare_for(buffer.getvalue(), preprocessing))
     return stack_inputs(inputs)
 
 

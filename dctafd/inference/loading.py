@@ -64,7 +64,7 @@ class _Request:
         return _Loaded(
             folded if selected is None else attach(folded, selected.module.reparameterize()),
             ModelFacts(self.model, backbone.labels, spec.temperature, description, afd),
-            Preprocessing(spec.resize, spec.crop, spec.mean, spec.std),
+            spec.preprocessing,
             [path.resolve() for path in files],
             tuple(dict.fromkeys((str(warning.message), warning.category) for warning in caught)),
         )

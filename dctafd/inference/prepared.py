@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dctafd.config import Limits, Preprocessing
 from dctafd.inference.results import Failure
 from dctafd.inputs.model_input import ModelInput
-from dctafd.inputs.prepare import prepare
+from dctafd.inputs.prepare import prepare_for
 from dctafd.inputs.source_items import SourceItem
 from dctafd.jpeg.quality import QualityEstimate, estimate_quality
 
@@ -46,15 +46,7 @@ def prepare_item(item: SourceItem, preprocessing: Preprocessing, limits: Limits 
     try:
         data = item.read()
         size = len(data)
-        model_input = prepare(
-            data,
-            preprocessing.resize,
-            preprocessing.crop,
-            mean=preprocessing.mean,
-            std=preprocessing.std,
-            max_pixels=limits.max_pixels,
-            max_scans=limits.max_scans,
-        )
+        model_input = prepare_for(data, preprocessing, limits)
         outcome: PreparedPhoto | Failure = PreparedPhoto(model_input, estimate_quality(model_input.header))
     except Exception as error:  # whatever a hostile file sets off belongs to that file's record
         outcome = Failure.of(error)

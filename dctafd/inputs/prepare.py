@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from dctafd.config import IMAGENET_MEAN, IMAGENET_STD, MAX_PIXELS, MAX_SCANS, Limits
+from dctafd.config import IMAGENET_MEAN, IMAGENET_STD, MAX_PIXELS, MAX_SCANS, Limits, Preprocessing
 from dctafd.inputs.block_grid import block_grid
 from dctafd.inputs.crop_coefficients import CropCoefficients, CropPlan, crop_of, read_crop
 from dctafd.inputs.model_input import ModelInput
@@ -75,6 +75,22 @@ def prepare(
         scale=plan.geometry.scale,
         primary_quality=_primary_quality(plan, found) if history else None,
         header=found.header,
+    )
+
+
+def prepare_for(
+    jpeg_or_source: JpegCoefficients | Source, preprocessing: Preprocessing, limits: Limits = Limits()
+) -> ModelInput:
+    """Make a photo's input for a classifier that expects `preprocessing`; errors as for `prepare`."""
+    return prepare(
+        jpeg_or_source,
+        preprocessing.resize,
+        preprocessing.crop,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        max_pixels=limits.max_pixels,
+        max_scans=limits.max_scans,
+        strict=limits.strict,
     )
 
 

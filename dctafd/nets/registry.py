@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dctafd.config import IMAGENET_MEAN, IMAGENET_STD, UNCHANGED, PreprocessingChanges
+from dctafd.config import IMAGENET_MEAN, IMAGENET_STD, UNCHANGED, Preprocessing, PreprocessingChanges
 from dctafd.errors import WeightsError
 from dctafd.nets.class_name_files import read_class_names
 from dctafd.nets.efficientnet_lite import SCALINGS, EfficientNetLite
@@ -65,6 +65,11 @@ class ModelSpec:
     weights_file: Path | None = None
     tf_same_padding: bool = False
     temperature: float = 1.0
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the classifier expects of its pixels."""
+        return Preprocessing(self.resize, self.crop, self.mean, self.std)
 
     @property
     def available(self) -> bool:

@@ -147,15 +147,19 @@ def test_a_known_classifier_is_opened_without_pytorch(loads, runtime, photos, tm
     assert again.digest() == first.digest()
     expected = first.classify(photos)
     (tmp_path / "photo.jpg").write_bytes(photos[0])
+    arguments = ["classify", str(tmp_path / "photo.jpg"), "--model", "small", "--runtime", runtime]
     code = (
-        "import sys, warnings; warnings.simplefilter('ignore')\n"
-        "from dctafd.inference.loading import load_classifier\n"
-        f"classifier = load_classifier('small', runtime={runtime!r}, device='cpu')\n"
-        f"result = classifier.classify({str(tmp_path / 'photo.jpg')!r})[0]\n"
-        "print(result.drift, result.predictions[0].index, 'torch' in sys.modules)"
+        "import sys\n"
+        "from dctafd.cli.main import cli\n"
+        f"cli({[*arguments, '--format', 'jsonl']!r}, standalone_mode=False)\n"
+        "print('torch' in sys.modules)"
     )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert output.split() == [str(expected[0].drift), str(expected[0].predictions[0].index), "False"]
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    record, imported = run.stdout.splitlines()
+    assert imported == "False"
+    assert "warning: it may not fit" in run.stderr
+    assert json.loads(record)["drift"] == expected[0].drift
+    assert json.loads(record)["predictions"][0]["index"] == expected[0].predictions[0].index
 
 
 def test_changed_weights_are_loaded_anew(loads, runtime, tmp_path):
