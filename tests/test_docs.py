@@ -47,13 +47,12 @@ def commands(page: Path) -> list[str]:
 
 @pytest.fixture
 def photo_folder(tmp_path, monkeypatch):
-    """A working directory with photo.jpg and a folder photos/ of two classes; PyTorch runs the networks."""
+    """A working directory with photo.jpg and a folder photos/ of two classes."""
     (tmp_path / "photo.jpg").write_bytes(encode(photo_like(320, 240), 75))
     for seed, name in enumerate(("cat", "dog")):
         (tmp_path / "photos" / name).mkdir(parents=True)
         (tmp_path / "photos" / name / "1.jpg").write_bytes(encode(photo_like(300, 280, seed=seed), 80))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dctafd.inference.runtimes.find_spec", lambda name: None)
     return tmp_path
 
 
@@ -80,7 +79,6 @@ def test_commands_on_a_page_exist_with_their_options(page):
 
 def test_commands_whose_files_are_here_run(monkeypatch):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("dctafd.inference.runtimes.find_spec", lambda name: None)
     lines = [line for page in PAGES for block in blocks(page, "console") for line in block.splitlines()]
     found = [shlex.split(line)[1:] for line in lines if line.startswith("dctafd ")]
     runnable = [words for words in found if all(Path(word).exists() for word in words[1:])]

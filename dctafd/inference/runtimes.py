@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -19,13 +20,16 @@ _CUDA_DRIVER = {"win32": "nvcuda.dll", "linux": "libcuda.so.1"}
 def choose_runtime(wanted: Runtime) -> Runtime:
     """Say what "auto" stands for on this machine, and see that what is wanted can be had.
 
-    On a CPU "auto" is the first of `GRAPH_RUNTIMES` that is installed and computes in the wanted dtype, else
-    PyTorch; on any other device it is PyTorch. PyTorch is only imported where there may be a CUDA device.
+    "auto" is what $DCTAFD_RUNTIME names; without it, on a CPU the first of `GRAPH_RUNTIMES` that is installed
+    and computes in the wanted dtype, else PyTorch, which it is on any other device, too. PyTorch is only
+    imported where there may be a CUDA device.
 
     Raises:
         MissingExtraError: the runtime is not installed.
         ValueError: the runtime knows neither the device nor the dtype.
     """
+    if wanted.name == "auto":
+        wanted = replace(wanted, name=os.environ.get("DCTAFD_RUNTIME", "auto"))
     device = _auto_device() if wanted.device == "auto" else wanted.device
     if wanted.name == "auto":
         fitting = (name for name in GRAPH_RUNTIMES if device == "cpu" and _serves(name, wanted.dtype))

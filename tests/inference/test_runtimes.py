@@ -292,6 +292,7 @@ def test_entries_that_were_not_used_for_longest_are_forgotten(tmp_path, monkeypa
     ],
 )
 def test_auto_takes_the_fastest_that_is_installed_and_exact(monkeypatch, installed, wanted, chosen):
+    monkeypatch.delenv("DCTAFD_RUNTIME")
     known = {*installed, "onnx", "onnxscript"}
     monkeypatch.setattr("dctafd.inference.runtimes.find_spec", lambda name: name if name in known else None)
     assert choose_runtime(wanted).name == chosen
@@ -299,9 +300,18 @@ def test_auto_takes_the_fastest_that_is_installed_and_exact(monkeypatch, install
 
 @pytest.mark.parametrize("has_it", [True, False])
 def test_bfloat16_goes_to_openvino_where_the_cpu_has_it(monkeypatch, has_it):
+    monkeypatch.delenv("DCTAFD_RUNTIME")
     monkeypatch.setattr("dctafd.inference.runtimes.find_spec", lambda name: name)
     monkeypatch.setattr("dctafd.inference.runtimes.has_bfloat16", lambda: has_it)
     assert choose_runtime(Runtime(device="cpu", dtype="bfloat16")).name == ("openvino" if has_it else "torch")
+
+
+def test_the_environment_says_what_auto_is(monkeypatch):
+    monkeypatch.setenv("DCTAFD_RUNTIME", "torch")
+    assert choose_runtime(Runtime(device="cpu")).name == "torch"
+    monkeypatch.setenv("DCTAFD_RUNTIME", "tensorrt")
+    with pytest.raises(ValueError, match="runtime 'tensorrt'"):
+        choose_runtime(Runtime(device="cpu"))
 
 
 @pytest.mark.parametrize(
