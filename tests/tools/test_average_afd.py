@@ -1,21 +1,17 @@
 """tools/average_afd.py: the mean of two modules, and what its card says."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from average_afd import main
 from click.testing import CliRunner
 
 from dctafd.nets.afd import AFDModule
 from dctafd.nets.afd_weights import AFDCard, load_afd, read_afd_card, save_afd
 from dctafd.nets.widen import begin_with
 from tests.support.small_nets import small_resnet, trained_afd
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-
-from average_afd import main
 
 
 @pytest.fixture

@@ -1,19 +1,13 @@
 """tools/compare_afd.py: divergences of several modules from one teacher."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from compare_afd import make_batches, measure
 
 from dctafd.nets.attach import attach
 from dctafd.training.teacher import Teacher
 from tests.support.small_nets import small_backbone, trained_afd
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-
-from compare_afd import make_batches, measure
 
 QUALITIES = (10, 50)
 

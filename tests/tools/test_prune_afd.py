@@ -1,9 +1,9 @@
 """tools/prune_afd.py: a narrower module from a trained one, and what its card says."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
+import prune_afd
 import pytest
 import torch
 from click.testing import CliRunner
@@ -11,10 +11,6 @@ from PIL import Image
 
 from dctafd.nets.afd_weights import AFDCard, load_afd, read_afd_card, save_afd
 from tests.support.small_nets import small_backbone, trained_afd
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-
-import prune_afd
 
 
 @pytest.fixture

@@ -1,16 +1,12 @@
 """tools/train_shipped.py: which commands a recipe runs. The commands themselves are tested where they are."""
 
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-
 import train_shipped
+from click.testing import CliRunner
 
 from dctafd.training.recipe import read_recipe
 
