@@ -19,6 +19,9 @@ from tests.support.jpeg_files import encode, photo_like
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
+#: Whether a module ships for the default model is no matter here.
+pytestmark = pytest.mark.filterwarnings("ignore::dctafd.nets.afd_weights.FitWarning")
+
 _BLOCKS = re.compile(r"(?P<before>[^\n]*)\n+```(?P<language>\w*)\n(?P<code>.*?)\n```", re.S)
 _INLINE = re.compile(r"`(dctafd [a-z][^`]*)`")
 _NOT_RUN = "<!-- not run: "

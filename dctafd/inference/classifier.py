@@ -117,8 +117,8 @@ class Classifier:
             OSError: the file cannot be opened.
 
         Example:
-            >>> classifier = dctafd.load_classifier()
-            >>> classifier.drift_map("photo.jpg").shape
+            >>> classifier = dctafd.load_classifier("resnet50", "my.pth", "my_afd.safetensors")  # doctest: +SKIP
+            >>> classifier.drift_map("photo.jpg").shape  # doctest: +SKIP
             (28, 28)
         """
         model_input = prepare_for(source, self.preprocessing, limits)

@@ -118,7 +118,7 @@ def read_header(source: Source, max_pixels: int = MAX_PIXELS, max_scans: int = M
 
     Example:
         >>> dctafd.read_header("photo.jpg").components[0].quant_table[0, :4]
-        array([ 8,  6,  5,  8], dtype=uint16)
+        array([8, 6, 5, 8], dtype=uint16)
     """
     data = read_bytes(source, max_file_bytes(max_pixels))
     structure = parse_checked(data, Limits(max_pixels, max_scans))

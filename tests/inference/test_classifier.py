@@ -6,6 +6,7 @@ import torch
 
 from dctafd.batch.sources import plan_sources
 from dctafd.config import Limits, Preprocessing
+from dctafd.errors import DctafdError
 from dctafd.inference.assembly import ModelFacts
 from dctafd.inference.classifier import Classifier
 from dctafd.inference.network import parallel_batches
@@ -142,6 +143,14 @@ def test_drift_is_the_mean_of_the_first_fdm_channel(photos):
         inputs = [item.coefficients, item.steps, item.survival, item.scale]
         fdm = corrected.afd.guide(*(torch.from_numpy(x)[None] for x in inputs), torch.zeros(1)).fdm
     assert result.drift == pytest.approx(fdm[0, 0].mean().item(), abs=1e-5)
+    drift_map = classifier.drift_map(photos[0])
+    assert (drift_map.shape, drift_map.dtype) == ((8, 8), "float32")
+    assert drift_map.mean() == pytest.approx(result.drift, abs=1e-5)
+
+
+def test_without_a_module_there_is_no_drift_map(photos):
+    with pytest.raises(DctafdError, match="tiny has no AFD-Module"):
+        tiny_classifier().drift_map(photos[0])
 
 
 def test_limits_reach_the_reader(photos):
