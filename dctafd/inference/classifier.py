@@ -117,7 +117,7 @@ class Classifier:
             OSError: the file cannot be opened.
 
         Example:
-            >>> classifier = dctafd.load_classifier("resnet50", "my.pth", "my_afd.safetensors")  # doctest: +SKIP
+            >>> classifier = dctafd.load_classifier("resnet50", "my.pth", "my.safetensors")  # doctest: +SKIP
             >>> classifier.drift_map("photo.jpg").shape  # doctest: +SKIP
             (28, 28)
         """
