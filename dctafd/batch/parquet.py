@@ -47,11 +47,17 @@ def parquet_schema() -> Any:
 
 def write_parquet(records: list[dict[str, Any]], file: IO[bytes]) -> None:
     """Write some records as one Parquet file with one row group; label and score are the best ones."""
-    import pyarrow as pa
     from pyarrow import parquet
 
+    parquet.write_table(_table(records), file)
+
+
+def _table(records: list[dict[str, Any]]) -> Any:
+    """Return records as an Arrow table, label and score of the best prediction beside them."""
+    import pyarrow as pa
+
     rows = [{**(record["predictions"] or [{}])[0], **record} for record in records]
-    parquet.write_table(pa.Table.from_pylist(rows, parquet_schema()), file)
+    return pa.Table.from_pylist(rows, parquet_schema())
 
 
 def join_parquet(parts: Iterable[Path], file: IO[bytes]) -> None:
@@ -91,9 +97,7 @@ class ParquetStream:
 
     def write(self, records: list[dict[str, Any]]) -> None:
         """Add some records."""
-        import pyarrow as pa
-
-        self.add(pa.Table.from_pylist(records, self._rest.schema))
+        self.add(_table(records))
 
     def add(self, table: Any) -> None:
         """Add the rows of an Arrow table."""

@@ -100,5 +100,5 @@ def test_without_ray_the_extra_is_named(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setitem(sys.modules, "ray.data", None)
-    with pytest.raises(MissingExtraError, match=r"dctafd\[ray\]"):
+    with pytest.raises(MissingExtraError, match=r"\.\[ray\]"):
         ray_engine()

@@ -248,11 +248,10 @@ def test_a_file_name_is_never_markup(folder, monkeypatch, name):
 def test_a_photo_that_is_none_is_told_what_it_is(folder):
     Image.new("RGB", (8, 8)).save(folder / "png.jpg", "PNG")
     (folder / "empty.jpg").touch()
-    result = run("inspect", "png.jpg", "empty.jpg", "https://example.org/a.jpg", "missing.jpg")
+    result = run("inspect", "png.jpg", "empty.jpg", "missing.jpg")
     assert result.exit_code == 1
     assert "png.jpg: NotAJpegError: this is a PNG; dctafd reads JPEG" in result.stderr
     assert "empty.jpg: NotAJpegError: the file is empty" in result.stderr
-    assert "https://example.org/a.jpg: FileNotFoundError: this is a URL" in result.stderr
     assert "missing.jpg: FileNotFoundError: No such file or directory" in result.stderr
     assert "Errno" not in result.stderr
 
