@@ -82,7 +82,8 @@ def test_commands_on_a_page_exist_with_their_options(page):
 
 def test_commands_whose_files_are_here_run(monkeypatch):
     monkeypatch.chdir(ROOT)
-    lines = [line for page in PAGES for block in blocks(page, "console") for line in block.splitlines()]
+    shown = [line for page in PAGES for block in blocks(page, "console") for line in block.splitlines()]
+    lines = [line.removeprefix("$ ") for line in shown]
     found = [shlex.split(line)[1:] for line in lines if line.startswith("dctafd ")]
     runnable = [words for words in found if all(Path(word).exists() for word in words[1:])]
     assert ["classify", "examples/"] in runnable
