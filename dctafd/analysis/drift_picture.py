@@ -69,8 +69,10 @@ def _draw_bars(axes: Axes, found: DriftMap, right: str | None) -> None:
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
     axes.invert_yaxis()
     axes.grid(False)
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.3}
-    axes.legend(ncols=2, fontsize=8, columnspacing=1.2, handlelength=1.2, **place)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.3,
+        ncols=2, fontsize=8, columnspacing=1.2, handlelength=1.2,
+    )  # fmt: skip
 
 
 def _name(entry: Prediction, right: str | None) -> str:
