@@ -50,7 +50,7 @@ def no_work(monkeypatch):
         raise AssertionError("this is work")
 
     for name in (
-        "dctafd.inference.classifier.load_classifier",
+        "dctafd.inference.loading.load_classifier",
         "dctafd.nets.registry.load_backbone",
         "dctafd.analysis.dataset_stats.dataset_statistics",
         "dctafd.analysis.inspection.inspect_jpeg",
@@ -187,7 +187,7 @@ def test_ctrl_c_on_a_terminal_is_told_on_a_line_of_its_own(folder):
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from tests.support.tiny_classifier import tiny_classifier;"
-        "import dctafd.inference.classifier as c; c.load_classifier = lambda *a, **k: tiny_classifier();"
+        "import dctafd.inference.loading as c; c.load_classifier = lambda *a, **k: tiny_classifier();"
         "from dctafd.cli.main import main; sys.argv = ['dctafd', 'classify', '-']; main()"
     )
     ours, theirs = pty.openpty()
@@ -222,7 +222,7 @@ NAMES = [r"a$x_{$b.jpg", "[bold red]x[b].jpg", "\x1b[31mred\x1b[0m.jpg", "<b>&am
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_name_is_never_markup(folder, monkeypatch, name):
-    monkeypatch.setattr("dctafd.inference.classifier.load_classifier", lambda *a, **k: tiny_classifier())
+    monkeypatch.setattr("dctafd.inference.loading.load_classifier", lambda *a, **k: tiny_classifier())
     for number in (1, 2):
         (folder / f"{number}.jpg").unlink()
     (folder / "d").mkdir()
@@ -324,7 +324,7 @@ def test_weights_of_another_architecture_name_the_first_layer_that_differs(folde
 
 @pytest.mark.parametrize("width", [20, 30, 40, 60])
 def test_tables_fit_narrow_terminals_and_tell_names_apart(folder, monkeypatch, width):
-    monkeypatch.setattr("dctafd.inference.classifier.load_classifier", lambda *a, **k: tiny_classifier())
+    monkeypatch.setattr("dctafd.inference.loading.load_classifier", lambda *a, **k: tiny_classifier())
     monkeypatch.setenv("COLUMNS", str(width))
     long = folder / "a-folder-with-a-long-name"
     for number in (1, 2):
