@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from dctafd.errors import WeightsError
 from dctafd.nets.layers import BackboneLayers
 
-#: Relative difference of a layer's responses up to which a module's gain is known to be left
-#: (docs/fit.md: gain against distance).
+#: Relative difference of a layer's responses up to which it counts as the same layer. It is the one that
+#: stems had before; how a module's gain falls with it is not known well enough to set it by that.
 TOLERANCE = 0.02
 _PATTERN_SIDE = 64  # stages of stride 32 still give 2x2 cells
 
