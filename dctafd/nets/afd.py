@@ -38,6 +38,8 @@ class AFDConfig:
         stage_widths: channels inside the bottleneck after each stage; empty for shape "stem".
         modulation_width: hidden channels of the modulation of `layers.norms`; 0 for none.
         scales, reads_surviving: of FDE-Net.
+        quiet_drift: mean drift of a photo up to which it is left exactly as it is; from twice as much on
+            corrections have their full strength. 0 leaves nothing alone but what has not drifted at all.
     """
 
     shape: Shape
@@ -49,6 +51,7 @@ class AFDConfig:
     modulation_width: int = 0
     scales: tuple[float, float] = (0.5, 16.0)
     reads_surviving: bool = True
+    quiet_drift: float = 0.0
 
     @classmethod
     def for_layers(
@@ -89,10 +92,12 @@ class Guidance:
 
     Attributes:
         fdm: the Feature Drifting Map, (B, fdm_channels, G, G).
+        acting: the same as the corrections read it, its channel 0 lower, down to 0, in quiet photos.
         affines: of each batch norm that is modulated.
     """
 
     fdm: Tensor
+    acting: Tensor
     affines: list[Affine]
 
 
@@ -137,9 +142,10 @@ class AFDModule(nn.Module):
         """
         summarize = self.modulation is not None
         fdm, summary = self.fde(coefficients, steps, survival, scale, primary_quality, summarize)
+        acting = _without_quiet(fdm, self.config.quiet_drift)
         if self.modulation is None or summary is None:
-            return Guidance(fdm, [])
-        return Guidance(fdm, self.modulation(summary, fdm))
+            return Guidance(fdm, acting, [])
+        return Guidance(fdm, acting, self.modulation(summary, acting))
 
     def forward(
         self,
@@ -151,8 +157,8 @@ class AFDModule(nn.Module):
         primary_quality: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return the corrected stem (B, C, H, W) and the FDM (B, F, G, G); `attach` corrects the rest."""
-        fdm = self.guide(coefficients, steps, survival, scale, primary_quality).fdm
-        return self.fe(stem, fdm), fdm
+        guidance = self.guide(coefficients, steps, survival, scale, primary_quality)
+        return self.fe(stem, guidance.acting), guidance.fdm
 
     def measured_drift(self, stem: Tensor, clean_stem: Tensor, grid: int) -> Tensor:
         """Return how far a stem drifted, (B, grid, grid): RMS difference of each block over `stem_rms`.
@@ -177,6 +183,15 @@ class AFDModule(nn.Module):
     def reparameterized(self) -> bool:
         """Whether `reparameterize` was called."""
         return not any(isinstance(m, rep_conv.RepConv) and m.deployed is None for m in self.modules())
+
+
+def _without_quiet(fdm: Tensor, quiet_drift: float) -> Tensor:
+    """Return an FDM (B, F, G, G), its channel 0 set to 0 in photos whose mean is at most `quiet_drift`."""
+    if not quiet_drift:
+        return fdm
+    drift = fdm[:, :1]  # (B, 1, G, G)
+    strength = (drift.mean((2, 3), keepdim=True) / quiet_drift - 1).clamp(0, 1)  # (B, 1, 1, 1)
+    return torch.cat([drift * strength, fdm[:, 1:]], 1)
 
 
 def _stem_correction(config: AFDConfig) -> FENet | NoCorrection:

@@ -198,7 +198,7 @@ def _correct_stem(module: nn.Module, inputs: Any, stem: Tensor, *, afd: AFDModul
     if state.guidance is not None:
         # What records the stem as it was still needs it.
         correct = afd.fe.correct_ if not state.record and _is_disposable(module, inputs, stem) else afd.fe
-        corrected = correct(stem, state.guidance.fdm)
+        corrected = correct(stem, state.guidance.acting)
     if state.record:
         state.stem_before = stem
         state.layers.append(corrected)
@@ -216,7 +216,7 @@ def _correct_stage(
         stage = afd.stages[index]
         assert isinstance(stage, StageCorrection)
         correct = stage.correct_ if _is_disposable(module, inputs, features) else stage
-        features = correct(features, state.guidance.fdm)
+        features = correct(features, state.guidance.acting)
     if state.record:
         state.layers.append(features)
     return features

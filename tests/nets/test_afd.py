@@ -267,6 +267,28 @@ def test_without_drift_a_trained_module_changes_nothing() -> None:
 
 
 @torch.no_grad()
+def test_quiet_photos_are_left_exactly_as_they_are() -> None:
+    net = small_resnet()
+    afd = trained_afd(net, "deep")
+    inputs = random_inputs()
+    full = attach(net, afd)(*inputs)
+    drift = afd.guide(*inputs[1:]).fdm[:, 0].mean((1, 2))  # (2,)
+    answers = []
+    for quiet_drift in (float(drift.max()), float(drift.min()) / 1.5, float(drift.min()) / 2.01):
+        afd.config = replace(afd.config, quiet_drift=quiet_drift)
+        logits, fdm = attach(net, afd).forward_with_fdm(*inputs)
+        assert torch.equal(fdm, afd.guide(*inputs[1:]).fdm)
+        torch.testing.assert_close(fdm[:, 0].mean((1, 2)), drift)  # what is reported does not change
+        answers.append(logits)
+    assert torch.equal(answers[0], net(inputs[0]))
+    assert torch.equal(answers[2], full)
+    quietest = int(drift.argmin())
+    before, between, after = answers[0][quietest], answers[1][quietest], answers[2][quietest]
+    assert not torch.allclose(between, before, atol=1e-4)
+    assert not torch.allclose(between, after, atol=1e-4)
+
+
+@torch.no_grad()
 def test_modulation_multiplies_and_shifts_after_batch_norms() -> None:
     net = small_resnet()
     afd = trained_afd(net, "deep")

@@ -104,13 +104,14 @@ def stored_as(original: bytes, condition: Condition, seed: int) -> bytes:
         factor = condition.shorter_side / min(rgb.size)
         rgb = rgb.resize((round(rgb.width * factor), round(rgb.height * factor)), Image.Resampling.BICUBIC)
         if factor > 1:
-            rgb = _with_noise(rgb, seed)
+            rgb = with_noise(rgb, seed)
     buffer = io.BytesIO()
     rgb.save(buffer, "JPEG", quality=condition.quality)
     return buffer.getvalue()
 
 
-def _with_noise(picture: Image.Image, seed: int) -> Image.Image:
+def with_noise(picture: Image.Image, seed: int) -> Image.Image:
+    """Return a picture with a sensor's noise."""
     pixels = np.asarray(picture)
     noise = np.random.default_rng(seed).standard_normal(pixels.shape, np.float32)
     return Image.fromarray(np.clip(pixels + _NOISE * noise, 0, 255).astype(np.uint8))
