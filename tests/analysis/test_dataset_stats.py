@@ -1,6 +1,5 @@
 """Dataset statistics: against jpeglib + NumPy, on ImageNet-C's layout, with failures, samples and caches."""
 
-import importlib.util
 import io
 import json
 import os
@@ -21,8 +20,8 @@ from dctafd.analysis.dataset_report import report_html
 from dctafd.analysis.dataset_stats import choose_depth, dataset_statistics, sample_photos
 from dctafd.analysis.folder_statistics import MOST_NAMES
 from dctafd.errors import DctafdError
+from tests.support import dataset_stats_reference
 
-REFERENCE = Path(__file__).parents[2] / "tools" / "benchmarks" / "dataset_stats_reference.py"
 SEVERITIES = {"1": 25, "2": 18, "3": 15, "4": 10, "5": 7}
 
 
@@ -78,21 +77,14 @@ def mixed(tmp_path) -> Path:
     return tmp_path
 
 
-def reference():
-    spec = importlib.util.spec_from_file_location("dataset_stats_reference", REFERENCE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_frequency_statistics_equal_those_of_jpeglib_and_numpy(imagenet_c):
     ours = dataset_statistics(imagenet_c)
-    theirs = reference().directory_sums(imagenet_c)
+    theirs = dataset_stats_reference.directory_sums(imagenet_c)
     assert ours.total.files == theirs["files"] == 20
     assert (ours.total.bytes, ours.total.pixels) == (theirs["bytes"], theirs["pixels"])
     sums = ours.total.frequencies
     np.testing.assert_array_equal(sums.blocks, theirs["blocks"])
-    for name in reference().STATISTICS:
+    for name in dataset_stats_reference.STATISTICS:
         np.testing.assert_allclose(getattr(sums, name), theirs[name], rtol=1e-9, err_msg=name)
 
 

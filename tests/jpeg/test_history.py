@@ -132,7 +132,7 @@ def test_blocks_need_not_be_contiguous():
 @pytest.mark.shared
 @pytest.mark.skipif(not EVAL_PHOTOS.is_dir(), reason="needs ../shared/images/eval")
 def test_real_photos_meet_the_figures():
-    """The whole measurement, with more photos and qualities, is tools/measure_history.py."""
+    """The whole measurement, with more photos and qualities, is tools/checks/measure_history.py."""
     for path in sorted(EVAL_PHOTOS.glob("*.JPEG"))[::50]:
         with Image.open(path) as image:
             photo = image.convert("RGB").crop((1, 1, 225, 225))

@@ -1,8 +1,8 @@
 """How fast dctafd reads, decodes and prepares photos, as ratios against others measured in the same run.
 
-    python tools/benchmarks/benchmark.py                           # everything, some ten minutes
-    python tools/benchmarks/benchmark.py --quick                   # the small sizes only
-    python tools/benchmarks/benchmark.py --images ../shared/images/train --json out.json --chart out.png
+    python -m tools.benchmarks.benchmark                           # everything, some ten minutes
+    python -m tools.benchmarks.benchmark --quick                   # the small sizes only
+    python -m tools.benchmarks.benchmark --images ../shared/images/train --json docs/results/speed.json
 
 A ratio of 3 means that dctafd takes a third of the time. Both sides run in turns; the table gives the median
 of the turns' ratios, and the middle half of them. Everything runs on synthetic photos unless told otherwise.
@@ -31,9 +31,6 @@ import jpeglib
 import numpy as np
 import simplejpeg
 import torch
-from alternatives import installed
-from benchmark_photos import Photo, compressed, enlarged_photo, synthetic_photo
-from dataset_stats_reference import directory_sums
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -42,6 +39,10 @@ from torchvision import transforms
 import dctafd
 from dctafd.analysis.dataset_stats import dataset_statistics
 from dctafd.config import IMAGENET_MEAN, IMAGENET_STD
+from tests.support.dataset_stats_reference import directory_sums
+from tools.benchmarks.alternatives import installed
+from tools.benchmarks.benchmark_photos import Photo, compressed, enlarged_photo, synthetic_photo
+from tools.checks.provenance import provenance
 
 SIZES = (0.05, 0.2, 2.0, 12.0)  # megapixels
 QUALITIES = (10, 25, 75, 90, 95)
@@ -265,35 +266,6 @@ def show(measurements: list[Measurement], starts: dict[str, float], console: Con
         console.print(f"{name}: {seconds:.2f} s")
 
 
-def draw(measurements: list[Measurement], path: Path) -> None:
-    """Draw one panel a contest: ratio over size, one line a quality, one thread."""
-    if find_spec("matplotlib") is None:
-        raise dctafd.MissingExtraError("matplotlib", "plot")
-    from matplotlib.figure import Figure
-
-    rows = [m for m in measurements if m.threads == 1]
-    names = list(dict.fromkeys(m.contest for m in rows))
-    columns = min(len(names), 3)
-    rows_of_panels = -(-len(names) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.6 * rows_of_panels), layout="constrained")
-    panels = figure.subplots(rows_of_panels, columns, squeeze=False).ravel()
-    for unused in panels[len(names) :]:
-        unused.set_axis_off()
-    for name, axes in zip(names, panels, strict=False):
-        for quality in sorted({m.quality for m in rows if m.contest == name and m.quality is not None}):
-            line = [m for m in rows if (m.contest, m.quality) == (name, quality)]
-            spread = np.array(
-                [[m.ratio - m.ratio_quartiles[0], m.ratio_quartiles[1] - m.ratio] for m in line]
-            )
-            sizes = [m.megapixels for m in line]
-            axes.errorbar(sizes, [m.ratio for m in line], spread.T, marker="o", label=f"quality {quality}")
-        axes.axhline(1, color="gray", linewidth=0.8)
-        axes.set(xscale="log", xlabel="megapixels", ylabel="times as fast", title=name, ylim=(0, None))
-        axes.title.set_fontsize(9)
-        axes.legend(fontsize=7)
-    figure.savefig(path, dpi=120)
-
-
 def environment() -> dict[str, Any]:
     """Describe the machine and the libraries."""
     packages = ("numba", "numpy", "pillow", "simplejpeg", "jpeglib", "torch", "torchvision")
@@ -323,7 +295,6 @@ def main() -> None:
     parser.add_argument("--only", metavar="TEXT", default="", help="contests whose name contains this")
     parser.add_argument("--threads", type=int, choices=(1, 2), help="one of the numbers of threads only")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements")
-    parser.add_argument("--chart", type=Path, metavar="FILE.png", help="draw the ratios of one thread")
     arguments = parser.parse_args()
     console = Console(width=130 if not sys.stdout.isatty() else None)
     torch.set_num_threads(1)
@@ -349,13 +320,12 @@ def main() -> None:
     show(measurements, starts, console)
     if arguments.json:
         record = {
+            **provenance(),
             "environment": environment(),
-            "measurements": [asdict(measurement) for measurement in measurements],
+            "rows": [asdict(measurement) for measurement in measurements],
             "seconds": starts,
         }
         arguments.json.write_text(json.dumps(record, indent=1) + "\n")
-    if arguments.chart:
-        draw(measurements, arguments.chart)
 
 
 if __name__ == "__main__":

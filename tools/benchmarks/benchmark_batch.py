@@ -1,8 +1,8 @@
 """Images per second of `dctafd classify`'s pipeline, whole and by stage, against the obvious alternative.
 
-    python tools/benchmarks/benchmark_batch.py                        # 5,000 photos in a tar, AFD off
-    python tools/benchmarks/benchmark_batch.py --model resnet18 --weights resnet18.pth --images 1000
-    python tools/benchmarks/benchmark_batch.py --memory 20000         # resident memory over a long run
+    python -m tools.benchmarks.benchmark_batch                        # 5,000 photos in a tar, AFD off
+    python -m tools.benchmarks.benchmark_batch --model resnet18 --weights resnet18.pth --images 1000
+    python -m tools.benchmarks.benchmark_batch --memory 20000         # resident memory over a long run
 
 The alternative is Pillow + torchvision's transforms in a DataLoader over the same tar + the same network in
 the same batches. Runs alternate, and each figure is the median of `--repeats`, so that a busy machine

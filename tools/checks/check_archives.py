@@ -1,8 +1,8 @@
 """Check that a directory, archives and URLs of the same photos agree, and that no archive ends a run.
 
-    python tools/checks/check_archives.py --images 2000 ../shared/images/eval ../shared/images/caltech101
-    python tools/checks/check_archives.py --mutations 10000
-    python tools/checks/check_archives.py --flat 20000
+    python -m tools.checks.check_archives --images 2000 ../shared/images/eval ../shared/images/caltech101
+    python -m tools.checks.check_archives --mutations 10000
+    python -m tools.checks.check_archives --flat 20000
 
 First: photos come from the directories that are named; one in a hundred is cut off after 100 bytes, one in a
 hundred replaced by a GIF's first bytes, and each of these has to be in the records with its error. One in
@@ -24,14 +24,11 @@ from typing import Any
 
 import click
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from spoiled_archives import check_spoiled_archives
-
 from dctafd.batch.sources import iter_sources
 from tests.support.archive_files import tar_bytes
 from tests.support.http_server import Behaviour, http_server
 from tests.support.tiny_classifier import photo
+from tools.checks.spoiled_archives import check_spoiled_archives
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = "tests.support.tiny_cli"

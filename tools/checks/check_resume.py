@@ -1,8 +1,8 @@
 """Kill `dctafd classify` at random moments, resume it, and compare with an undisturbed run, many times.
 
-    python tools/checks/check_resume.py --rounds 20
-    python tools/checks/check_resume.py --rounds 10 --http
-    python tools/checks/check_resume.py --model resnet18 --weights resnet18.pth --images 2000 photos/
+    python -m tools.checks.check_resume --rounds 20
+    python -m tools.checks.check_resume --rounds 10 --http
+    python -m tools.checks.check_resume --model resnet18 --weights resnet18.pth --images 2000 photos/
 
 Each round makes a run of its own in one of jsonl, csv and Parquet, kills it (SIGKILL) after a random time
 within the length of the undisturbed run's work, `--kills` times, and lets the next process finish it with
@@ -25,8 +25,6 @@ from pathlib import Path
 import click
 import numpy as np
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.support.http_server import Behaviour, http_server
 

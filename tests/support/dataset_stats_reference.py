@@ -1,13 +1,11 @@
 """The statistics of `dctafd dataset-stats` in jpeglib and NumPy, one file after the other.
 
 What someone without dctafd would write; tests/analysis/test_dataset_stats.py takes it as the oracle and
-benchmark.py beside it as the opponent. The judgement of qualities is left out: it has no counterpart there.
-
-    python tools/benchmarks/dataset_stats_reference.py DIR
+tools/benchmarks/benchmark.py as the opponent. The judgement of qualities, which has no counterpart there, is
+left out.
 """
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +76,3 @@ def directory_sums(directory: str | os.PathLike[str]) -> dict[str, Any]:
             totals[name] = totals.get(name, 0) + value
         totals["files"] += 1
     return totals
-
-
-if __name__ == "__main__":
-    for name, value in directory_sums(sys.argv[1]).items():
-        print(name, np.array2string(np.asarray(value), precision=3, threshold=8))

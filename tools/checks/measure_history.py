@@ -1,6 +1,6 @@
 """How often `estimate_history` is right: the table in docs/history.md.
 
-    python tools/measure_history.py ../shared/images/eval --limit 1000
+    python -m tools.checks.measure_history ../shared/images/eval --limit 1000 -o docs/results/history.json
 
 Photos are cropped to their centre (224x224 by default) and compressed with Pillow (4:2:0): once, or twice on
 one grid, or with a resize or a shift of the grid in between, which must count as single. The photos of
@@ -8,16 +8,19 @@ images/eval are stored at quality 95 and 227x227, so the crop moves their own gr
 compression leaves no comb.
 """
 
-import argparse
 import io
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import click
 from PIL import Image
 
 import dctafd
 from dctafd.jpeg.history import HistoryEstimate, estimate_history
+from tools.checks.provenance import provenance
 
 SINGLE = (30, 40, 50, 60, 70, 75, 80, 85, 90, 95)
 FIRST = (7, 10, 15, 18, 25, 50)
@@ -89,35 +92,42 @@ def measure(photos: list[Image.Image], way: Way) -> tuple[list[HistoryEstimate],
     return estimates, 1000 * sorted(seconds)[len(seconds) // 2]
 
 
-def row(name: str, truth: int | None, estimates: list[HistoryEstimate], milliseconds: float) -> str:
-    """Return a line of the Markdown table."""
+def row(
+    name: str, truth: int | None, estimates: list[HistoryEstimate], milliseconds: float
+) -> dict[str, Any]:
+    """Return what was found of photos that were compressed in one way."""
     qualities = [estimate.primary_quality for estimate in estimates]
     found = [quality for quality in qualities if quality is not None]
     n = len(estimates)
     right = n - len(found) if truth is None else sum(abs(quality - truth) <= 1 for quality in found)
     evidence = sorted(estimate.evidence for estimate in estimates)
-    span = f"{evidence[0]:.0f} / {evidence[n // 2]:.0f} / {evidence[-1]:.0f}"
-    share = f"{100 * right / n:.1f} % ({right} of {n})"
-    called = f"{100 * len(found) / n:.1f} %"
-    return f"| {name} | {truth or 'None'} | {share} | {called} | {span} | {milliseconds:.2f} |"
+    return {
+        "name": name,
+        "to_find": truth,
+        "photos": n,
+        "right": right,
+        "called_double": len(found),
+        "evidence": [round(evidence[at], 1) for at in (0, n // 2, -1)],
+        "milliseconds": round(milliseconds, 2),
+    }
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description="Measure estimate_history on photos.")
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("--limit", type=int, default=200, help="photos (default 200)")
-    parser.add_argument("--size", type=int, default=224, help="side of the centre crop (default 224)")
-    arguments = parser.parse_args()
-    photos = load_photos(arguments.directory, arguments.limit, arguments.size)
+@click.command()
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--limit", default=200, show_default=True, help="Photos.")
+@click.option("--size", default=224, show_default=True, help="Side of the centre crop.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A JSON file.")
+def main(directory: Path, limit: int, size: int, output: Path | None) -> None:
+    """Measure estimate_history on photos."""
+    photos = load_photos(directory, limit, size)
     estimate_history(dctafd.read(compress(photos[0], 85)))  # compiles the kernels
-    print(f"{len(photos)} photos, {arguments.size}x{arguments.size}\n")
-    print(
-        "| compressed at | to find | within 1 | called double | evidence min / median / max, nats | CPU ms |"
-    )
-    print("|---|---|---|---|---|---|")
+    click.echo(f"{len(photos)} photos, {size}x{size}")
+    rows = []
     for name, truth, way in ways():
-        print(row(name, truth, *measure(photos, way)), flush=True)
+        rows.append(found := row(name, truth, *measure(photos, way)))
+        click.echo(f"{name:30} right {found['right']:5}  called double {found['called_double']:5}")
+    if output is not None:
+        output.write_text(json.dumps({**provenance(), "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

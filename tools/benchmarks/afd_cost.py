@@ -1,7 +1,7 @@
 """Measure what the AFD-Module adds to a classifier's time on the CPU, as a ratio of times in one run.
 
-    python tools/measure_afd_cost.py                        # ResNet-50, both shapes and as shipped, batch 8
-    python tools/measure_afd_cost.py --model resnet18 --batch-size 1
+    python -m tools.benchmarks.afd_cost                     # ResNet-50, both shapes and as shipped, batch 8
+    python -m tools.benchmarks.afd_cost --model resnet18 --batch-size 1
 
 Weights do not matter for the time, so random ones are used and none need be at hand. Bare and corrected
 network take turns, and each turn's ratio is one sample: a machine that is busy slows both.
@@ -9,9 +9,11 @@ network take turns, and each turn's ratio is one sample: a machine that is busy 
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import get_args
 
 import click
@@ -23,6 +25,7 @@ from dctafd.nets.afd import AFDModule, Shape
 from dctafd.nets.afd_weights import load_afd
 from dctafd.nets.attach import attach
 from dctafd.nets.registry import WEIGHTS_DIRECTORY, build_architecture, get_spec
+from tools.checks.provenance import provenance
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -67,7 +70,13 @@ def modules(model: str, backbone: nn.Module, crop: int) -> dict[str, AFDModule]:
     show_default=True,
     help="wall, or the process's CPU time where others use the machine, too.",
 )
-def main(model: str, batch_size: int, turns: int, threads: int, clock: str) -> None:
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A JSON file for the shipped module's row, beside the rows of other modules that it has.",
+)
+def main(model: str, batch_size: int, turns: int, threads: int, clock: str, output: Path | None) -> None:
     """Print the added time of both shapes and of the shipped module: median and quartiles over the turns."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -90,6 +99,17 @@ def main(model: str, batch_size: int, turns: int, threads: int, clock: str) -> N
             f"{model} {shape}: +{median:.1f} % time (quartiles {low:.1f} to {high:.1f}, {clock} clock, "
             f"batch {batch_size}, {threads} threads, {turns} turns), {parameters:,} parameters"
         )
+        if output is not None and shape == "shipped":
+            settings = {"batch_size": batch_size, "threads": threads, "turns": turns, "clock": clock}
+            figures = {"median": round(median, 1), "low": round(low, 1), "high": round(high, 1)}
+            write_row(output, {"module": model, **figures, **settings})
+
+
+def write_row(output: Path, row: dict[str, object]) -> None:
+    """Write one module's row, and keep those of the others."""
+    before = json.loads(output.read_text())["rows"] if output.is_file() else []
+    rows = [*(other for other in before if other["module"] != row["module"]), row]
+    output.write_text(json.dumps({**provenance(), "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Feed spoiled JPEG files to dctafd's reader and report what crashes, hangs or bloats it.
 
-    python tools/fuzz_read.py --mutations 10000            # seeded mutations of generated files
-    python tools/fuzz_read.py --mutations 2000 a.jpg b/    # of given files and directories
-    python tools/fuzz_read.py --atheris -- -runs=100000    # coverage-guided, with the package atheris
+    python -m tools.checks.fuzz_read --mutations 10000            # seeded mutations of generated files
+    python -m tools.checks.fuzz_read --mutations 2000 a.jpg b/    # of given files and directories
+    python -m tools.checks.fuzz_read --atheris -- -runs=100000    # coverage-guided, with the package atheris
 
 With --mutations the files are read in a child process. A child that dies (crash), is silent for longer than
 --seconds (hang) or whose memory grows by more than --megabytes (bloat) is counted, its file is kept in
@@ -19,8 +19,6 @@ import tempfile
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.support.jpeg_files import all_kinds
 from tests.support.mutations import mutated

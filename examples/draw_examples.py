@@ -1,6 +1,6 @@
 """Draw the photo-like pictures in examples/: simple objects of our own making, no one else's photos.
 
-python tools/make_examples.py            # writes examples/*.jpg, the same bytes every time
+python examples/draw_examples.py          # writes examples/*.jpg, the same bytes every time
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+EXAMPLES = Path(__file__).resolve().parent
 WIDTH, HEIGHT = 384, 288
 SUPERSAMPLING = 4
 Colour = tuple[int, int, int]

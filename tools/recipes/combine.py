@@ -1,0 +1,90 @@
+"""What a recipe does to weights files besides training: means, pruning, leaving FE-Net out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dctafd.errors import WeightsError
+from dctafd.nets.afd import AFDModule
+from dctafd.nets.afd_weights import load_afd, read_afd_card, save_afd
+from dctafd.nets.attach import attach
+from dctafd.nets.fold import fold_batch_norms
+from dctafd.nets.prune import collect_moments, prune_stages
+from dctafd.nets.registry import Backbone
+from dctafd.training.data import collate_pairs, make_pair
+from dctafd.training.degrade import Degradation
+from dctafd.training.views import FixedBox, Photo
+
+QUALITIES = (7, 9, 11, 14, 18, 23, 30, 40)  # evenly spread as trainings draw them, in logarithms
+
+
+def write_mean(before: Path, after: Path, output: Path) -> None:
+    """Write the mean of two weights files of one lineage; the card is the second's, and tells of the first.
+
+    Weights that lie on one path of training, or on two from the same weights, can be averaged and often do
+    better than either (Wortsman et al. 2022, Model soups).
+
+    Raises:
+        WeightsError: their modules are built differently, or not re-parameterised.
+    """
+    cards = [read_afd_card(path) for path in (before, after)]
+    if cards[0].config != cards[1].config or not all(card.reparameterized for card in cards):
+        raise WeightsError(f"{before.name} and {after.name} have no mean: they are not built alike")
+    first, mean = load_afd(before).state_dict(), load_afd(after)
+    with torch.no_grad():
+        for name, value in mean.state_dict().items():
+            value.lerp_(first[name], 0.5)
+    known = cards[1].training.get("earlier", [])
+    own_way = [run for run in cards[0].training.get("earlier", []) if run not in known]
+    training = {**cards[1].training, "averaged_with": {**cards[0].training, "earlier": own_way}}
+    save_afd(output, mean, replace(cards[1], training=training))
+
+
+def write_pruned(
+    wide: Path, output: Path, widths: Sequence[int], backbone: Backbone, photos: Sequence[Photo]
+) -> list[float]:
+    """Write a module with narrower corrections after the stages, without training again.
+
+    Args:
+        wide: a re-parameterised module's weights file.
+        output: the narrower one's.
+        widths: channels that each correction keeps.
+        backbone: the classifier.
+        photos: which tell what channels the others can stand in for (`dctafd/nets/prune.py`).
+
+    Returns:
+        The share of its energy that each correction lost.
+    """
+    afd, card = load_afd(wide).reparameterize(), read_afd_card(wide)
+    classifier = attach(fold_batch_norms(backbone.module), afd).eval()
+    pruned, lost = prune_stages(afd, collect_moments(classifier, _views(photos, backbone)), widths)
+    before = {"stage_widths": list(card.config.stage_widths), "photos": len(photos)}
+    note = {**before, "qualities": list(QUALITIES)}
+    training = {**card.training, "pruned_from": note}
+    save_afd(output, pruned, replace(card, config=pruned.config, reparameterized=True, training=training))
+    return lost
+
+
+def _views(photos: Sequence[Photo], backbone: Backbone) -> Iterator[tuple[Tensor, ...]]:
+    """Yield one view of each photo, saved at one of the qualities in turn, as the classifier's arguments."""
+    for number, photo in enumerate(photos):
+        rng, crop = np.random.default_rng(number), backbone.spec.crop
+        degradation = Degradation(QUALITIES[number % len(QUALITIES)])
+        view = FixedBox.draw(photo, crop, rng).cut(photo, crop, degradation)
+        yield collate_pairs([make_pair(view, degradation, backbone.spec)]).compressed.tensors()
+
+
+def write_without_fe_net(path: Path, output: Path) -> None:
+    """Write a module that leaves the stem as it is, with all its other corrections."""
+    afd, card = load_afd(path).reparameterize(), read_afd_card(path)
+    config = replace(card.config, fe_width=0)
+    without = AFDModule(config).eval().reparameterize()
+    state = {key: value for key, value in afd.state_dict().items() if not key.startswith("fe.")}
+    without.load_state_dict(state)
+    save_afd(output, without, replace(card, config=config, training={**card.training, "left_out": "FE-Net"}))

@@ -1,0 +1,166 @@
+"""Write what README, docs and the model cards show of the figures in docs/results/, and nothing else.
+
+    python -m tools.render_results            # writes the files that change, and names them
+    python -m tools.render_results --check    # only names them; exit status 1 if there are any
+
+A page shows figures between two comments, `<!-- rendered: BLOCK -->` and `<!-- end of rendered -->`; what
+lies between is replaced. Blocks:
+
+    summary                       what every module regains under protocol single, beside the paper's network
+    paper                         the paper's Table V
+    evaluation MODULE PROTOCOL    one table: top-1 without and with the module
+    modules                       every module's tables, with headings
+    harm [MODULE]                 photos that need nothing and large ones: of all modules, or of one
+    distance                      the gain over the distance from the weights that a module was trained for
+    cost                          the time that modules add to their networks
+    history                       how often the earlier compression is found
+    speed                         ratios of tools/benchmarks
+
+A block whose file is not there says that nothing has been measured. Cards (dctafd/nets/weights/NAME_afd.md)
+are rendered whole, by the Hugging Face conventions, from the weights file's metadata, its figures and
+tools/recipes/NAME.toml.
+
+To add figures, put a JSON file into docs/results/ and run this command; the name says what it is:
+
+    MODULE_PROTOCOL.json       `python -m tools.recipes.make_module measure MODULE --protocol PROTOCOL`, or
+                               what `dctafd evaluate --format json` says, with the four keys below
+    do_no_harm*.json           `python -m tools.checks.do_no_harm -o FILE`: any number of files and modules
+    gain_by_distance*.json     `python -m tools.checks.gain_by_distance -o FILE`
+    cost*.json                 `python -m tools.benchmarks.afd_cost -o FILE`
+    history.json               `python -m tools.checks.measure_history FOLDER -o FILE`
+    speed.json                 `python -m tools.benchmarks.benchmark --json FILE`
+
+Each has the keys command, commit, machine and date. `note` (a sentence to stand below the table) and `origin`
+(where figures come from that no command wrote) are optional. A new module needs its weights file and
+tools/recipes/NAME.toml, too.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from dctafd.nets.afd_weights import shipped_afds
+from tools.results import tables
+from tools.results.cards import model_card
+from tools.results.records import ROOT, Results, read_results, source_of
+
+_BLOCK = re.compile(r"<!-- rendered: (?P<name>[^\n]*?) -->\n.*?<!-- end of rendered -->", re.S)
+_NOTHING = "Nothing has been measured yet."
+_TABLES: dict[str, Callable[..., str]] = {
+    "do_no_harm": tables.harm_summary,
+    "gain_by_distance": tables.distance_table,
+    "cost": tables.cost_table,
+    "history": tables.history_table,
+    "speed": tables.speed_table,
+}
+_KINDS = {
+    "harm": "do_no_harm",
+    "distance": "gain_by_distance",
+    "cost": "cost",
+    "history": "history",
+    "speed": "speed",
+}
+
+
+def pages(root: Path = ROOT) -> list[Path]:
+    """Return the pages that may have blocks."""
+    return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+
+
+def rendered_page(text: str, results: Results) -> str:
+    """Return a page with its blocks as the figures are now.
+
+    Raises:
+        ValueError: there is no such block, or no such module.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        name = match["name"]
+        return f"<!-- rendered: {name} -->\n\n{block(name, results)}\n\n<!-- end of rendered -->"
+
+    return _BLOCK.sub(replace, text)
+
+
+def block(name: str, results: Results) -> str:
+    """Return the Markdown of one block."""
+    kind, *arguments = name.split()
+    if kind == "summary" and not arguments:
+        return tables.summary_table(results)
+    if kind == "paper" and not arguments:
+        return tables.paper_table()
+    if kind == "modules" and not arguments:
+        return _modules(results)
+    if kind == "evaluation" and len(arguments) == 2:
+        return _evaluation(results, *arguments)
+    if kind == "harm" and len(arguments) == 1:
+        rows = results.rows("do_no_harm", module=arguments[0])
+        return "\n\n".join([tables.harm_table(rows), *_sources(results, "do_no_harm")]) if rows else _NOTHING
+    if kind in _KINDS and not arguments:
+        file = _KINDS[kind]
+        rows = results.rows(file)
+        return "\n\n".join([_TABLES[file](rows), *_sources(results, file)]) if rows else _NOTHING
+    raise ValueError(f"there is no block {name!r}: see tools/render_results.py")
+
+
+def _sources(results: Results, kind: str) -> list[str]:
+    return [_filled(source_of(record)) for record in results.others[kind]]
+
+
+def _evaluation(results: Results, module: str, protocol: str) -> str:
+    record = results.evaluations.get(module, {}).get(protocol)
+    if record is None:
+        raise ValueError(f"docs/results/{module}_{protocol}.json is missing")
+    below = [_filled(text) for text in (record.get("note"), source_of(record)) if text]
+    return "\n\n".join([tables.evaluation_table(record), *below])
+
+
+def _modules(results: Results) -> str:
+    parts = []
+    for module, protocols in results.evaluations.items():
+        parts.append(f"### {module}")
+        for protocol, record in tables.in_order(protocols):
+            parts.append(f"#### {module}, {protocol}, {record['images']:,} photos")
+            parts.append(_evaluation(results, module, protocol))
+    return "\n\n".join(parts) or _NOTHING
+
+
+def rendered_files(results: Results) -> dict[Path, str]:
+    """Return the text of every page and card, as it should be."""
+    found = {path: rendered_page(path.read_text("utf-8"), results) for path in pages()}
+    return found | {path.with_suffix(".md"): model_card(path, results) for path in shipped_afds()}
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, 118, break_on_hyphens=False, break_long_words=False)
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text("utf-8") if path.is_file() else None
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit status 1 where something would change.")
+def main(check: bool) -> None:
+    """Render the tables of README, docs and model cards from docs/results/."""
+    try:
+        files = rendered_files(read_results())
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    changed = {
+        path: text for path, text in files.items() if not path.is_file() or path.read_text("utf-8") != text
+    }
+    for path, text in changed.items():
+        click.echo(path.relative_to(ROOT))
+        if not check:
+            path.write_text(text, "utf-8")
+    sys.exit(1 if check and changed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Markdown tables of what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dctafd.analysis.published import published_top1
+from tools.results.records import PROTOCOLS, Record, Results
+
+_LEAST_LOSS = 3.0  # points that JPEG must take before a share of them says anything
+_SUMMARY_QUALITIES = (7, 10, 15, 18, 25)
+_PAPER_CLEAN = 76.13  # torchvision's IMAGENET1K_V1; the paper's Table V has no row for clean photos
+_PAPER_PHOTOS = 50_000
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
+
+
+def interval(row: Mapping[str, Any], gain: str, low: str, high: str) -> str:
+    """Return a gain in points with its 95 % interval, where that was measured."""
+    text = f"{row[gain]:+.1f}"
+    return text if row.get(low) is None else f"{text} ({row[low]:+.1f}..{row[high]:+.1f})"
+
+
+def _gain(row: Mapping[str, Any]) -> str:
+    return interval(row, "top1_gain", "top1_gain_low", "top1_gain_high")
+
+
+def _regained(row: Mapping[str, Any], clean: Mapping[str, Any] | None) -> str:
+    if clean is None or row.get("regained") is None:
+        return ""
+    return f"{row['regained']:.0f} %" if clean["top1"] - row["direct_top1"] >= _LEAST_LOSS else ""
+
+
+def evaluation_table(record: Record) -> str:
+    """Return a classifier's top-1 without and with its module, a row for each compression."""
+    clean = record.get("clean")
+    kinds = {"repeated": "times", "stored": "folder"}
+    key = kinds.get(record["protocol"], "quality")
+    rows = []
+    if clean is not None:
+        rows.append(["clean", f"{clean['top1']:.1f}", f"{clean['afd_top1']:.1f}", _gain(clean), ""])
+    means = record.get("means", []) if key == "folder" else []
+    for row in [*record["rows"], *means]:
+        name = row.get(key)
+        first = "mean" if name is None else name
+        direct, corrected = f"{row['direct_top1']:.1f}", f"{row['afd_top1']:.1f}"
+        rows.append([first, direct, corrected, _gain(row), _regained(row, clean)])
+    header = [key, "without the module", "with it", "gain in points (95 %)", "regained of what JPEG took"]
+    return table(header, rows)
+
+
+def summary_table(results: Results) -> str:
+    """Return what each module regains under protocol `single`, beside the paper's network."""
+    rows = []
+    for module, protocols in results.evaluations.items():
+        if (record := protocols.get("single")) is None:
+            continue
+        by_quality = {row["quality"]: row for row in record["rows"]}
+        cells = [f"{by_quality[q]['regained']:.0f}" if q in by_quality else "" for q in _SUMMARY_QUALITIES]
+        high = f"{by_quality[90]['top1_gain']:+.1f}" if 90 in by_quality else ""
+        clean = f"{record['clean']['top1_gain']:+.1f}"
+        rows.append([f"`{module}`", f"{record['images']:,}", *cells, high, clean])
+    paper = published_top1("resnet50").by_quality
+    shares = [f"{_paper_share(*paper[quality]):.0f}" for quality in _SUMMARY_QUALITIES]
+    rows.append(["the paper's ResNet-50", f"{_PAPER_PHOTOS:,}", *shares, "", ""])
+    qualities = [f"q{quality}" for quality in _SUMMARY_QUALITIES]
+    return table(["module", "photos", *qualities, "points at q90", "points on clean photos"], rows)
+
+
+def _paper_share(direct: float, corrected: float) -> float:
+    return 100 * (corrected - direct) / (_PAPER_CLEAN - direct)
+
+
+def paper_table() -> str:
+    """Return the paper's Table V; what JPEG took is counted from the checkpoint's published accuracy."""
+    paper = sorted(published_top1("resnet50").by_quality.items())
+    rows = [
+        [q, f"{a:.1f}", f"{b:.1f}", f"{b - a:+.1f}", f"{_paper_share(a, b):.0f} %"] for q, (a, b) in paper
+    ]
+    header = ["quality", "without the module", "with it", "gain in points", "regained of what JPEG took"]
+    return table(header, rows)
+
+
+def _change(row: Mapping[str, Any]) -> str:
+    return interval(row, "change", "low", "high")
+
+
+def harm_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return one module's rows of do_no_harm.json."""
+    cells = [
+        (
+            row["condition"],
+            "yes" if row["needs_nothing"] else "",
+            f"{row['without']:.1f}",
+            f"{row['corrected']:.1f}",
+            _change(row),
+            f"{row['drift']:.3f}",
+        )
+        for row in rows
+    ]
+    header = ("stored", "needs nothing", "without the module", "with it", "change in points (95 %)", "drift")
+    return table(header, cells)
+
+
+def harm_summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the change by every module: a row for each condition, a column for each module."""
+    modules = list(dict.fromkeys(row["module"] for row in rows))
+    changes = {(row["condition"], row["module"]): _change(row) for row in rows}
+    photos = {row["module"]: row["photos"] for row in rows}
+    cells = [
+        [condition, *(changes.get((condition, module), "") for module in modules)]
+        for condition in dict.fromkeys(row["condition"] for row in rows)
+    ]
+    return table(["stored", *(f"`{module}`, {photos[module]} photos" for module in modules)], cells)
+
+
+def distance_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return how the gain falls with the distance from the network that the module was trained for."""
+    cells = [
+        (
+            f"`{row['model']}`",
+            row["change"],
+            f"{100 * row['distance']:.2f} %",
+            f"{row['without']:.1f}",
+            f"{row['corrected']:.1f}",
+            interval(row, "gain", "low", "high"),
+        )
+        for row in rows
+    ]
+    header = ("network", "changed", "distance", "agrees without", "with the module", "gain in points (95 %)")
+    return table(header, cells)
+
+
+def cost_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the time that modules add to their networks."""
+    cells = [
+        (
+            f"`{row['module']}`",
+            f"{row['median']:+.1f} %",
+            f"{row['low']:.1f} to {row['high']:.1f}",
+            f"batch {row['batch_size']}, {row['threads']} threads, {row['turns']} turns",
+        )
+        for row in rows
+    ]
+    return table(("module", "time added", "quartiles", "measured with"), cells)
+
+
+def history_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return how often `estimate_history` is right."""
+    cells = []
+    for row in rows:
+        right, called, photos = row["right"], row["called_double"], row["photos"]
+        evidence = " / ".join(f"{nats:.0f}" for nats in row["evidence"])
+        share = f"{100 * right / photos:.1f} % ({right} of {photos})"
+        milliseconds = f"{row['milliseconds']:.2f}"
+        double = f"{100 * called / photos:.1f} %"
+        cells.append((row["name"], row["to_find"], share, double, evidence, milliseconds))
+    header = ("compressed at", "to find", "within 1", "called double")
+    return table((*header, "evidence min / median / max, nats", "CPU ms"), cells)
+
+
+def speed_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the ratios of tools/benchmarks, a row for each contest and size, a column for each quality."""
+    alone = [row for row in rows if row.get("threads", 1) == 1]
+    qualities = sorted({row["quality"] for row in alone if row.get("quality") is not None})
+    ratios = {(row["contest"], row["megapixels"], row["quality"]): f"{row['ratio']:.2f}" for row in alone}
+    cells = [
+        [
+            contest,
+            "" if size is None else f"{size:g}",
+            *(ratios.get((contest, size, q), "") for q in qualities),
+        ]
+        for contest, size in dict.fromkeys((row["contest"], row["megapixels"]) for row in alone)
+    ]
+    return table(["contest", "megapixels", *(f"q{quality}" for quality in qualities)], cells)
+
+
+def in_order(protocols: Mapping[str, Record]) -> list[tuple[str, Record]]:
+    """Return a module's evaluations in the order of `PROTOCOLS`."""
+    return [(name, protocols[name]) for name in PROTOCOLS if name in protocols]
