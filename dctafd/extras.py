@@ -27,7 +27,7 @@ class Extra:
 EXTRAS = {
     "plot": Extra({"matplotlib": "matplotlib"}, "--plot of inspect, drift and evaluate"),
     "parquet": Extra({"pyarrow": "pyarrow"}, "--format parquet, drift --blocks FILE.parquet, Parquet inputs"),
-    "report": Extra({"jinja2": "jinja2", "matplotlib": "matplotlib"}, "dataset-stats --html"),
+    "report": Extra({"jinja2": "jinja2", "matplotlib": "matplotlib"}, "--html of classify and dataset-stats"),
     "zstd": Extra({"zstandard": "zstandard"}, ".tar.zst archives"),
     "export": Extra({"onnx": "onnx", "onnxscript": "onnxscript"}, "export -o FILE.onnx"),
     "openvino": Extra({"openvino": "openvino"}, "--runtime openvino"),

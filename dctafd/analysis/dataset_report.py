@@ -12,8 +12,7 @@ from dctafd.analysis.dataset_stats import DatasetStatistics
 from dctafd.analysis.folder_statistics import BITS_PER_PIXEL_EDGES, FolderStatistics
 from dctafd.analysis.frequency_sums import PLANES, FrequencyStatistics
 from dctafd.analysis.plots import COLORS, figure_svg, heat_map, new_figure, quality_bars
-from dctafd.extras import require_extra
-from dctafd.plain_text import printable
+from dctafd.analysis.report_template import page_template
 
 _HEAT_MAPS = {
     "zero_rate": ("zero rate", "share", False),
@@ -47,19 +46,8 @@ def report_html(dataset: DatasetStatistics) -> str:
     Raises:
         MissingExtraError: Jinja2 or matplotlib is not installed.
     """
-    require_extra("report")
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("dctafd.analysis"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_shown,
-    )
     total = dataset.total
-    return environment.get_template("dataset_report.html").render(
+    return page_template("dataset_report.html").render(
         dataset=dataset,
         version=__version__,
         facts=_facts(total),
@@ -72,11 +60,6 @@ def report_html(dataset: DatasetStatistics) -> str:
         failures=total.failures.most_common(),
         failed=total.failed,
     )
-
-
-def _shown(value: object) -> object:
-    """Escape what is not printable in names and messages; markup of our own stays as it is."""
-    return value if hasattr(value, "__html__") else printable(str(value))
 
 
 def _facts(total: FolderStatistics) -> list[tuple[str, str]]:

@@ -97,6 +97,47 @@ class PartialText:
         self._file.close()
 
 
+class PartialPair:
+    """Results and a second file that grows with them.
+
+    Args:
+        results: the first.
+        companion: the second; its checkpoints are kept apart by their names.
+    """
+
+    _MARK = "companion_"
+
+    def __init__(self, results: PartialOutput, companion: PartialOutput) -> None:
+        self._results, self._companion = results, companion
+
+    @classmethod
+    def checkpoints(cls, written: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
+        """Take apart what `checkpoint` returned: that of the results, and that of the companion."""
+        results = {key: value for key, value in written.items() if not key.startswith(cls._MARK)}
+        companion = {key.removeprefix(cls._MARK): written[key] for key in written if key not in results}
+        return results, companion
+
+    def write(self, results: Sequence[Result]) -> None:
+        """Add results to both."""
+        self._results.write(results)
+        self._companion.write(results)
+
+    def checkpoint(self) -> dict[str, int]:
+        """Bring both to the disk."""
+        companion = {f"{self._MARK}{key}": value for key, value in self._companion.checkpoint().items()}
+        return self._results.checkpoint() | companion
+
+    def seal(self) -> None:
+        """Complete both."""
+        self._results.seal()
+        self._companion.seal()
+
+    def close(self) -> None:
+        """Leave both as they are."""
+        self._results.close()
+        self._companion.close()
+
+
 class PartialParquet:
     """Row groups in files of their own, joined at the end.
 

@@ -100,6 +100,7 @@ class UnitWorker:
             jobs=options.jobs,
             limits=options.limits,
             start=replace(start, unit=0),
+            thumbnail=options.thumbnail,
         )
         return pickle.dumps(list(steps))
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from dctafd.batch.formats import TextFormat
 from dctafd.batch.manifest import (
     Identity,
     Manifest,
@@ -19,7 +20,14 @@ from dctafd.batch.manifest import (
 )
 from dctafd.batch.output_lock import only_writer
 from dctafd.batch.parquet import ParquetStream
-from dctafd.batch.partial_output import PartialOutput, PartialParquet, PartialText, partial_path, publish
+from dctafd.batch.partial_output import (
+    PartialOutput,
+    PartialPair,
+    PartialParquet,
+    PartialText,
+    partial_path,
+    publish,
+)
 from dctafd.batch.sources import Plan
 from dctafd.batch.summary import Summary
 from dctafd.batch.tables import Page
@@ -55,6 +63,7 @@ class RunOptions:
         limits: what a hostile file may cost.
         stop_on_error: whether the first input that fails ends the run.
         output_format: "table", "json", "jsonl", "csv" or "parquet".
+        thumbnail: pixels of the longer side of each result's thumbnail; None for none.
     """
 
     top_k: int
@@ -63,6 +72,20 @@ class RunOptions:
     limits: Limits
     stop_on_error: bool
     output_format: str
+    thumbnail: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """A second file that a run writes beside its results, such as a page with pictures.
+
+    Attributes:
+        path: the file.
+        layout: how results become its text, given how many of them an earlier process has written already.
+    """
+
+    path: Path
+    layout: Callable[[int], TextFormat[Result]]
 
 
 def classify_locally(
@@ -76,6 +99,7 @@ def classify_locally(
         jobs=options.jobs,
         limits=options.limits,
         start=start,
+        thumbnail=options.thumbnail,
     )
 
 
@@ -86,8 +110,9 @@ def run_to_stream(
     stream: IO[str],
     on_step: Callable[[Step], None] = lambda step: None,
     engine: Engine = classify_locally,
+    companion: Companion | None = None,
 ) -> Summary:
-    """Classify and write text as the results come.
+    """Classify and write text as the results come; arguments as for `run_to_file`.
 
     Raises:
         StoppedError: an input failed, with `stop_on_error`; what came before it has been written.
@@ -100,7 +125,7 @@ def run_to_stream(
 
     stream.write(layout.begin())
     try:
-        return _write_through(classifier, plan, options, write, on_step, engine)
+        return _write_through(classifier, plan, options, write, on_step, engine, companion)
     finally:
         stream.write(layout.end())
         stream.flush()
@@ -113,20 +138,40 @@ def _write_through(
     write: Callable[[Sequence[Result]], None],
     on_step: Callable[[Step], None],
     engine: Engine,
+    companion: Companion | None,
 ) -> Summary:
     """Do a whole run, and hand the results on as they come."""
     summary = Summary()
     summary.skipped.add(plan.skipped)
-    with closing(engine(classifier, plan, options, Position())) as steps:
+    steps_of = engine(classifier, plan, options, Position())
+    with _written_whole(companion) as write_companion, closing(steps_of) as steps:
         for step in steps:
             stop = _first_failure(step) if options.stop_on_error else None
             done = step.results[:stop]
             write(done)
+            write_companion(done)
             _count(summary, done, step)
             on_step(step)
             if stop is not None:
                 raise _stopped(step, stop)
     return summary
+
+
+@contextmanager
+def _written_whole(companion: Companion | None) -> Iterator[Callable[[Sequence[Result]], None]]:
+    """Yield what writes results to a companion, which appears at the end; None writes nothing."""
+    if companion is None:
+        yield lambda results: None
+        return
+    layout = companion.layout(0)
+    with atomic_output(companion.path) as file:
+        file.write(layout.begin())
+
+        def write(results: Sequence[Result]) -> None:
+            file.write(layout.batch(results))
+
+        yield write
+        file.write(layout.end())
 
 
 def run_to_file(
@@ -137,6 +182,7 @@ def run_to_file(
     resume: bool = False,
     on_step: Callable[[Step], None] = lambda step: None,
     engine: Engine = classify_locally,
+    companion: Companion | None = None,
 ) -> Summary:
     """Classify and put a complete file in its place.
 
@@ -149,6 +195,7 @@ def run_to_file(
         resume: go on with an interrupted run of the same inputs, model and options.
         on_step: is told of every batch.
         engine: what does the work.
+        companion: a second file, which appears, and is resumed, with the first.
 
     Raises:
         StoppedError: an input failed, with `stop_on_error`; the run can be resumed.
@@ -160,19 +207,31 @@ def run_to_file(
     if is_stream(output):
         if resume:
             raise ResumeError(f"{output} is a pipe or device: what was written to it cannot be resumed")
-        return _run_to_pipe(classifier, plan, options, output, on_step, engine)
+        return _run_to_pipe(classifier, plan, options, output, on_step, engine, companion)
     output = followed(output)
     if options.output_format not in RESUMABLE_FORMATS:
         with atomic_output(output) as file:
-            return run_to_stream(classifier, plan, options, file, on_step, engine)
-    identity = _identity(classifier, plan, options)
-    with only_writer(output):
-        earlier = _earlier_run(output, identity, resume)
+            return run_to_stream(classifier, plan, options, file, on_step, engine, companion)
+    if companion is not None:
+        companion = replace(companion, path=followed(companion.path))
+    files = (output,) if companion is None else (output, companion.path)
+    identity = _identity(classifier, plan, options, companion)
+    with ExitStack() as locks:
+        for path in files:
+            locks.enter_context(only_writer(path))
+        earlier = _earlier_run(files, identity, resume)
         if earlier is not None and earlier.complete:
-            publish(output)
-            keep_finished(output)
+            _publish(files)
             return Summary.from_json(earlier.summary)
-        return _ResumableRun(options, output, identity, earlier, plan).work(classifier, plan, on_step, engine)
+        run = _ResumableRun(options, output, identity, earlier, plan, companion)
+        return run.work(classifier, plan, on_step, engine)
+
+
+def _publish(files: Sequence[Path]) -> None:
+    """Put sealed files in their places, and the manifest of the first out of the way."""
+    for path in files:
+        publish(path)
+    keep_finished(files[0])
 
 
 def _run_to_pipe(
@@ -182,20 +241,23 @@ def _run_to_pipe(
     output: Path,
     on_step: Callable[[Step], None],
     engine: Engine,
+    companion: Companion | None,
 ) -> Summary:
     """Write straight through, in any format."""
     if options.output_format != "parquet":
         with atomic_output(output) as stream:
-            return run_to_stream(classifier, plan, options, stream, on_step, engine)
+            return run_to_stream(classifier, plan, options, stream, on_step, engine, companion)
     with atomic_output(output, binary=True) as file, ParquetStream(file) as rows:
 
         def write(results: Sequence[Result]) -> None:
             rows.write([result.to_record() for result in results])
 
-        return _write_through(classifier, plan, options, write, on_step, engine)
+        return _write_through(classifier, plan, options, write, on_step, engine, companion)
 
 
-def _identity(classifier: Classifier, plan: Plan, options: RunOptions) -> Identity:
+def _identity(
+    classifier: Classifier, plan: Plan, options: RunOptions, companion: Companion | None
+) -> Identity:
     decisive: dict[str, str | int] = {
         "format": options.output_format,
         "top_k": options.top_k,
@@ -205,11 +267,14 @@ def _identity(classifier: Classifier, plan: Plan, options: RunOptions) -> Identi
         "device": classifier.network.device,
         "runtime": classifier.network.runtime,
     }
+    if companion is not None:
+        decisive["html"] = str(companion.path)
     return Identity(plan.fingerprint, classifier.name, classifier.digest(), decisive)
 
 
-def _earlier_run(output: Path, identity: Identity, resume: bool) -> Manifest | None:
-    """Return the run to go on with, None to start afresh."""
+def _earlier_run(files: Sequence[Path], identity: Identity, resume: bool) -> Manifest | None:
+    """Return the run to go on with, None to start afresh; the first of its files has the manifest."""
+    output = files[0]
     partial = partial_path(output)
     if not resume:
         if partial.exists():
@@ -219,7 +284,8 @@ def _earlier_run(output: Path, identity: Identity, resume: bool) -> Manifest | N
     manifest = load_manifest(output, identity)
     if manifest is None and partial.exists():
         raise ResumeError(f"{partial} has no manifest {manifest_path(output).name}: delete it to start again")
-    if manifest is not None and manifest.complete and not (output.exists() or partial.exists()):
+    there = all(path.exists() or partial_path(path).exists() for path in files)
+    if manifest is not None and manifest.complete and not there:
         forget(output)
         return None
     return manifest
@@ -229,12 +295,18 @@ class _ResumableRun:
     """One process's part of a run: partial results, and a manifest that keeps up with them."""
 
     def __init__(
-        self, options: RunOptions, output: Path, identity: Identity, earlier: Manifest | None, plan: Plan
+        self,
+        options: RunOptions,
+        output: Path,
+        identity: Identity,
+        earlier: Manifest | None,
+        plan: Plan,
+        companion: Companion | None,
     ) -> None:
         self._options = options
         self._output = output
         self._identity = identity
-        self._earlier = earlier
+        self._companion = companion
         self._written: Mapping[str, int] = {}
         if earlier is None:
             self._summary, self._position = Summary(), Position()
@@ -257,15 +329,22 @@ class _ResumableRun:
                 raise
             results.seal()
         self._save({}, complete=True)
-        publish(self._output)
-        keep_finished(self._output)
+        _publish((self._output,) if self._companion is None else (self._output, self._companion.path))
         return self._summary
 
     def _open(self) -> PartialOutput:
+        """Open what is written to, at the last checkpoint."""
+        written, companion_written = PartialPair.checkpoints(self._written)
+        results: PartialOutput
         if self._options.output_format == "parquet":
-            return PartialParquet(self._output, self._written)
-        layout = text_format(self._options.output_format, self._options.top_k)
-        return PartialText(self._output, layout, self._written)
+            results = PartialParquet(self._output, written)
+        else:
+            layout = text_format(self._options.output_format, self._options.top_k)
+            results = PartialText(self._output, layout, written)
+        if self._companion is None:
+            return results
+        page = self._companion.layout(self._summary.images)
+        return PartialPair(results, PartialText(self._companion.path, page, companion_written))
 
     def _write(self, steps: Iterable[Step], results: PartialOutput, on_step: Callable[[Step], None]) -> None:
         pause = _SECONDS_BETWEEN_CHECKPOINTS[self._options.output_format]

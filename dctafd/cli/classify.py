@@ -14,6 +14,7 @@ from dctafd.cli.loading import load_chosen_classifier
 from dctafd.cli.main import EXIT_SOME_FAILED
 from dctafd.cli.options import (
     ModelChoice,
+    NewFile,
     batch_size_option,
     check_extra,
     format_option,
@@ -29,7 +30,7 @@ from dctafd.config import DTYPES, RUNTIMES
 from dctafd.extras import EXTRAS
 
 if TYPE_CHECKING:
-    from dctafd.batch.run import Engine, RunOptions
+    from dctafd.batch.run import Companion, Engine, RunOptions
     from dctafd.batch.sources import Plan
     from dctafd.batch.summary import Summary
     from dctafd.inference.classifier import Classifier
@@ -104,6 +105,11 @@ class _Engine:
     callback=_runtime_name,
     help="What runs the network; auto is the fastest exact one that is installed.",
 )
+@click.option(
+    "--html",
+    type=NewFile({".html": "report", ".htm": "report"}),
+    help="Write a gallery with thumbnails to this file, too: one page without any other files.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run; needs -o and the same options.")
 @click.option(
     "--engine",
@@ -130,6 +136,7 @@ def command(
     batch_size: int,
     dtype: str,
     runtime: str,
+    html: Path | None,
     resume: bool,
     engine: str,
     address: str | None,
@@ -149,8 +156,10 @@ def command(
     Examples:
       dctafd classify photo.jpg
       dctafd classify photos/ --format csv -o labels.csv
+      dctafd classify photos/ --html gallery.html
       dctafd classify "shard-{000..099}.tar" -o labels.parquet --resume
     """
+    from dctafd.analysis.gallery import THUMBNAIL
     from dctafd.batch.run import RunOptions
     from dctafd.config import Limits
 
@@ -158,6 +167,8 @@ def command(
         raise click.UsageError("name a SOURCE, or --files-from FILE")
     if address is not None and engine != "ray":
         raise click.UsageError("--address belongs to --engine ray")
+    if html is not None:
+        _check_gallery(html, output)
     if resume:
         _check_resumable(sources, output_format, output)
     plan = _plan(sources, files_from, batch_size)
@@ -171,9 +182,11 @@ def command(
         limits=Limits(max_pixels),
         stop_on_error=on_error == "stop",
         output_format=output_format,
+        thumbnail=None if html is None else THUMBNAIL,
     )
     work = _Engine(engine, address, choice, dtype, classifier.network.runtime).start()
-    summary = _run(classifier, plan, options, work, output, resume, quiet)
+    companion = None if html is None else _gallery(classifier, html)
+    summary = _run(classifier, plan, options, work, output, companion, resume, quiet)
     for line in summary.lines():
         note(line, quiet)
     if summary.failed:
@@ -187,6 +200,24 @@ def _check_resumable(sources: tuple[str, ...], output_format: str, output: Path 
         raise click.UsageError(f"--resume needs -o FILE in one of the formats {', '.join(RESUMABLE_FORMATS)}")
     if "-" in sources:
         raise click.UsageError("what came on stdin cannot be resumed")
+
+
+def _check_gallery(html: Path, output: Path | None) -> None:
+    from dctafd.files import followed, is_stream
+
+    if is_stream(html):
+        raise click.BadParameter(f"{html} is a pipe or device: a gallery needs a file", param_hint="--html")
+    if output is not None and followed(html).absolute() == followed(output).absolute():
+        raise click.UsageError("-o and --html name the same file")
+
+
+def _gallery(classifier: Classifier, html: Path) -> Companion:
+    """Return the page that is written beside the results."""
+    from dctafd.analysis.gallery import Gallery
+    from dctafd.batch.run import Companion
+
+    facts = classifier.facts
+    return Companion(html, lambda written: Gallery(classifier.name, facts.description, facts.afd, written))
 
 
 def _plan(sources: tuple[str, ...], files_from: str | None, batch_size: int) -> Plan:
@@ -205,6 +236,7 @@ def _run(
     options: RunOptions,
     engine: Engine,
     output: Path | None,
+    companion: Companion | None,
     resume: bool,
     quiet: bool,
 ) -> Summary:
@@ -215,8 +247,8 @@ def _run(
         with progress("classify", plan.size or None, quiet, of_bytes=True) as advance:
             on_step = _bytes_advance(plan, advance)
             if output is None:
-                return run_to_stream(classifier, plan, options, sys.stdout, on_step, engine)
-            return run_to_file(classifier, plan, options, output, resume, on_step, engine)
+                return run_to_stream(classifier, plan, options, sys.stdout, on_step, engine, companion)
+            return run_to_file(classifier, plan, options, output, resume, on_step, engine, companion)
     except StoppedError as error:
         raise click.ClickException(f"stopped at {error}{_resume_hint(options, output)}") from error
     except KeyboardInterrupt:  # told by the group, after the bar is gone

@@ -106,4 +106,5 @@ def _result(
         afd=facts.afd,
         predictions=predictions,
         warnings=tuple(header.warnings),
+        thumbnail=photo.thumbnail,
     )

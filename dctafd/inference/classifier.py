@@ -80,6 +80,7 @@ class Classifier:
         jobs: int = 1,
         limits: Limits = Limits(),
         start: Position = START,
+        thumbnail: int | None = None,
     ) -> Generator[Step, None, None]:
         """Classify units of work from `start` on; yields after each batch and at the end of each unit.
 
@@ -89,10 +90,11 @@ class Classifier:
             units: as `plan_sources` makes them.
             limits: what a hostile file may cost.
             start: a position that an earlier run of the same units and batch size yielded.
+            thumbnail: pixels of the longer side of each result's thumbnail; None for none.
         """
         return classify_units(
             units,
-            partial(prepare_item, preprocessing=self.preprocessing, limits=limits),
+            partial(prepare_item, preprocessing=self.preprocessing, limits=limits, thumbnail=thumbnail),
             Runner(self.network, jobs),
             self.facts,
             top_k=top_k,

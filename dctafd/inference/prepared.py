@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from dctafd.config import Limits, Preprocessing
 from dctafd.inference.results import Failure
@@ -19,10 +24,12 @@ class PreparedPhoto:
     Attributes:
         model_input: what the network reads; its `header` says what the file is.
         quality: of the quantisation tables.
+        thumbnail: a small JPEG file of what the network sees, where one was asked for.
     """
 
     model_input: ModelInput
     quality: QualityEstimate
+    thumbnail: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,14 +47,24 @@ class Prepared:
     outcome: PreparedPhoto | Failure
 
 
-def prepare_item(item: SourceItem, preprocessing: Preprocessing, limits: Limits = Limits()) -> Prepared:
+def prepare_item(
+    item: SourceItem, preprocessing: Preprocessing, limits: Limits = Limits(), thumbnail: int | None = None
+) -> Prepared:
     """Read one input and make of it what the network needs; thread-safe, and never raises for a bad file."""
     size = 0
     try:
         data = item.read()
         size = len(data)
-        model_input = prepare_for(data, preprocessing, limits)
-        outcome: PreparedPhoto | Failure = PreparedPhoto(model_input, estimate_quality(model_input.header))
+        model_input = prepare_for(data, preprocessing, limits, thumbnail)
+        small = None if model_input.thumbnail is None else _small_file(model_input.thumbnail)
+        quality = estimate_quality(model_input.header)
+        outcome: PreparedPhoto | Failure = PreparedPhoto(model_input, quality, small)
     except Exception as error:  # whatever a hostile file sets off belongs to that file's record
         outcome = Failure.of(error)
     return Prepared(item.origin(), size, outcome)
+
+
+def _small_file(pixels: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=70, optimize=True)
+    return file.getvalue()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dctafd.inputs.source_items import readable
@@ -79,6 +79,7 @@ class Result:
         predictions: the most probable classes, best first.
         warnings: what was wrong with the file but did not prevent classifying it.
         error: why there are no predictions, or None.
+        thumbnail: a small JPEG file of what the network saw, where one was asked for; no part of the record.
     """
 
     source: str
@@ -97,6 +98,7 @@ class Result:
     predictions: tuple[Prediction, ...] = ()
     warnings: tuple[str, ...] = ()
     error: Failure | None = None
+    thumbnail: bytes | None = field(default=None, repr=False, compare=False)
 
     def to_record(self) -> dict[str, Any]:
         """Return the result as plain dicts and lists, with the keys of `RECORD_KEYS` in their order."""

@@ -33,6 +33,7 @@ class ModelInput:
         scale: (2,) float32, stored pixels per classifier pixel, vertically and horizontally.
         primary_quality: quality of an earlier, coarser compression, or None where there is no sign of one.
         header: the file's header facts.
+        thumbnail: (height, width, 3) uint8, RGB, upright: the crop without padding, where one was asked for.
     """
 
     pixels: NDArray[np.float32]
@@ -42,6 +43,7 @@ class ModelInput:
     scale: NDArray[np.float32]
     primary_quality: int | None
     header: JpegHeader
+    thumbnail: NDArray[np.uint8] | None = None
 
     __repr__ = summary
 

@@ -12,6 +12,7 @@ from dctafd.config import IMAGENET_MEAN, IMAGENET_STD, MAX_PIXELS, MAX_SCANS, Li
 from dctafd.inputs.block_grid import block_grid
 from dctafd.inputs.crop_coefficients import CropCoefficients, CropPlan, crop_of, read_crop
 from dctafd.inputs.model_input import ModelInput
+from dctafd.inputs.thumbnail import crop_thumbnail
 from dctafd.jpeg.coefficients import JpegCoefficients
 from dctafd.jpeg.history import estimate_history_of_blocks
 from dctafd.jpeg.pixels import decode_window
@@ -27,6 +28,7 @@ def prepare(
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
     history: bool = True,
+    thumbnail: int | None = None,
     engine: Engine = "auto",
     max_pixels: int = MAX_PIXELS,
     max_scans: int = MAX_SCANS,
@@ -46,6 +48,7 @@ def prepare(
         crop: pixels a side of the crop, a multiple of 8.
         mean, std: what the classifier subtracts from and divides by, per channel, for samples in 0..1.
         history: whether to look for signs of an earlier compression, in the luma blocks of the grid.
+        thumbnail: pixels of the longer side of a small picture of the crop; None for none.
         engine, max_pixels, max_scans, strict: as for `dctafd.read`; they matter for a source only.
 
     Raises:
@@ -75,11 +78,15 @@ def prepare(
         scale=plan.geometry.scale,
         primary_quality=_primary_quality(plan, found) if history else None,
         header=found.header,
+        thumbnail=None if thumbnail is None else crop_thumbnail(plan, found, thumbnail),
     )
 
 
 def prepare_for(
-    jpeg_or_source: JpegCoefficients | Source, preprocessing: Preprocessing, limits: Limits = Limits()
+    jpeg_or_source: JpegCoefficients | Source,
+    preprocessing: Preprocessing,
+    limits: Limits = Limits(),
+    thumbnail: int | None = None,
 ) -> ModelInput:
     """Make a photo's input for a classifier that expects `preprocessing`; errors as for `prepare`."""
     return prepare(
@@ -88,6 +95,7 @@ def prepare_for(
         preprocessing.crop,
         mean=preprocessing.mean,
         std=preprocessing.std,
+        thumbnail=thumbnail,
         max_pixels=limits.max_pixels,
         max_scans=limits.max_scans,
         strict=limits.strict,

@@ -78,7 +78,7 @@ def decode_window(
         origin = origins[index] if origins else (0, 0)
         table = np.ascontiguousarray(header.components[index].quant_table, np.uint16).view(np.int16)
         planes.append(_component_pixels(grid, coefficients[index], origin, table, region))
-    _to_rgb(header, planes, out)
+    to_rgb(header, planes, out)
 
 
 def _component_pixels(
@@ -127,7 +127,8 @@ def _upsampled(
     return out
 
 
-def _to_rgb(header: JpegHeader, planes: list[NDArray[np.uint8]], out: NDArray[np.uint8]) -> None:
+def to_rgb(header: JpegHeader, planes: Sequence[NDArray[np.uint8]], out: NDArray[np.uint8]) -> None:
+    """Convert samples of equal resolution, one (height, width) plane a component, to (height, width, 3)."""
     match header.color_space:
         case "gray":
             color.interleave(planes[0], planes[0], planes[0], out)

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -226,3 +227,53 @@ def test_real_process_reads_a_pipe_and_leaves_no_thread_behind(folder):
     os.close(write_end)
     assert process.returncode == 130
     assert "interrupted" in rest
+
+
+def gallery_rows(path: Path) -> list:
+    return json.loads(path.read_text().split('id="data">')[1].split("</script>")[0])
+
+
+def test_a_gallery_beside_the_results(folder):
+    done = classify(".", "--format", "jsonl", "--html", "g.html")
+    assert [json.loads(line)["source"] for line in done.stdout.splitlines()] == [
+        "./1.jpg",
+        "./2.jpg",
+        "./10.jpg",
+    ]
+    *photos, run = gallery_rows(folder / "g.html")
+    assert [row[0] for row in photos] == ["./1.jpg", "./2.jpg", "./10.jpg"]
+    assert run["photos"] == 3
+    assert [row[-1][:4] for row in photos] == ["/9j/", "", "/9j/"]  # JPEG files, as base64
+
+
+def test_a_gallery_is_resumed_with_its_results(folder):
+    classify(".", "-o", "whole.csv", "--html", "whole.html")
+    assert classify(".", "-o", "o.csv", "--html", "g.html", "--on-error", "stop").exit_code == 1
+    assert not (folder / "g.html").exists()
+    assert classify(".", "-o", "o.csv", "--html", "g.html", "--resume").exit_code == 1
+    assert (folder / "g.html").read_bytes() == (folder / "whole.html").read_bytes()
+    assert (folder / "o.csv").read_bytes() == (folder / "whole.csv").read_bytes()
+    assert {path.name for path in folder.glob("*g.html*")} == {"g.html"}
+
+
+def test_a_run_with_a_gallery_is_not_resumed_without(folder):
+    classify(".", "-o", "o.csv", "--html", "g.html", "--on-error", "stop")
+    done = classify(".", "-o", "o.csv", "--resume")
+    assert done.exit_code == 2
+    assert "--html" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--html", "g.txt"), ("-o", "g.html", "--html", "g.html"), ("--html", "no/g.html")]
+)
+def test_a_gallery_that_cannot_be_is_wrong_usage(folder, arguments):
+    done = classify("1.jpg", *arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+
+
+def test_a_gallery_without_jinja_is_one_line_before_any_work(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    done = classify("1.jpg", "--html", "g.html")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "jinja2 is not installed" in done.stderr
+    assert "model:" not in done.stderr
