@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dctafd.inputs.class_names import imagenet_wnids, wnid_in_name
-from dctafd.inputs.model_input import collate
+from dctafd.inputs.model_input import InputBatch, collate
 from dctafd.inputs.prepare import prepare
 from dctafd.nets.afd_weights import afd_name, load_afd, read_afd_card, shipped_afds
 from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.fold import fold_batch_norms
-from dctafd.nets.registry import Backbone, load_backbone
+from dctafd.nets.registry import ModelSpec, load_backbone
 from tools.checks.provenance import provenance
 
 BATCH = 8
@@ -117,28 +117,32 @@ def with_noise(picture: Image.Image, seed: int) -> Image.Image:
     return Image.fromarray(np.clip(pixels + _NOISE * noise, 0, 255).astype(np.uint8))
 
 
-@torch.inference_mode()
-def ranks(
-    classifier: CorrectedClassifier,
-    backbone: Backbone,
-    files: Iterator[list[bytes]],
-    labels: NDArray[np.int64],
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], float]:
-    """Return whether the top class is right without and with the module, (photos,) each, and mean drift."""
-    spec = backbone.spec
-    answers: list[NDArray[np.int64]] = []
-    drifts: list[NDArray[np.float32]] = []
-    for batch in files:
-        inputs = collate(
-            [prepare(data, spec.resize, spec.crop, mean=spec.mean, std=spec.std) for data in batch]
-        ).tensors()
-        pixels = inputs[0].contiguous(memory_format=torch.channels_last)
-        corrected, fdm = classifier.forward_with_fdm(pixels.clone(), *inputs[1:])
-        direct = classifier.direct(pixels)
-        answers.append(np.stack([direct.argmax(1).numpy(), corrected.argmax(1).numpy()]))
-        drifts.append(fdm[:, 0].mean((1, 2)).numpy())
-    right = np.concatenate(answers, 1) == labels
-    return right[0], right[1], float(np.concatenate(drifts).mean())
+@dataclass(frozen=True, slots=True, eq=False)
+class Corrected:
+    """A module on the classifier that it was trained for."""
+
+    name: str
+    spec: ModelSpec
+    network: CorrectedClassifier
+
+    @classmethod
+    def load(cls, path: Path, checkpoints: Path) -> Corrected:
+        """Load a module's file, and its classifier from MODEL.pth in a folder, or from where it comes."""
+        model = read_afd_card(path).model
+        file = checkpoints / f"{model}.pth"
+        backbone = load_backbone(model, file if file.is_file() else None)
+        network = attach(fold_batch_norms(backbone.module), load_afd(path).reparameterize())
+        in_layout = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return cls(afd_name(path), backbone.spec, in_layout)
+
+    @torch.inference_mode()
+    def answers(self, inputs: InputBatch) -> NDArray[np.float64]:
+        """Return the top class without and with the module, and the drift it saw, (3, B), for RGB in 0..1."""
+        mean, std = (torch.tensor(part)[:, None, None] for part in (self.spec.mean, self.spec.std))
+        pixels = ((inputs.pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+        direct = self.network.direct(pixels)
+        corrected, fdm = self.network.forward_with_fdm(pixels, *inputs.tensors()[1:])
+        return np.stack([direct.argmax(1), corrected.argmax(1), fdm[:, 0].mean((1, 2))])
 
 
 def change_interval(without: NDArray[np.bool_], corrected: NDArray[np.bool_]) -> tuple[float, float]:
@@ -150,32 +154,41 @@ def change_interval(without: NDArray[np.bool_], corrected: NDArray[np.bool_]) ->
     return float(low), float(high)
 
 
-def measure(path: Path, checkpoints: Path, photos: list[Path], conditions: list[Condition]) -> Iterator[Row]:
-    """Yield one row a condition for the module of a file."""
-    card = read_afd_card(path)
-    file = checkpoints / f"{card.model}.pth"
-    backbone = load_backbone(card.model, file if file.is_file() else None)
-    afd = load_afd(path).reparameterize()
-    network = attach(fold_batch_norms(backbone.module), afd)
-    classifier = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    index = {wnid: number for number, wnid in enumerate(imagenet_wnids())}
-    labels = np.array([index[wnid_in_name(photo.name) or ""] for photo in photos])
-    for condition in conditions:
-        without, corrected, drift = ranks(classifier, backbone, _batches(photos, condition), labels)
-        low, high = change_interval(without, corrected)
-        shares = [100 * float(part.mean()) for part in (without, corrected)]
-        yield Row(
-            afd_name(path),
-            condition.name,
-            len(photos),
-            without=round(shares[0], 3),
-            corrected=round(shares[1], 3),
-            change=round(shares[1] - shares[0], 3),
-            low=round(low, 3),
-            high=round(high, 3),
-            drift=round(drift, 4),
-            needs_nothing=condition.needs_nothing,
-        )
+def measure(modules: list[Corrected], photos: list[Path], condition: Condition) -> list[Row]:
+    """Return one row a module; each photo is made and prepared once for all that see the same of it."""
+    found: list[list[NDArray[np.float64]]] = [[] for _ in modules]
+    for files in _batches(photos, condition):
+        prepared: dict[tuple[int, int], InputBatch] = {}
+        for index, module in enumerate(modules):
+            seen = module.spec.resize, module.spec.crop
+            if seen not in prepared:
+                inputs = [prepare(file, *seen, mean=(0, 0, 0), std=(1, 1, 1)) for file in files]
+                prepared[seen] = collate(inputs)
+            found[index].append(module.answers(prepared[seen]))
+    numbers = {wnid: number for number, wnid in enumerate(imagenet_wnids())}
+    labels = np.array([numbers[wnid_in_name(photo.name) or ""] for photo in photos])
+    return [
+        _row(module.name, condition, labels, np.concatenate(answers, 1))
+        for module, answers in zip(modules, found, strict=True)
+    ]
+
+
+def _row(name: str, condition: Condition, labels: NDArray[np.int64], answers: NDArray[np.float64]) -> Row:
+    without, corrected = answers[:2] == labels
+    low, high = change_interval(without, corrected)
+    shares = [100 * float(part.mean()) for part in (without, corrected)]
+    return Row(
+        name,
+        condition.name,
+        len(labels),
+        without=round(shares[0], 3),
+        corrected=round(shares[1], 3),
+        change=round(shares[1] - shares[0], 3),
+        low=round(low, 3),
+        high=round(high, 3),
+        drift=round(float(answers[2].mean()), 4),
+        needs_nothing=condition.needs_nothing,
+    )
 
 
 def _batches(photos: list[Path], condition: Condition) -> Iterator[list[bytes]]:
@@ -219,19 +232,19 @@ def main(
     if limit is not None and limit < len(photos):
         photos = [photos[i * len(photos) // limit] for i in range(limit)]
     conditions = [condition for condition in CONDITIONS if not names or condition.name in names]
+    wanted = [path for path in shipped_afds() if not modules or afd_name(path) in modules]
+    corrected = [Corrected.load(path, checkpoints) for path in wanted]
     rows: list[Row] = []
-    for path in shipped_afds():
-        if modules and afd_name(path) not in modules:
-            continue
-        for row in measure(path, checkpoints, photos, conditions):
+    for condition in conditions:
+        for row in measure(corrected, photos, condition):
             rows.append(row)
             click.echo(
                 f"{row.module:22} {row.condition:30} {row.without:6.1f} {row.corrected:6.1f}  "
                 f"{row.change:+.1f} ({row.low:+.1f}..{row.high:+.1f})  drift {row.drift:.4f}"
             )
-    if output is not None:
-        record = {**provenance(), "photos": str(folder.name), "rows": [asdict(row) for row in rows]}
-        output.write_text(json.dumps(record, indent=1) + "\n")
+        if output is not None:  # after each condition: all of it takes long
+            record = {**provenance(), "photos": str(folder.name), "rows": [asdict(row) for row in rows]}
+            output.write_text(json.dumps(record, indent=1) + "\n")
     changes = [row.change for row in rows if row.needs_nothing]
     pooled = sum(changes) / max(len(changes), 1)
     worst = min((row for row in rows if row.needs_nothing), key=lambda row: row.change, default=None)

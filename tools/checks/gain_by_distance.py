@@ -38,7 +38,8 @@ from tools.checks.provenance import provenance
 
 BATCH = 16
 BITS = (8, 7, 6, 5, 4)
-STEPS = (1, 3, 10, 30, 100)
+#: Steps of fine-tuning, and their rates.
+STEPS = ((1, 0.001), (1, 0.003), (1, 0.01), (3, 0.01), (10, 0.01), (30, 0.01))
 _BOOTSTRAP_SAMPLES = 2000
 
 
@@ -78,7 +79,9 @@ def rounded(network: nn.Module, bits: int) -> nn.Module:
     return changed
 
 
-def fine_tuned(network: nn.Module, classes: Path, size: int, steps: int, normalize: Tensor) -> nn.Module:
+def fine_tuned(
+    network: nn.Module, classes: Path, size: int, steps: int, rate: float, normalize: Tensor
+) -> nn.Module:
     """Return a copy after so many steps on labelled photos, one folder a class, with a new last layer.
 
     The new layer is left out again, so that the copy still knows the classes it had.
@@ -90,7 +93,7 @@ def fine_tuned(network: nn.Module, classes: Path, size: int, steps: int, normali
     *_, last = (module for module in changed.modules() if isinstance(module, nn.Linear))
     head = nn.Linear(last.in_features, len(folders))
     handle = last.register_forward_hook(lambda _m, inputs, _o: features.append(inputs[0]))
-    optimizer = torch.optim.SGD([*changed.parameters(), *head.parameters()], lr=0.01, momentum=0.9)
+    optimizer = torch.optim.SGD([*changed.parameters(), *head.parameters()], lr=rate, momentum=0.9)
     for _ in range(steps):
         labels = rng.integers(len(folders), size=BATCH)
         files = [rng.choice(sorted(folders[label].iterdir())) for label in labels]
@@ -113,8 +116,9 @@ def changed_networks(backbone: Backbone, classes: Path) -> Iterator[tuple[str, n
     yield "as it is", backbone.module
     for bits in BITS:
         yield f"{bits} bits", rounded(backbone.module, bits)
-    for steps in STEPS:
-        yield f"{steps} steps", fine_tuned(backbone.module, classes, spec.crop, steps, normalize)
+    for steps, rate in STEPS:
+        changed = fine_tuned(backbone.module, classes, spec.crop, steps, rate, normalize)
+        yield f"{steps} steps of {rate:g}", changed
 
 
 @torch.inference_mode()
@@ -190,7 +194,7 @@ def main(
         rows.append(row)
         gain = f"{row.gain:+.1f} ({row.low:+.1f}..{row.high:+.1f})"
         click.echo(
-            f"{change:10} distance {row.distance:.4f}  {row.without:.1f} -> {row.corrected:.1f}  {gain}"
+            f"{change:17} distance {row.distance:.4f}  {row.without:.1f} -> {row.corrected:.1f}  {gain}"
         )
     if output is not None:
         before = json.loads(output.read_text())["rows"] if output.is_file() else []
