@@ -88,11 +88,12 @@ def _answers(classifier: CorrectedClassifier, spec: ModelSpec, pixels: NDArray[n
     files = [encode_jpeg(pixels, 100, "4:4:4"), *(encode_jpeg(pixels, quality) for quality in QUALITIES)]
     inputs = [prepare(file, spec.resize, spec.crop, mean=spec.mean, std=spec.std) for file in files]
     tensors = collate(inputs).tensors()
-    direct = classifier.direct(tensors[0].contiguous(memory_format=torch.channels_last))
-    logits, fdm = classifier.forward_with_fdm(*tensors)
-    wanted = direct[:1]
-    divergences = [_divergence(answer[1:], wanted) for answer in (direct, logits)]
-    return torch.stack([fdm[1:, 0].mean((1, 2)), *divergences]).numpy()
+    without = classifier(tensors[0].contiguous(memory_format=torch.channels_last))
+    corrected = classifier(*tensors)
+    assert corrected.fdm is not None
+    wanted = without.logits[:1]
+    divergences = [_divergence(answer.logits[1:], wanted) for answer in (without, corrected)]
+    return torch.stack([corrected.fdm[1:, 0].mean((1, 2)), *divergences]).numpy()
 
 
 def _divergence(logits: Tensor, wanted: Tensor) -> Tensor:

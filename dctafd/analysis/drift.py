@@ -22,14 +22,14 @@ from dctafd.analysis.protocols import AS_IT_IS, PAPER_QUALITIES, Condition
 from dctafd.analysis.stem_features import StemFeatures
 from dctafd.errors import DctafdError
 from dctafd.inputs.folders import walk_photos
-from dctafd.inputs.model_input import ModelInput, collate
+from dctafd.inputs.model_input import InputBatch, ModelInput, collate
 from dctafd.inputs.pictures import is_picture_name
 from dctafd.plain_text import summary
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dctafd.nets.attach import CorrectedClassifier
+    from dctafd.nets.afd import AFDModule
     from dctafd.nets.registry import Backbone, ModelSpec
 
 _RGB_TO_YCBCR = np.array(
@@ -95,8 +95,7 @@ def measure_drift(
     qualities: Sequence[int] = PAPER_QUALITIES,
     *,
     weights: str | Path | None = None,
-    afd: str | Path = "off",
-    classifier: CorrectedClassifier | None = None,
+    afd: str | Path | AFDModule = "off",
     layer: str | None = None,
     batch_size: int = 8,
     jobs: int = 2,
@@ -110,8 +109,7 @@ def measure_drift(
         model: a name of `dctafd models`, or what `load_backbone` returned.
         qualities: of the compressions.
         weights: the classifier's weights, where `model` is a name.
-        afd: the module whose FDM is compared: "auto", "off" or a weights file.
-        classifier: the classifier with a module attached already, in place of `afd`.
+        afd: the module whose FDM is compared: "auto", "off", a weights file, or one that is loaded.
         layer: name of the stem layer where the architecture is not known.
         batch_size: photos that go through the network together.
         jobs: threads that compress and prepare photos.
@@ -126,15 +124,17 @@ def measure_drift(
         >>> found.feature_angles.mean(axis=(1, 2, 3))                   # doctest: +SKIP
     """
     from dctafd.nets.afd_weights import select_afd
-    from dctafd.nets.attach import attach
     from dctafd.nets.registry import load_backbone
 
     photos = _photo_paths(images)
     if not photos:
         raise DctafdError("there are no photos to measure")
     backbone = load_backbone(model, weights) if isinstance(model, str) else model
-    if classifier is None and (selected := select_afd(afd, backbone)) is not None:
-        classifier = attach(backbone.module, selected.module.reparameterize())
+    if isinstance(afd, str | Path):
+        selected = select_afd(afd, backbone)
+        module = None if selected is None else selected.module.reparameterize()
+    else:
+        module = afd
     stem = StemFeatures(backbone.module, layer, device)
     batches, names, failures = [], [], []
     with ThreadPoolExecutor(jobs) as pool:
@@ -149,7 +149,7 @@ def measure_drift(
                 if not isinstance(found, FileFailure)
             ]
             if good:
-                batches.append(_measure_batch(good, stem, classifier, backbone.spec))
+                batches.append(_measure_batch(good, stem, module, backbone.spec))
             advance(len(chunk))
     if not batches:
         raise DctafdError(f"none of {len(photos)} photos could be read; the first: {failures[0]}")
@@ -212,7 +212,7 @@ def _prepare(path: Path, spec: ModelSpec, qualities: Sequence[int]) -> list[Mode
 def _measure_batch(
     photos: list[list[ModelInput]],
     stem: StemFeatures,
-    classifier: CorrectedClassifier | None,
+    afd: AFDModule | None,
     spec: ModelSpec,
 ) -> _Batch:
     """Measure B photos, each a list of the clean input and one a quality."""
@@ -231,7 +231,7 @@ def _measure_batch(
             [stem.block_angles(features[0], compressed, grid) for compressed in features[1:]]
         ),
         squared_drift=np.stack([stem.block_squares(found - features[0], grid) for found in features[1:]]),
-        predicted_drift=None if classifier is None else np.stack([_fdm(classifier, v) for v in variants[1:]]),
+        predicted_drift=None if afd is None else np.stack([_fdm(afd, v) for v in variants[1:]]),
         frequency_squares=np.stack([(difference**2).mean(axis=(1, 2)) for difference in differences]),
         clean_squares=(clean**2).mean(axis=(1, 2)),
         channel_squares=np.stack([_channel_squares(found - features[0]) for found in features[1:]]),
@@ -249,16 +249,13 @@ def _channel_squares(features: Tensor) -> NDArray[np.float64]:
     return np.asarray(features.square().mean((2, 3)).double().cpu().numpy())
 
 
-def _fdm(classifier: CorrectedClassifier, batch: object) -> NDArray[np.float32]:
+def _fdm(afd: AFDModule, batch: InputBatch) -> NDArray[np.float32]:
     """Return FDM channel 0, (B, G, G)."""
     import torch
 
-    from dctafd.inputs.model_input import InputBatch
-
-    assert isinstance(batch, InputBatch)
-    device = next(classifier.parameters()).device
+    device = next(afd.parameters()).device
     with torch.inference_mode():
-        fdm = classifier.afd.guide(*batch.to(device).tensors()[1:]).fdm
+        fdm = afd.guide(*batch.to(device).tensors()[1:]).fdm
     return np.asarray(fdm[:, 0].float().cpu().numpy())
 
 

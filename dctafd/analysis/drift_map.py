@@ -18,9 +18,10 @@ from dctafd.plain_text import summary
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from dctafd.inference.classifier import Classifier
+    from dctafd.nets.attach import FrozenClassifier
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +69,7 @@ def drift_map(classifier: Classifier, data: bytes, top_k: int = 3) -> DriftMap:
 def map_input(
     model_input: ModelInput,
     sees: Preprocessing,
-    module: nn.Module,
+    module: FrozenClassifier,
     facts: ModelFacts,
     device: torch.device | str = "cpu",
     top_k: int = 3,
@@ -78,31 +79,23 @@ def map_input(
     Args:
         model_input: the photo.
         sees: what it was prepared for.
-        module: `CorrectedClassifier`, or a network from pixels to logits; on `device`.
+        module: what `attach` returns; on `device`.
         facts: of the network.
         device: where it runs.
         top_k: classes to report.
     """
     import torch
 
-    from dctafd.nets.attach import CorrectedClassifier
-
     batch = collate([model_input]).to(device)
-    drift, corrected = None, None
     with torch.inference_mode():
-        if isinstance(module, CorrectedClassifier):
-            corrected, fdm = module.forward_with_fdm(*batch.tensors())
-            drift = fdm[0, 0].float().cpu().numpy()
-            direct = module.direct(batch.pixels)
-        else:
-            direct = module(batch.pixels)
+        without, output = module(batch.pixels), module(*batch.tensors())
     pixels = model_input.pixels * np.reshape(sees.std, (3, 1, 1)) + np.reshape(sees.mean, (3, 1, 1))
     return DriftMap(
         model=facts.name,
         pixels=np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0),
-        drift=drift,
-        corrected=() if corrected is None else _best(facts, corrected, top_k),
-        direct=_best(facts, direct, top_k),
+        drift=None if output.fdm is None else output.fdm[0, 0].float().cpu().numpy(),
+        corrected=() if output.fdm is None else _best(facts, output.logits, top_k),
+        direct=_best(facts, without.logits, top_k),
     )
 
 

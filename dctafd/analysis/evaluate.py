@@ -22,14 +22,14 @@ from dctafd.nets.device import choose_device
 from dctafd.nets.fold import fold_batch_norms
 
 if TYPE_CHECKING:
-    from dctafd.nets.attach import CorrectedClassifier
+    from dctafd.nets.afd import AFDModule
     from dctafd.nets.registry import Backbone
 
 
 def plan_evaluation(
     images: str | Path | Sequence[str | Path],
     backbone: Backbone,
-    classifier: CorrectedClassifier | None,
+    afd: AFDModule | None,
     *,
     labels: str | Path | None = None,
     protocol: Protocol = "single",
@@ -44,6 +44,8 @@ def plan_evaluation(
     seed: int = 0,
 ) -> EvaluationTask:
     """Find the photos and their labels, and decide what is measured; arguments as `evaluate`.
+
+    The module is there already, re-parameterised, or None.
 
     Raises:
         ValueError: what is asked for cannot be measured; the message says why.
@@ -70,7 +72,7 @@ def plan_evaluation(
     return plan_of_photos(
         found,
         backbone,
-        classifier,
+        afd,
         protocol=protocol,
         qualities=qualities,
         times=times,
@@ -86,7 +88,7 @@ def plan_evaluation(
 def plan_of_photos(
     photos: PhotoSet,
     backbone: Backbone,
-    classifier: CorrectedClassifier | None,
+    afd: AFDModule | None,
     *,
     protocol: Protocol = "single",
     qualities: Sequence[int] = PAPER_QUALITIES,
@@ -98,13 +100,15 @@ def plan_of_photos(
     device: str = "cpu",
     seed: int = 0,
 ) -> EvaluationTask:
-    """Return the task for photos that were found; arguments as `evaluate`."""
+    """Return the task for photos that were found; arguments as `plan_evaluation`."""
+    from dctafd.nets.attach import attach
+
     conditions = protocol_conditions(protocol, qualities, times)
     if protocol != "stored":
         conditions = (AS_IT_IS, *conditions)
     return EvaluationTask(
         backbone,
-        classifier,
+        attach(backbone.module, afd),
         photos,
         protocol,
         conditions,
@@ -172,7 +176,6 @@ def evaluate(
     """
     from dctafd.analysis.per_photo import check_per_photo_file, save_per_photo
     from dctafd.nets.afd_weights import select_afd
-    from dctafd.nets.attach import attach
     from dctafd.nets.registry import load_backbone
 
     if per_photo is not None:
@@ -183,7 +186,7 @@ def evaluate(
     task = plan_evaluation(
         images,
         backbone,
-        None if selected is None else attach(backbone.module, selected.module.reparameterize()),
+        None if selected is None else selected.module.reparameterize(),
         labels=labels,
         protocol=protocol,
         qualities=qualities,

@@ -41,7 +41,7 @@ def examples(task: EvaluationTask, evaluation: Evaluation) -> list[Example]:
     a module.
     """
     row = min(evaluation.rows, key=lambda row: row.direct_top1 or 0.0)
-    if task.classifier is None or row.afd_top1 is None:
+    if row.afd_top1 is None:
         return []
     number = _condition_number(task, row)
     changes = []
@@ -75,7 +75,6 @@ def _example(task: EvaluationTask, evaluation: Evaluation, index: int, number: i
     (model_input,) = compressed_inputs(read(), [condition], spec, (task.seed, index))
     wanted, labels = evaluation.photos[index].wanted, task.backbone.labels
     assert wanted is not None
-    assert task.classifier is not None
     seen = map_input(
         model_input,
         spec.preprocessing,

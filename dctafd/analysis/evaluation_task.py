@@ -30,7 +30,7 @@ from dctafd.inputs.file_names import natural_key
 from dctafd.inputs.model_input import ModelInput
 
 if TYPE_CHECKING:
-    from dctafd.nets.attach import CorrectedClassifier
+    from dctafd.nets.attach import FrozenClassifier
     from dctafd.nets.registry import Backbone, ModelSpec
 
 
@@ -40,7 +40,7 @@ class EvaluationTask:
 
     Attributes:
         backbone: the classifier.
-        classifier: the same with its module attached, re-parameterised; None measures the classifier only.
+        classifier: the same as `attach` returns it, with or without a module, which is re-parameterised.
         photos: what is measured.
         protocol, conditions: how photos are compressed; `conditions` are all whose inputs are made.
         measure: what is measured.
@@ -52,7 +52,7 @@ class EvaluationTask:
     """
 
     backbone: Backbone
-    classifier: CorrectedClassifier | None
+    classifier: FrozenClassifier
     photos: PhotoSet
     protocol: Protocol
     conditions: tuple[Condition, ...]
@@ -101,12 +101,11 @@ class EvaluationTask:
 
     def _identity(self) -> dict[str, str]:
         """Return what decides about the result, by the words in which a difference is told."""
-        networks: list[nn.Module] = [self.backbone.module, *([self.classifier] if self.classifier else [])]
         return {
             "version of dctafd": dctafd.__version__,
             "choice of photos": self.photos.fingerprint(),
             "model": self.backbone.spec.name,
-            "set of weights": _digest(networks),
+            "set of weights": _digest(self.classifier),
             "preprocessing": repr(_preprocessing(self.backbone.spec)),
             "protocol": self.protocol,
             "choice of conditions": repr(self.conditions),
@@ -120,7 +119,7 @@ class EvaluationTask:
 
     def _measure(self, start: int) -> Iterator[list[MeasuredPhoto]]:
         """Yield measured photos from number `start` on, batch by batch."""
-        networks = Networks(self.backbone, self.classifier, self.device)
+        networks = Networks(self.classifier, self.backbone.spec.temperature, self.device)
         for batch in self._prepared(start):
             good = [(photo, inputs) for photo, inputs in batch if not isinstance(inputs, FileFailure)]
             labels = None if self.measure == "agreement" else [photo.label or 0 for photo, _ in good]
@@ -253,9 +252,8 @@ def _preprocessing(spec: ModelSpec) -> tuple[object, ...]:
     return spec.resize, spec.crop, spec.mean, spec.std, spec.temperature
 
 
-def _digest(networks: Sequence[nn.Module]) -> str:
+def _digest(network: nn.Module) -> str:
     digest = hashlib.sha256()
-    for network in networks:
-        for key, tensor in network.state_dict().items():
-            digest.update(key.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    for key, tensor in network.state_dict().items():
+        digest.update(key.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

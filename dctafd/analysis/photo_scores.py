@@ -19,8 +19,7 @@ from dctafd.inputs.model_input import InputBatch, ModelInput, collate
 from dctafd.jpeg.quality import estimate_quality
 
 if TYPE_CHECKING:
-    from dctafd.nets.attach import CorrectedClassifier
-    from dctafd.nets.registry import Backbone
+    from dctafd.nets.attach import FrozenClassifier
 
 BEST = 5  # classes that "top-5" looks at
 
@@ -107,20 +106,16 @@ class Networks:
     """A classifier without and with its module, on a device.
 
     Args:
-        backbone: the classifier.
-        classifier: the same with its module attached; None for none.
-        device: where they run.
+        classifier: what `attach` returns; it is moved to the device.
+        temperature: of the classifier (`ModelSpec`).
+        device: where it runs.
     """
 
-    def __init__(
-        self, backbone: Backbone, classifier: CorrectedClassifier | None, device: torch.device | str
-    ) -> None:
+    def __init__(self, classifier: FrozenClassifier, temperature: float, device: torch.device | str) -> None:
         self.device = torch.device(device)
-        self._direct = backbone.module.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._classifier = classifier
-        if classifier is not None:
-            classifier.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._temperature = backbone.spec.temperature
+        self._classifier = classifier.eval()
+        self._classifier.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._temperature = temperature
 
     @torch.inference_mode()
     def score(
@@ -155,11 +150,12 @@ class Networks:
         """Return log probabilities (B, classes) without and with the module, and the mean drift (B,)."""
         batch = batch.to(self.device)
         pixels = batch.pixels.contiguous(memory_format=torch.channels_last)
-        direct = self._log_probabilities(self._direct(pixels))
-        if self._classifier is None:
+        direct = self._log_probabilities(self._classifier(pixels).logits)
+        if not self._classifier.corrects:
             return direct, None, None
-        logits, fdm = self._classifier.forward_with_fdm(pixels, *batch.tensors()[1:])
-        return direct, self._log_probabilities(logits), fdm[:, 0].float().mean((1, 2)).cpu()
+        output = self._classifier(pixels, *batch.tensors()[1:])
+        assert output.fdm is not None
+        return direct, self._log_probabilities(output.logits), output.fdm[:, 0].float().mean((1, 2)).cpu()
 
     def _log_probabilities(self, logits: Tensor) -> Tensor:
         return (logits.float() / self._temperature).log_softmax(1).cpu()

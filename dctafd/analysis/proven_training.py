@@ -25,7 +25,6 @@ from dctafd.errors import DctafdError, WeightsError
 from dctafd.inputs.pictures import decode_picture
 from dctafd.inputs.source_items import readable
 from dctafd.nets.afd_weights import load_afd
-from dctafd.nets.attach import attach
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.registry import load_backbone
 from dctafd.training.checkpoints import read_checkpoint
@@ -306,9 +305,9 @@ def prove(
         advance: called with the number of photos that are done.
     """
     frozen = replace(backbone, module=fold_batch_norms(backbone.module))
-    classifier = attach(frozen.module, load_afd(afd).reparameterize())
+    module = load_afd(afd).reparameterize()
     task = plan_of_photos(
-        photos_at(photos), frozen, classifier, qualities=PROVING_QUALITIES, jobs=jobs, device=device
+        photos_at(photos), frozen, module, qualities=PROVING_QUALITIES, jobs=jobs, device=device
     )
     return task.run(advance)
 

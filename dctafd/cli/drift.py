@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dctafd.cli.loading import chosen_device, load_chosen_backbone, load_chosen_correction
+from dctafd.cli.loading import chosen_device, load_chosen_afd, load_chosen_backbone
 from dctafd.cli.main import EXIT_SOME_FAILED
 from dctafd.cli.options import (
     ModelChoice,
@@ -76,13 +76,13 @@ def command(
     photos = _photos(images, limit)
     device = chosen_device(choice.device)
     backbone = load_chosen_backbone(choice)
-    classifier = load_chosen_correction(backbone, choice, quiet)
+    afd = load_chosen_afd(backbone, choice, quiet)
     with progress("photos", len(photos), quiet) as advance:
         measurement = measure_drift(
             photos,
             backbone,
             qualities,
-            classifier=classifier,
+            afd=afd or "off",
             layer=layer,
             batch_size=batch_size,
             jobs=jobs,

@@ -16,7 +16,7 @@ from dctafd.analysis.protocols import PROTOCOLS, Protocol
 from dctafd.batch.formats import json_text
 from dctafd.cli.durations import duration
 from dctafd.cli.evaluate_output import evaluation_records, table_records
-from dctafd.cli.loading import chosen_device, load_chosen_backbone, load_chosen_correction
+from dctafd.cli.loading import chosen_device, load_chosen_afd, load_chosen_backbone
 from dctafd.cli.main import EXIT_SOME_FAILED
 from dctafd.cli.options import (
     ModelChoice,
@@ -152,7 +152,7 @@ def command(
         task = plan_evaluation(
             list(images),
             backbone,
-            load_chosen_correction(backbone, choice, quiet),
+            load_chosen_afd(backbone, choice, quiet),
             labels=labels,
             protocol=protocol,
             qualities=qualities,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dctafd.cli.loading import load_chosen_backbone, load_chosen_correction
+from dctafd.cli.loading import load_chosen_afd, load_chosen_backbone
 from dctafd.cli.options import ModelChoice, NewFile, model_options, quiet_option
 from dctafd.cli.stderr import note
 
@@ -31,8 +31,9 @@ def command(output: Path, choice: ModelChoice, quiet: bool) -> None:
       dctafd export --model efficientnet_lite0 -o lite0.onnx
     """
     from dctafd.analysis.export import export_classifier
+    from dctafd.nets.attach import attach
 
     backbone = load_chosen_backbone(choice)
-    classifier = load_chosen_correction(backbone, choice, quiet)
-    export_classifier(classifier or backbone.module, backbone.spec.crop, output)
+    classifier = attach(backbone.module, load_chosen_afd(backbone, choice, quiet))
+    export_classifier(classifier, backbone.spec.crop, output)
     note(f"wrote {output}", quiet)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dctafd.cli.options import ModelChoice
     from dctafd.inference.classifier import Classifier
-    from dctafd.nets.attach import CorrectedClassifier
+    from dctafd.nets.afd import AFDModule
     from dctafd.nets.registry import Backbone
 
 
@@ -53,16 +53,13 @@ def load_chosen_backbone(choice: ModelChoice) -> Backbone:
         return load_backbone(choice.model, choice.weights, choice.labels, choice.changes)
 
 
-def load_chosen_correction(
-    backbone: Backbone, choice: ModelChoice, quiet: bool
-) -> CorrectedClassifier | None:
-    """Attach the module that `--afd` names, re-parameterised; tell on stderr where it may not fit."""
+def load_chosen_afd(backbone: Backbone, choice: ModelChoice, quiet: bool) -> AFDModule | None:
+    """Load the module that `--afd` names, re-parameterised; tell on stderr where it may not fit."""
     from dctafd.nets.afd_weights import select_afd
-    from dctafd.nets.attach import attach
 
     with warnings_as_notes(quiet):
         selected = select_afd(choice.afd, backbone)
-    return None if selected is None else attach(backbone.module, selected.module.reparameterize())
+    return None if selected is None else selected.module.reparameterize()
 
 
 def chosen_device(name: str) -> torch.device:

@@ -21,7 +21,7 @@ from dctafd.inference.graph_networks import Graph, open_graph
 from dctafd.inference.network import Answer
 from dctafd.inputs.model_input import InputBatch, stack_inputs
 from dctafd.inputs.prepare import prepare_for
-from dctafd.nets.attach import CorrectedClassifier
+from dctafd.nets.attach import FrozenClassifier
 
 GRAPH_FILES = {"openvino": "graph.xml", "onnxruntime": "graph.onnx"}
 
@@ -45,19 +45,22 @@ def example_inputs(preprocessing: Preprocessing, quality: int = 10) -> tuple[NDA
     return stack_inputs(inputs)
 
 
-def input_count(module: nn.Module) -> int:
+def input_count(module: FrozenClassifier) -> int:
     """Return how many of the arrays of `stack_inputs` a network takes: all with an AFD-Module, else one."""
-    return len(fields(InputBatch)) if isinstance(module, CorrectedClassifier) else 1
+    return len(fields(InputBatch)) if module.corrects else 1
 
 
 def export_graph(
-    module: nn.Module, preprocessing: Preprocessing, runtime: str, directory: Path, weights_digest: str
+    module: FrozenClassifier,
+    preprocessing: Preprocessing,
+    runtime: str,
+    directory: Path,
+    weights_digest: str,
 ) -> Graph:
     """Write a network as a graph with a free batch size, and compare its answers with PyTorch's.
 
     Args:
-        module: `CorrectedClassifier`, re-parameterised, or a classifier of pixels alone; in float32 on the
-            CPU, left as it is.
+        module: what `attach` returns, its module re-parameterised; in float32 on the CPU, left as it is.
         preprocessing: what it expects of its pixels.
         runtime: "openvino" or "onnxruntime".
         directory: where the files are written.
@@ -88,16 +91,14 @@ def export_graph(
 class _Outputs(nn.Module):
     """A classifier whose outputs are those of `Network.run`."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: FrozenClassifier) -> None:
         super().__init__()
         self.module = module
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return logits (B, classes), and FDM channel 0 (B, G, G) where an AFD-Module corrects."""
-        if not isinstance(self.module, CorrectedClassifier):
-            return (self.module(inputs[0]),)
-        logits, fdm = self.module.forward_with_fdm(*inputs)
-        return logits, fdm[:, 0]
+        output = self.module(*inputs)
+        return (output.logits,) if output.fdm is None else (output.logits, output.fdm[:, 0])
 
 
 def _exported(outputs: nn.Module, arrays: Sequence[NDArray[np.float32]]) -> torch.export.ExportedProgram:

@@ -25,7 +25,7 @@ from dctafd.inference.known_classifiers import ClassifierIndex, KnownClassifier,
 from dctafd.inference.runtimes import GRAPH_RUNTIMES, choose_runtime
 
 if TYPE_CHECKING:
-    from torch import nn
+    from dctafd.nets.attach import FrozenClassifier
 
 
 class RuntimeFallbackWarning(UserWarning):
@@ -62,7 +62,7 @@ class _Request:
         if isinstance(self.labels, str | Path):
             files.append(Path(self.labels))
         return _Loaded(
-            folded if selected is None else attach(folded, selected.module.reparameterize()),
+            attach(folded, None if selected is None else selected.module.reparameterize()),
             ModelFacts(self.model, backbone.labels, spec.temperature, description, afd),
             spec.preprocessing,
             [path.resolve() for path in files],
@@ -88,7 +88,7 @@ class _Request:
 class _Loaded:
     """A classifier in PyTorch, the files that it came from, and what was said meanwhile."""
 
-    module: nn.Module
+    module: FrozenClassifier
     facts: ModelFacts
     preprocessing: Preprocessing
     files: list[Path]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dctafd.config import DTYPES
 from dctafd.inference.network import Answer, parallel_batches
-from dctafd.nets.attach import CorrectedClassifier
+from dctafd.nets.attach import FrozenClassifier
 from dctafd.nets.device import choose_device
 
 
@@ -23,8 +23,7 @@ class TorchNetwork:
     the other is computed.
 
     Args:
-        module: `CorrectedClassifier`, or any network from pixels (B, 3, S, S) to logits (B, classes); it is
-            moved to the device.
+        module: what `attach` returns, with a module or without; it is moved to the device.
         device: "auto" (CUDA where there is a device), "cpu", "cuda", "cuda:1" ...
         dtype: one of `DTYPES`.
 
@@ -34,13 +33,13 @@ class TorchNetwork:
 
     runtime = "torch"
 
-    def __init__(self, module: nn.Module, device: str = "auto", dtype: str = "float32") -> None:
+    def __init__(self, module: FrozenClassifier, device: str = "auto", dtype: str = "float32") -> None:
         if dtype not in DTYPES:
             raise ValueError(f"dtype {dtype!r}; it is one of {', '.join(DTYPES)}")
         self._device = choose_device(device)
         self.device = self._device.type
         self.dtype = dtype
-        self.module: nn.Module = module.eval().to(self._device).to(memory_format=torch.channels_last)
+        self.module: FrozenClassifier = module.eval().to(self._device).to(memory_format=torch.channels_last)
         self._copies = torch.cuda.Stream(self._device) if self.device == "cuda" else None
 
     def use_cores(self, cores: int) -> None:
@@ -66,10 +65,8 @@ class TorchNetwork:
         dtype = getattr(torch, self.dtype) if autocast else None
         with torch.inference_mode(), torch.autocast(self.device, dtype, enabled=autocast):
             pixels = inputs[0].to(memory_format=torch.channels_last)
-            if not isinstance(self.module, CorrectedClassifier):
-                return self.module(pixels).float(), None
-            logits, fdm = self.module.forward_with_fdm(pixels, *inputs[1:])
-            return logits.float(), fdm[:, 0].float()
+            output = self.module(pixels, *inputs[1:])
+            return output.logits.float(), None if output.fdm is None else output.fdm[:, 0].float()
 
     def _run_on_cuda(
         self, tensors: Sequence[Tensor], copies: torch.cuda.Stream

@@ -50,7 +50,7 @@ class ModelInput:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InputBatch:
-    """B model inputs as tensors, in the order in which `CorrectedClassifier.forward` takes them.
+    """B model inputs as tensors, in the order in which a corrected classifier takes them.
 
     Attributes:
         pixels: (B, 3, S, S) float32.
@@ -75,7 +75,7 @@ class InputBatch:
         return InputBatch(*(tensor.to(device, dtype, non_blocking=True) for tensor in self.tensors()))
 
     def tensors(self) -> tuple[torch.Tensor, ...]:
-        """Return the tensors in the order of `CorrectedClassifier.forward`'s arguments."""
+        """Return the tensors in the order of a corrected classifier's arguments."""
         return (
             self.pixels,
             self.coefficients,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Self, overload
 
 from torch import Tensor, nn
 
@@ -16,24 +16,36 @@ from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDModule, Guidance
 from dctafd.nets.fe_net import StageCorrection
 from dctafd.nets.in_place import may_overwrite
-from dctafd.nets.stem import features_at
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Features:
-    """What one forward pass gives besides logits.
+    """The features of the layers that a module knows, as one forward pass made them.
+
+    Attributes:
+        stem_before: (B, C, H, W), the stem's before the correction.
+        layers: the (corrected) ones of the stem and of each stage.
+    """
+
+    stem_before: Tensor
+    layers: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a classifier makes of B photos, corrected or not.
 
     Attributes:
         logits: (B, classes).
-        fdm: (B, F, G, G), None for the uncorrected network.
-        stem_before: (B, C, H, W), the stem's features before the correction.
-        layers: the (corrected) features of the stem and of each stage that the module knows.
+        fdm: the Feature Drifting Map, (B, F, G, G), whose channel 0 is the predicted drift; None where
+            nothing was corrected.
+        features: of the layers that the module knows, where they were asked for; None otherwise, and without
+            a module.
     """
 
     logits: Tensor
-    fdm: Tensor | None
-    stem_before: Tensor
-    layers: list[Tensor]
+    fdm: Tensor | None = None
+    features: Features | None = None
 
 
 @dataclass(slots=True)
@@ -45,15 +57,59 @@ class _ForwardPass:
     stem_before: Tensor | None = None
     layers: list[Tensor] = field(default_factory=list)
 
+    def features(self) -> Features | None:
+        """Return what was recorded."""
+        return None if self.stem_before is None else Features(self.stem_before, tuple(self.layers))
+
 
 _forward_pass: ContextVar[_ForwardPass | None] = ContextVar("dctafd_forward_pass", default=None)
 
 
-class CorrectedClassifier(nn.Module):
-    """A frozen classifier whose features an AFD-Module corrects on their way.
+class FrozenClassifier(nn.Module):
+    """A frozen classifier that no module corrects: `CorrectedClassifier`'s contract without its work.
 
     The backbone that was given is neither changed nor moved: this module holds a copy of its structure
-    that shares its weights, in eval mode, with hooks on the stem and the stages. `direct` runs it as it was.
+    that shares its weights, in eval mode.
+
+    Attributes:
+        corrects: whether it has an AFD-Module, and so reads more than pixels.
+
+    Args:
+        backbone: the classifier.
+    """
+
+    corrects = False
+    __call__: Callable[..., Output]  # nn.Module's, which does not tell what `forward` returns
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = _frozen_copy(backbone)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the AFD-Module's mode, if there is one; the backbone stays in eval mode."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def forward(
+        self,
+        pixels: Tensor,
+        coefficients: Tensor | None = None,
+        steps: Tensor | None = None,
+        survival: Tensor | None = None,
+        scale: Tensor | None = None,
+        primary_quality: Tensor | None = None,
+        *,
+        record: bool = False,
+    ) -> Output:
+        """Answer for pixels (B, 3, S, S); the rest is there for the contract and changes nothing."""
+        return Output(self.backbone(pixels))
+
+
+class CorrectedClassifier(FrozenClassifier):
+    """A frozen classifier whose features an AFD-Module corrects on their way.
+
+    Its copy of the backbone has hooks on the stem and the stages.
 
     Args:
         backbone: the classifier.
@@ -61,13 +117,14 @@ class CorrectedClassifier(nn.Module):
         layer: name of the stem layer where it is not the one that `afd` was made for.
     """
 
+    corrects = True
+
     def __init__(self, backbone: nn.Module, afd: AFDModule, layer: str | None = None) -> None:
-        super().__init__()
-        self.backbone = _frozen_copy(backbone)
+        super().__init__(backbone)
         self.afd = afd
         layers = afd.config.layers
-        self._stem = layer or layers.stem.name
-        self._hook(self._stem, partial(_correct_stem, afd=afd))
+        self.stem = layer or layers.stem.name
+        self._hook(self.stem, partial(_correct_stem, afd=afd))
         for index, stage in enumerate(layers.stages):
             self._hook(stage.name, partial(_correct_stage, afd=afd, index=index))
         for index, norm in enumerate(layers.norms if afd.modulation is not None else ()):
@@ -80,80 +137,60 @@ class CorrectedClassifier(nn.Module):
         except AttributeError as error:
             raise WeightsError(f"{type(self.backbone).__name__} has no layer {name!r}") from error
 
-    def train(self, mode: bool = True) -> CorrectedClassifier:
-        """Set the AFD-Module's mode; the backbone stays in eval mode."""
-        super().train(mode)
-        self.backbone.eval()
-        return self
-
     def forward(
         self,
         pixels: Tensor,
-        coefficients: Tensor,
-        steps: Tensor,
-        survival: Tensor,
-        scale: Tensor,
-        primary_quality: Tensor,
-    ) -> Tensor:
-        """Return logits (B, classes) for a batch; inputs as in `InputBatch`."""
-        return self.forward_with_fdm(pixels, coefficients, steps, survival, scale, primary_quality)[0]
+        coefficients: Tensor | None = None,
+        steps: Tensor | None = None,
+        survival: Tensor | None = None,
+        scale: Tensor | None = None,
+        primary_quality: Tensor | None = None,
+        *,
+        record: bool = False,
+    ) -> Output:
+        """Answer for a batch, the tensors of an `InputBatch`; for pixels alone as without the module.
 
-    def forward_with_fdm(
-        self,
-        pixels: Tensor,
-        coefficients: Tensor,
-        steps: Tensor,
-        survival: Tensor,
-        scale: Tensor,
-        primary_quality: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Return logits (B, classes) and the Feature Drifting Map (B, F, G, G)."""
-        guidance = self.afd.guide(coefficients, steps, survival, scale, primary_quality)
-        with _passing(_ForwardPass(guidance, record=False)):
-            return self.backbone(pixels), guidance.fdm
+        Args:
+            pixels: (B, 3, S, S), normalised.
+            coefficients, steps, survival, scale, primary_quality: what the photos' files tell, all of it or
+                nothing.
+            record: whether to keep the features, too. What is kept is not overwritten, which costs time.
 
-    def forward_features(
-        self,
-        pixels: Tensor,
-        coefficients: Tensor,
-        steps: Tensor,
-        survival: Tensor,
-        scale: Tensor,
-        primary_quality: Tensor,
-    ) -> Features:
-        """Return logits, FDM and the corrected features of the stem and the stages."""
-        return self._recorded(pixels, self.afd.guide(coefficients, steps, survival, scale, primary_quality))
-
-    def direct(self, pixels: Tensor) -> Tensor:
-        """Return the uncorrected backbone's logits (B, classes) for pixels (B, 3, S, S)."""
-        with _passing(None):
-            return self.backbone(pixels)
-
-    def direct_features(self, pixels: Tensor) -> Features:
-        """Return the uncorrected backbone's logits and features for pixels (B, 3, S, S)."""
-        return self._recorded(pixels, None)
-
-    def direct_stem(self, pixels: Tensor) -> Tensor:
-        """Return the uncorrected stem's features (B, C, H, W); the forward pass ends there."""
-        with _passing(None):
-            return features_at(self.backbone, self._stem, pixels)
-
-    def _recorded(self, pixels: Tensor, guidance: Guidance | None) -> Features:
-        state = _ForwardPass(guidance, record=True)
+        Raises:
+            TypeError: only some of what the files tell is given.
+        """
+        file = (coefficients, steps, survival, scale, primary_quality)
+        told = [part for part in file if part is not None]
+        if told and len(told) < len(file):
+            raise TypeError("a corrected classifier reads pixels alone or all tensors of an InputBatch")
+        guidance = self.afd.guide(*told) if told else None
+        state = _ForwardPass(guidance, record) if guidance is not None or record else None
         with _passing(state):
             logits = self.backbone(pixels)
-        assert state.stem_before is not None
-        fdm = None if guidance is None else guidance.fdm
-        return Features(logits, fdm, state.stem_before, state.layers)
+        return Output(
+            logits,
+            None if guidance is None else guidance.fdm,
+            None if state is None else state.features(),
+        )
 
 
-def attach(backbone: nn.Module, afd: AFDModule, layer: str | None = None) -> CorrectedClassifier:
+@overload
+def attach(backbone: nn.Module, afd: AFDModule, layer: str | None = None) -> CorrectedClassifier: ...
+@overload
+def attach(
+    backbone: nn.Module, afd: AFDModule | None = None, layer: str | None = None
+) -> FrozenClassifier: ...
+def attach(backbone: nn.Module, afd: AFDModule | None = None, layer: str | None = None) -> FrozenClassifier:
     """Return the corrected classifier; the backbone stays as it is and can be used on its own.
 
     Args:
         backbone: a convolutional classifier, (B, 3, S, S) -> (B, classes), S a multiple of 8.
-        afd: the AFD-Module (`AFDModule.for_backbone`, `load_afd`).
+        afd: the AFD-Module (`AFDModule.for_backbone`, `load_afd`); None for none, under the same contract.
         layer: name of the stem layer where it is not the one that `afd` was made for.
+
+    Returns:
+        A module whose call gives an `Output`: logits, the Feature Drifting Map and, with `record=True`,
+        features.
 
     Raises:
         WeightsError: the backbone lacks a layer that `afd` corrects.
@@ -162,10 +199,11 @@ def attach(backbone: nn.Module, afd: AFDModule, layer: str | None = None) -> Cor
         >>> backbone = dctafd.load_backbone("efficientnet_lite0").module
         >>> afd = dctafd.AFDModule.for_backbone(backbone)  # or dctafd.load_afd(...)
         >>> corrected = dctafd.attach(backbone, afd)
-        >>> corrected(*dctafd.collate([dctafd.prepare("photo.jpg")]).tensors()).shape
-        torch.Size([1, 1000])
+        >>> output = corrected(*dctafd.collate([dctafd.prepare("photo.jpg")]).tensors())
+        >>> output.logits.shape, output.fdm.shape
+        (torch.Size([1, 1000]), torch.Size([1, 16, 28, 28]))
     """
-    return CorrectedClassifier(backbone, afd, layer)
+    return FrozenClassifier(backbone) if afd is None else CorrectedClassifier(backbone, afd, layer)
 
 
 def _frozen_copy(backbone: nn.Module) -> nn.Module:
@@ -196,7 +234,7 @@ def _correct_stem(module: nn.Module, inputs: Any, stem: Tensor, *, afd: AFDModul
         )
     corrected = stem
     if state.guidance is not None:
-        # What records the stem as it was still needs it.
+        # What records the stem still needs it as it was.
         correct = afd.fe.correct_ if not state.record and _is_disposable(module, inputs, stem) else afd.fe
         corrected = correct(stem, state.guidance.acting)
     if state.record:
@@ -215,7 +253,7 @@ def _correct_stage(
     if state.guidance is not None and index < len(afd.stages):
         stage = afd.stages[index]
         assert isinstance(stage, StageCorrection)
-        correct = stage.correct_ if _is_disposable(module, inputs, features) else stage
+        correct = stage.correct_ if not state.record and _is_disposable(module, inputs, features) else stage
         features = correct(features, state.guidance.acting)
     if state.record:
         state.layers.append(features)

@@ -69,9 +69,9 @@ def collect_moments(
     """
     stages = [stage for stage in classifier.afd.stages if isinstance(stage, StageCorrection)]
     moments = [_no_moments(stage) for stage in stages]
-    with _watching(stages, moments):
+    with _watching(stages, moments), torch.no_grad():
         for batch in batches:
-            classifier(*batch)
+            classifier(*batch, record=True)  # which calls the last layers, too, rather than adding in place
     return moments
 
 
@@ -185,9 +185,7 @@ def _watching(stages: Sequence[StageCorrection], moments: Sequence[StageMoments]
         handles.append(stage.conv.register_forward_pre_hook(add_patches))
         handles.append(stage.expand.register_forward_pre_hook(add_inner))
     try:
-        # What works in the features' own memory does without calling the last layer.
-        with torch.enable_grad():
-            yield
+        yield
     finally:
         for handle in handles:
             handle.remove()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dctafd.nets.afd import AFDModule
-from dctafd.nets.attach import Features
+from dctafd.nets.attach import Output
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,8 @@ class LossWeights:
 
 
 def afd_losses(
-    student: Features,
-    teacher: Features,
+    student: Output,
+    teacher: Output,
     afd: AFDModule,
     temperature: float = 1.0,
     knee: float | None = None,
@@ -39,21 +40,24 @@ def afd_losses(
     """Return the terms of the loss by name, scalars, unweighted.
 
     Args:
-        student: the corrected network on the compressed photos.
-        teacher: the uncorrected network on the clean photos, without gradients; may know only the last of
-            the stages.
+        student: the corrected network on the compressed photos, with its features.
+        teacher: the uncorrected network on the clean photos, without gradients, with its features; may know
+            only the last of the stages.
         afd: the module that is trained.
         temperature: divides both networks' logits.
         knee: as in `logits_loss`.
     """
+    own, wanted = student.features, teacher.features
     assert student.fdm is not None
-    grid, stages = student.fdm.shape[-1], teacher.layers[1:]
+    assert own is not None
+    assert wanted is not None
+    grid, stages = student.fdm.shape[-1], wanted.layers[1:]
     with torch.no_grad():
-        measured = afd.measured_drift(student.stem_before.float(), teacher.stem_before.float(), grid)
-    stem_error = (student.layers[0].float() - teacher.layers[0].float()).abs().mean() / afd.stem_rms
+        measured = afd.measured_drift(own.stem_before.float(), wanted.stem_before.float(), grid)
+    stem_error = (own.layers[0].float() - wanted.layers[0].float()).abs().mean() / afd.stem_rms
     return {
         "logits": logits_loss(student.logits / temperature, teacher.logits / temperature, knee),
-        "features": features_loss(student.layers[1:][-len(stages) :], stages),
+        "features": features_loss(own.layers[1:][-len(stages) :], stages),
         "stem": stem_error,
         "drift": functional.l1_loss(student.fdm[:, 0].float(), measured),
     }
@@ -74,7 +78,7 @@ def logits_loss(student: Tensor, teacher: Tensor, knee: float | None = None) -> 
     return divergence.mean()
 
 
-def features_loss(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
+def features_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
     """Mean over the stages of the squared difference, relative to the teacher's mean square."""
     terms = [
         functional.mse_loss(own.float(), wanted.float()) / wanted.float().square().mean().clamp(min=1e-6)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dctafd.nets.attach import CorrectedClassifier, Features
+from dctafd.nets.attach import CorrectedClassifier, Features, Output
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.registry import Backbone, ModelSpec
+from dctafd.nets.stem import features_at
 from dctafd.training.data import TrainingBatch
 
 
@@ -45,8 +46,8 @@ class Teacher:
         self._known: dict[int, tuple[Tensor, Tensor]] = {}
 
     @torch.no_grad()
-    def __call__(self, batch: TrainingBatch) -> Features:
-        """Return the teacher's features; with fixed boxes `layers` are the stem's and the last stage's."""
+    def __call__(self, batch: TrainingBatch) -> Output:
+        """Answer with features; with fixed boxes `layers` are the stem's and the last stage's."""
         if batch.pristine is None:
             return self._answers(batch.clean)
         self._learn(batch.boxes, batch.pristine)
@@ -55,29 +56,30 @@ class Teacher:
             torch.stack([part.float() for part in parts]).to(batch.clean.device)
             for parts in zip(*known, strict=True)
         )
-        stem = self._classifier.direct_stem(batch.clean)
-        return Features(logits, None, stem, [stem, last])
+        stem = features_at(self._classifier.backbone, self._classifier.stem, batch.clean)
+        return Output(logits, features=Features(stem, (stem, last)))
 
     def _learn(self, boxes: tuple[int, ...], pristine: Tensor) -> None:
         if all(box in self._known for box in boxes):
             return
         # An epoch's boxes are all new or all known, so that a batch has both only where two epochs meet. The
         # known ones are then run again: the batch keeps its size, for which the networks may be compiled.
-        features = self._answers(pristine)
-        answers = (features.logits.half().cpu(), features.layers[-1].half().cpu())
-        for box, logits, last in zip(boxes, *answers, strict=True):
+        answer = self._answers(pristine)
+        assert answer.features is not None
+        parts = (answer.logits.half().cpu(), answer.features.layers[-1].half().cpu())
+        for box, logits, last in zip(boxes, *parts, strict=True):
             self._known[box] = (logits.clone(), last.clone())
 
-    def _answers(self, clean: Tensor) -> Features:
-        """Return features for normalised pixels (B, 3, S, S), which are views of one size."""
-        features = self._classifier.direct_features(clean)
+    def _answers(self, clean: Tensor) -> Output:
+        """Answer with features for normalised pixels (B, 3, S, S), which are views of one size."""
+        answer = self._classifier(clean, record=True)
         if not self._others:
-            return features
+            return answer
         others = torch.stack([other.probabilities(clean) for other in self._others]).mean(0)
-        own = (features.logits.float() / self._temperature).softmax(1)
+        own = (answer.logits.float() / self._temperature).softmax(1)
         mixed = (1 - self._share) * own + self._share * others  # (B, classes)
         # 1e-7: of less, half precision, in which answers are remembered, would make nothing better.
-        return replace(features, logits=mixed.clamp(min=1e-7).log() * self._temperature)
+        return replace(answer, logits=mixed.clamp(min=1e-7).log() * self._temperature)
 
 
 class OtherTeacher:

@@ -25,6 +25,7 @@ from dctafd.nets.layers import find_layers
 from dctafd.nets.registry import Backbone, load_backbone
 from dctafd.nets.rep_conv import RepConv
 from dctafd.nets.state_dict import read_state_dict
+from dctafd.nets.stem import features_at
 from dctafd.nets.widen import begin_with
 from dctafd.training.checkpoints import (
     TrainingState,
@@ -219,7 +220,7 @@ class Trainer:
     def _losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
         with self.machine.autocast():
             teacher = self.teacher(batch)
-            student = self.classifier.forward_features(*batch.compressed.tensors())
+            student = self.classifier(*batch.compressed.tensors(), record=True)
         temperature, knee = self.backbone.spec.temperature, self.config.divergence_knee
         return self._compare(student, teacher, self.classifier.afd, temperature, knee)
 
@@ -236,7 +237,8 @@ class Trainer:
         batches = iter_batches(self.source, 0, self.machine.jobs, ahead=1)
         with closing(batches):
             first = [next(batches).to(self.machine.device) for _ in range(UNIT_BATCHES)]
-        stems = [self.classifier.direct_stem(batch.clean) for batch in first]
+        network = self.classifier.backbone
+        stems = [features_at(network, self.classifier.stem, batch.clean) for batch in first]
         rms = torch.stack([stem.square().mean() for stem in stems]).mean().sqrt()
         for classifier in (self.classifier, self.average):
             classifier.afd.stem_rms.copy_(rms)

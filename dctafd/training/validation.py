@@ -81,12 +81,14 @@ class Validation:
                 views = self.views[start : start + self.batch_size]
                 pairs = list(pool.map(lambda view: self._pair(view, quality), views))
                 batch = collate_pairs(pairs).to(device)
-                clean = classifier.direct(batch.clean)
-                features = classifier.forward_features(*batch.compressed.tensors())
-                direct += _agreeing(classifier.direct(batch.compressed.pixels), clean)
-                corrected += _agreeing(features.logits, clean)
-                divergence += len(views) * float(logits_loss(features.logits, clean))
-                change = (features.layers[0] - features.stem_before).abs().mean() / classifier.afd.stem_rms
+                clean = classifier(batch.clean).logits
+                answer = classifier(*batch.compressed.tensors(), record=True)
+                direct += _agreeing(classifier(batch.compressed.pixels).logits, clean)
+                corrected += _agreeing(answer.logits, clean)
+                divergence += len(views) * float(logits_loss(answer.logits, clean))
+                assert answer.features is not None
+                stem = answer.features.layers[0]
+                change = (stem - answer.features.stem_before).abs().mean() / classifier.afd.stem_rms
                 stem_change += len(views) * float(change)
         count = len(self.views)
         return ValidationRow(

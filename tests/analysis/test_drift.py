@@ -39,8 +39,7 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="module")
 def measurement(photos):
     backbone = small_backbone()
-    classifier = attach(backbone.module, trained_afd(backbone.module, "stem"))
-    return measure_drift(photos, backbone, QUALITIES, classifier=classifier, batch_size=2)
+    return measure_drift(photos, backbone, QUALITIES, afd=trained_afd(backbone.module, "stem"), batch_size=2)
 
 
 def test_angles_of_known_vectors():
@@ -76,7 +75,7 @@ def test_the_stems_features_are_those_of_the_whole_network():
     pixels = torch.randn(2, 3, CROP, CROP)
     classifier = attach(backbone.module, trained_afd(backbone.module, "stem"))
     with torch.inference_mode():
-        expected = classifier.direct_features(pixels).stem_before
+        expected = classifier(pixels, record=True).features.stem_before
     torch.testing.assert_close(StemFeatures(backbone.module)(pixels), expected)
     torch.testing.assert_close(StemFeatures(backbone.module)(pixels), expected)  # the hook is gone in between
 

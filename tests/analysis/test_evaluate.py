@@ -29,7 +29,6 @@ from dctafd.errors import DctafdError, ResumeError
 from dctafd.inputs.model_input import ModelInput, collate
 from dctafd.jpeg.quality import estimate_quality
 from dctafd.nets.afd_weights import SelectedAFD
-from dctafd.nets.attach import attach
 from dctafd.nets.registry import Backbone
 from tests.support.small_nets import CLASSES, CROP, small_backbone, small_spec, trained_afd
 
@@ -60,8 +59,8 @@ def folder(tmp_path: Path) -> Path:
 
 def afd_task(folder: Path, **options: Any) -> EvaluationTask:
     backbone = small_backbone()
-    classifier = attach(backbone.module, trained_afd(backbone.module, "deep").reparameterize())
-    return plan_evaluation(folder, backbone, classifier, jobs=1, **options)
+    afd = trained_afd(backbone.module, "deep").reparameterize()
+    return plan_evaluation(folder, backbone, afd, jobs=1, **options)
 
 
 def plain_task(folder: Path, **options: Any) -> EvaluationTask:
@@ -266,9 +265,8 @@ def logits_of(task: EvaluationTask, number: int) -> tuple[torch.Tensor, torch.Te
         data = Path(str(task.photos.photos[index].key)).read_bytes()
         item = compressed_inputs(data, [task.conditions[number]], task.backbone.spec, (0, index))[0]
         batch = collate([item]).tensors()
-        assert task.classifier is not None
         with torch.no_grad():
-            rows.append((task.backbone.module(batch[0])[0], task.classifier(*batch)[0]))
+            rows.append((task.backbone.module(batch[0])[0], task.classifier(*batch).logits[0]))
     direct, corrected = (torch.stack(part).log_softmax(1) for part in zip(*rows, strict=True))
     return direct, corrected
 

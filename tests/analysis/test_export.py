@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dctafd.analysis.export import INPUT_NAMES, export_classifier
+from dctafd.analysis.export import INPUT_NAMES, Logits, export_classifier
 from dctafd.errors import MissingExtraError
 from dctafd.nets.attach import CorrectedClassifier, attach
 from tests.support.small_nets import CROP, random_inputs, small_resnet, trained_afd
@@ -28,12 +28,12 @@ def test_torch_export_program(classifier: CorrectedClassifier, tmp_path: Path) -
     for batch in (1, 3):
         inputs = random_inputs(batch)
         with torch.no_grad():
-            torch.testing.assert_close(program(*inputs), classifier(*inputs))
+            torch.testing.assert_close(program(*inputs), classifier(*inputs).logits)
 
 
 def test_a_graph_has_no_operations_in_place(classifier: CorrectedClassifier) -> None:
     def operations(layout: torch.memory_format) -> list[str]:
-        network = classifier.to(memory_format=layout)  # type: ignore[call-overload]
+        network = Logits(classifier).to(memory_format=layout)  # type: ignore[call-overload]
         pixels, *others = random_inputs()
         with torch.no_grad():
             program = torch.export.export(network, (pixels.contiguous(memory_format=layout), *others))
@@ -46,7 +46,7 @@ def test_a_graph_has_no_operations_in_place(classifier: CorrectedClassifier) -> 
 
 def test_a_plain_classifier_takes_pixels_only(tmp_path: Path) -> None:
     net, path = small_resnet(), tmp_path / "plain.pt2"
-    export_classifier(net, CROP, path)
+    export_classifier(attach(net), CROP, path)
     pixels = random_inputs(3)[0]
     with torch.no_grad():
         torch.testing.assert_close(torch.export.load(path).module()(pixels), net(pixels))
@@ -64,7 +64,7 @@ def test_onnx_model(classifier: CorrectedClassifier, tmp_path: Path) -> None:
         inputs = random_inputs(batch)
         names = dict(zip(INPUT_NAMES, (tensor.numpy() for tensor in inputs), strict=True))
         with torch.no_grad():
-            expected = classifier(*inputs)
+            expected = classifier(*inputs).logits
         torch.testing.assert_close(
             torch.from_numpy(session.run(None, names)[0]), expected, rtol=1e-3, atol=1e-3
         )

@@ -113,7 +113,7 @@ def test_a_drift_map_has_the_classifiers_grid_and_both_predictions():
 def test_the_direct_prediction_is_the_backbones_own(tmp_path):
     backbone = small_backbone()
     corrected = classifier(attach(backbone.module, trained_afd(backbone.module, "stem")), backbone)
-    plain = drift_map(classifier(backbone.module, backbone), jpeg_bytes())
+    plain = drift_map(classifier(attach(backbone.module), backbone), jpeg_bytes())
     found = drift_map(corrected, jpeg_bytes())
     assert (plain.drift, plain.corrected) == (None, ())
     assert [entry.label for entry in plain.direct] == [entry.label for entry in found.direct]

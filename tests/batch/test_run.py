@@ -214,7 +214,7 @@ def test_resume_with_other_options_is_refused(plan, tmp_path, change, message):
 def test_resume_with_other_weights_is_refused(plan, tmp_path):
     interrupted(plan, tmp_path / "o.jsonl")
     classifier = tiny_classifier()
-    classifier.network.module[0].bias.data[0] += 1
+    classifier.network.module.backbone[0].bias.data[0] += 1
     with pytest.raises(ResumeError, match="other weights"):
         run_to_file(classifier, plan, options("jsonl"), tmp_path / "o.jsonl", resume=True)
 

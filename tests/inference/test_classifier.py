@@ -123,7 +123,7 @@ def test_digest_depends_on_weights_and_preprocessing():
     first, second, other = tiny_classifier(), tiny_classifier(), tiny_classifier(temperature=2.0)
     assert first.digest() == second.digest() != other.digest()
     with torch.no_grad():
-        second.network.module[0].bias[0] += 1
+        second.network.module.backbone[0].bias[0] += 1
     assert first.digest() != second.digest()
 
 

@@ -85,7 +85,7 @@ def test_batches_side_by_side_give_what_one_after_the_other_gives(runtime, graph
 
 
 def test_a_classifier_without_a_module_has_no_drift(runtime, tmp_path, photos):
-    net = tiny_net()
+    net = attach(tiny_net())
     graph = export_graph(net, SEES, runtime, tmp_path, weights_digest(net))
     classifier = Classifier(open_graph(graph, runtime, "float32"), ModelFacts("small", ()), SEES)
     (result,) = classifier.classify(photos[0])

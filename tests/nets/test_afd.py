@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from dctafd.analysis.export import Logits
 from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule, Shape
 from dctafd.nets.afd_weights import load_afd
@@ -27,18 +28,18 @@ def test_a_new_module_is_the_identity(shape: Shape) -> None:
     classifier = attach(net, AFDModule.for_backbone(net, shape, input_size=32)).eval()
     inputs = random_inputs()
     with torch.no_grad():
-        assert torch.equal(classifier(*inputs), net(inputs[0]))
+        assert torch.equal(classifier(*inputs).logits, net(inputs[0]))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_trained_module_changes_the_answer_and_direct_does_not(shape: Shape) -> None:
+def test_a_trained_module_changes_the_answer_but_not_that_to_pixels_alone(shape: Shape) -> None:
     net = small_resnet()
     classifier = attach(net, trained_afd(net, shape))
     inputs = random_inputs()
     with torch.no_grad():
         expected = net(inputs[0])
-        assert not torch.allclose(classifier(*inputs), expected, atol=1e-3)
-        assert torch.equal(classifier.direct(inputs[0]), expected)
+        assert not torch.allclose(classifier(*inputs).logits, expected, atol=1e-3)
+        assert torch.equal(classifier(inputs[0]).logits, expected)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -48,18 +49,18 @@ def test_reparameterize_keeps_the_answer(shape: Shape) -> None:
     classifier = attach(net, afd)
     inputs = random_inputs()
     with torch.no_grad():
-        before = classifier(*inputs)
+        before = classifier(*inputs).logits
         assert not afd.reparameterized
         afd.reparameterize().reparameterize()
         assert afd.reparameterized
-        torch.testing.assert_close(classifier(*inputs), before, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(classifier(*inputs).logits, before, rtol=1e-4, atol=1e-4)
 
 
 def test_the_backbone_is_left_as_it_was() -> None:
     net = small_resnet().train()
     before = copy.deepcopy(net.state_dict())
     classifier = attach(net, trained_afd(net, "deep")).train()
-    classifier(*random_inputs()).sum().backward()
+    classifier(*random_inputs()).logits.sum().backward()
     assert all(module.training for module in net.modules())
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
     assert not any(module._forward_hooks for module in net.modules())
@@ -73,19 +74,46 @@ def test_features_are_recorded_before_and_after_the_correction() -> None:
     classifier = attach(net, trained_afd(net, "deep"))
     inputs = random_inputs()
     with torch.no_grad():
-        direct, corrected = classifier.direct_features(inputs[0]), classifier.forward_features(*inputs)
-        logits, fdm = classifier.forward_with_fdm(*inputs)
-    assert direct.fdm is None
-    assert len(direct.layers) == len(corrected.layers) == 1 + len(classifier.afd.stages)
-    assert torch.equal(direct.layers[0], direct.stem_before)
-    assert torch.equal(corrected.stem_before, direct.stem_before)
-    assert not torch.equal(corrected.layers[0], corrected.stem_before)
-    assert torch.equal(corrected.logits, logits)
+        alone, corrected = classifier(inputs[0], record=True), classifier(*inputs, record=True)
+        plain = classifier(*inputs)
+    assert alone.fdm is None
+    assert plain.features is None
+    assert alone.features is not None
+    assert corrected.features is not None
+    before, after = alone.features, corrected.features
+    assert len(before.layers) == len(after.layers) == 1 + len(classifier.afd.stages)
+    assert torch.equal(before.layers[0], before.stem_before)
+    assert torch.equal(after.stem_before, before.stem_before)
+    assert not torch.equal(after.layers[0], after.stem_before)
+    torch.testing.assert_close(corrected.logits, plain.logits)  # of which the second may work in place
     assert corrected.fdm is not None
-    assert torch.equal(corrected.fdm, fdm)
-    assert logits.shape == (2, CLASSES)
-    assert fdm.shape == (2, FDM_CHANNELS, 4, 4)
-    assert (fdm[:, 0] >= 0).all()
+    assert plain.fdm is not None
+    assert torch.equal(corrected.fdm, plain.fdm)
+    assert plain.logits.shape == (2, CLASSES)
+    assert plain.fdm.shape == (2, FDM_CHANNELS, 4, 4)
+    assert (plain.fdm[:, 0] >= 0).all()
+
+
+def test_without_a_module_the_contract_is_the_same() -> None:
+    net, inputs = small_resnet(), random_inputs()
+    classifier = attach(net)
+    assert not classifier.corrects
+    with torch.no_grad():
+        output = classifier(*inputs, record=True)
+        assert torch.equal(output.logits, net(inputs[0]))
+    assert (output.fdm, output.features) == (None, None)
+    assert not any(parameter.requires_grad for parameter in classifier.parameters())
+
+
+def test_what_the_file_tells_is_given_whole_or_not_at_all() -> None:
+    net, inputs = small_resnet(), random_inputs()
+    classifier = attach(net, trained_afd(net, "stem"))
+    with pytest.raises(TypeError, match="pixels alone or all tensors"):
+        classifier(*inputs[:5])
+    names = ("pixels", "coefficients", "steps", "survival", "scale", "primary_quality")
+    with torch.no_grad():
+        by_name = classifier(**dict(zip(names, inputs, strict=True)))
+        assert torch.equal(by_name.logits, classifier(*inputs).logits)
 
 
 def test_nothing_is_corrected_where_nothing_drifted() -> None:
@@ -169,10 +197,10 @@ def test_the_answer_without_gradients_is_that_with(net: nn.Module) -> None:
     classifier = attach(net, trained_afd(net, "deep", "relu")).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     pixels, *others = random_inputs()
     pixels = pixels.contiguous(memory_format=torch.channels_last)
-    expected = classifier(pixels, *others).detach()
-    assert not torch.allclose(expected, classifier.direct(pixels), atol=1e-3)
+    expected = classifier(pixels, *others).logits.detach()
+    assert not torch.allclose(expected, classifier(pixels).logits, atol=1e-3)
     with torch.no_grad():
-        torch.testing.assert_close(classifier(pixels, *others), expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(classifier(pixels, *others).logits, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_stem_without_relu_keeps_its_negative_values() -> None:
@@ -251,10 +279,11 @@ def test_a_module_may_leave_the_stem_as_it_is() -> None:
     for stage in classifier.afd.stages:
         nn.init.normal_(stage.expand.weight)  # type: ignore[union-attr, arg-type]
     inputs = random_inputs()
-    features = classifier.forward_features(*inputs)
-    assert torch.equal(features.layers[0], features.stem_before)
-    torch.testing.assert_close(classifier(*inputs), features.logits)
-    assert not torch.allclose(features.logits, net(inputs[0]), atol=1e-3)
+    output = classifier(*inputs, record=True)
+    assert output.features is not None
+    assert torch.equal(output.features.layers[0], output.features.stem_before)
+    torch.testing.assert_close(classifier(*inputs).logits, output.logits)
+    assert not torch.allclose(output.logits, net(inputs[0]), atol=1e-3)
 
 
 @torch.no_grad()
@@ -262,8 +291,8 @@ def test_without_drift_a_trained_module_changes_nothing() -> None:
     net = small_resnet()
     classifier = attach(net, trained_afd(net, "deep"))
     pixels, coefficients, steps, survival, *others = random_inputs()
-    logits = classifier(pixels, coefficients, steps, torch.zeros_like(survival), *others)
-    assert torch.equal(logits, net(pixels))
+    output = classifier(pixels, coefficients, steps, torch.zeros_like(survival), *others)
+    assert torch.equal(output.logits, net(pixels))
 
 
 @torch.no_grad()
@@ -271,15 +300,16 @@ def test_quiet_photos_are_left_exactly_as_they_are() -> None:
     net = small_resnet()
     afd = trained_afd(net, "deep")
     inputs = random_inputs()
-    full = attach(net, afd)(*inputs)
+    full = attach(net, afd)(*inputs).logits
     drift = afd.guide(*inputs[1:]).fdm[:, 0].mean((1, 2))  # (2,)
     answers = []
     for quiet_drift in (float(drift.max()), float(drift.min()) / 1.5, float(drift.min()) / 2.01):
         afd.config = replace(afd.config, quiet_drift=quiet_drift)
-        logits, fdm = attach(net, afd).forward_with_fdm(*inputs)
-        assert torch.equal(fdm, afd.guide(*inputs[1:]).fdm)
-        torch.testing.assert_close(fdm[:, 0].mean((1, 2)), drift)  # what is reported does not change
-        answers.append(logits)
+        output = attach(net, afd)(*inputs)
+        assert output.fdm is not None
+        assert torch.equal(output.fdm, afd.guide(*inputs[1:]).fdm)
+        torch.testing.assert_close(output.fdm[:, 0].mean((1, 2)), drift)  # what is reported does not change
+        answers.append(output.logits)
     assert torch.equal(answers[0], net(inputs[0]))
     assert torch.equal(answers[2], full)
     quietest = int(drift.argmin())
@@ -304,7 +334,7 @@ def test_modulation_multiplies_and_shifts_after_batch_norms() -> None:
         assert affine.gain.shape == (2, norm.channels, 1, 1)
         layer = expected.get_submodule(norm.name)
         layer.register_forward_hook(lambda _m, _i, y, affine=affine: y * affine.gain + affine.shift)
-    torch.testing.assert_close(attach(net, afd)(*inputs), expected(inputs[0]))
+    torch.testing.assert_close(attach(net, afd)(*inputs).logits, expected(inputs[0]))
 
 
 def test_config_survives_json() -> None:
@@ -328,7 +358,7 @@ def test_any_multiple_of_8_is_a_valid_input_size(crop: int) -> None:
     net = small_resnet()
     classifier = attach(net, trained_afd(net, "deep"))
     with torch.no_grad():
-        assert classifier(*random_inputs(crop=crop)).shape == (2, CLASSES)
+        assert classifier(*random_inputs(crop=crop)).logits.shape == (2, CLASSES)
 
 
 @pytest.mark.parametrize("crop", [32, 40])  # of which the second has maps of odd size
@@ -340,11 +370,13 @@ def test_inference_overwrites_its_own_maps_alone(crop: int, layout: torch.memory
     inputs = random_inputs(crop=crop)
     copies = [part.clone() for part in inputs]
     with torch.enable_grad():  # under which no map is overwritten
-        logits, fdm = classifier.forward_with_fdm(*inputs)
+        expected = classifier(*inputs)
     with torch.inference_mode():
-        inferred, inferred_fdm = classifier.forward_with_fdm(*inputs)
-        torch.testing.assert_close(inferred, logits.detach(), rtol=1e-5, atol=1e-5)
-        assert torch.equal(inferred_fdm, fdm)
+        inferred = classifier(*inputs)
+        torch.testing.assert_close(inferred.logits, expected.logits.detach(), rtol=1e-5, atol=1e-5)
+        assert inferred.fdm is not None
+        assert expected.fdm is not None
+        assert torch.equal(inferred.fdm, expected.fdm)
     assert all(torch.equal(part, copy) for part, copy in zip(inputs, copies, strict=True))
 
 
@@ -352,9 +384,9 @@ def test_torch_export_gives_the_same_answer() -> None:
     net = small_resnet()
     classifier = attach(net, trained_afd(net, "deep").reparameterize())
     inputs = random_inputs()
-    program = torch.export.export(classifier, inputs)
+    program = torch.export.export(Logits(classifier), inputs)
     with torch.no_grad():
-        torch.testing.assert_close(program.module()(*inputs), classifier(*inputs))
+        torch.testing.assert_close(program.module()(*inputs), classifier(*inputs).logits)
 
 
 def test_copies_do_not_share_hooks() -> None:
@@ -363,8 +395,8 @@ def test_copies_do_not_share_hooks() -> None:
     inputs = random_inputs()
     twin = copy.deepcopy(classifier)
     with torch.no_grad():
-        before = classifier(*inputs)
+        before = classifier(*inputs).logits
         for parameter in twin.afd.parameters():
             parameter.zero_()
-        assert torch.equal(classifier(*inputs), before)
-        assert not torch.equal(twin(*inputs), before)
+        assert torch.equal(classifier(*inputs).logits, before)
+        assert not torch.equal(twin(*inputs).logits, before)

@@ -47,12 +47,14 @@ def test_a_module_attaches_to_a_folded_network_as_to_the_network() -> None:
     network = with_statistics(small_resnet())
     afd = AFDModule.for_backbone(network, "deep", input_size=32)
     plain, folded = (
-        attach(net, afd).direct_features(torch.ones(1, 3, 32, 32))
+        attach(net, afd)(torch.ones(1, 3, 32, 32), record=True).features
         for net in (
             network,
             fold_batch_norms(network),
         )
     )
+    assert plain is not None
+    assert folded is not None
     for expected, got in zip(plain.layers, folded.layers, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 

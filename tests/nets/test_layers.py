@@ -95,12 +95,14 @@ def test_family(family: str) -> None:
     assert layers.stem.non_negative == stem_ends_in_relu
     assert [stage.name for stage in layers.stages] == stages
     inputs = random_inputs(batch=1, crop=64)
-    corrected = attach(net, trained_afd(net, "deep", crop=64)).forward_features(*inputs)
-    direct = attach(net, trained_afd(net, "deep", crop=64)).direct_features(inputs[0])
-    assert len(direct.layers) == 1 + len(stages)
-    for own, other in zip(corrected.layers, direct.layers, strict=True):
+    classifier = attach(net, trained_afd(net, "deep", crop=64))
+    corrected, without = classifier(*inputs, record=True), classifier(inputs[0], record=True)
+    assert corrected.features is not None
+    assert without.features is not None
+    assert len(without.features.layers) == 1 + len(stages)
+    for own, other in zip(corrected.features.layers, without.features.layers, strict=True):
         assert not torch.allclose(own, other)
-    assert torch.equal(direct.logits, net(inputs[0]))
+    assert torch.equal(without.logits, net(inputs[0]))
 
 
 class Unknown(nn.Module):
@@ -128,7 +130,7 @@ def test_any_module_by_naming_its_stem() -> None:
     ]
     classifier = attach(net, trained_afd(net, "deep", layer="act"))
     inputs = random_inputs()
-    assert not torch.allclose(classifier(*inputs), net(inputs[0]), atol=1e-4)
+    assert not torch.allclose(classifier(*inputs).logits, net(inputs[0]), atol=1e-4)
 
 
 def test_unknown_stems_are_named_errors() -> None:

@@ -10,7 +10,6 @@ import torch
 from dctafd.analysis.evaluate import plan_evaluation
 from dctafd.inputs.prepare import prepare
 from dctafd.nets.afd_weights import select_afd
-from dctafd.nets.attach import attach
 from dctafd.nets.registry import Backbone, load_backbone
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -54,10 +53,9 @@ def test_the_shipped_module_helps_at_quality_7(model: str, tmp_path: Path) -> No
     selected = select_afd("auto", backbone)
     assert selected is not None
     assert selected.name == model
-    classifier = attach(backbone.module, selected.module)
     folder = SHARED / "images/eval"
     evaluation = plan_evaluation(
-        folder, backbone, classifier, labels=folder / "labels.csv", qualities=(7,), limit=64
+        folder, backbone, selected.module, labels=folder / "labels.csv", qualities=(7,), limit=64
     ).run()
     (row,) = evaluation.rows
     assert row.afd_top1 is not None

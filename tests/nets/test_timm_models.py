@@ -38,7 +38,7 @@ def test_stem_stages_and_norms(name: str, stem: str, stages: list[str], norms: l
     classifier = attach(net, AFDModule(AFDConfig.for_layers(layers))).eval()
     inputs = random_inputs(crop=SIZE)
     with torch.no_grad():
-        torch.testing.assert_close(classifier(*inputs), net(inputs[0]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(classifier(*inputs).logits, net(inputs[0]), rtol=1e-4, atol=1e-5)
 
 
 def test_a_local_checkpoint_with_its_own_classes(tmp_path: Path) -> None:

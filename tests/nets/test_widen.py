@@ -28,8 +28,8 @@ def test_a_widened_module_does_what_the_narrow_one_did(shape: Shape, stage_width
     narrow.stages = narrow.stages[: len(stage_widths)]  # what `afd` does not correct is left out
     inputs = random_inputs()
     with torch.no_grad():
-        expected, _ = attach(backbone, narrow).forward_with_fdm(*inputs)
-        logits, _ = attach(backbone, afd.eval()).forward_with_fdm(*inputs)
+        expected = attach(backbone, narrow)(*inputs).logits
+        logits = attach(backbone, afd.eval())(*inputs).logits
     assert not torch.allclose(expected, backbone(inputs[0]), atol=1e-2)
     assert torch.allclose(logits, expected, atol=1e-4)
 
@@ -43,8 +43,8 @@ def test_a_folded_module_gets_branches_that_do_what_it_did(fe_width: int) -> Non
     assert not afd.reparameterized
     inputs = random_inputs()
     with torch.no_grad():
-        expected = attach(backbone, folded)(*inputs)
-        assert torch.allclose(attach(backbone, afd.eval())(*inputs), expected, atol=1e-4)
+        expected = attach(backbone, folded)(*inputs).logits
+        assert torch.allclose(attach(backbone, afd.eval())(*inputs).logits, expected, atol=1e-4)
 
 
 def test_every_new_channel_can_learn() -> None:
@@ -55,7 +55,7 @@ def test_every_new_channel_can_learn() -> None:
     optimizer = torch.optim.SGD(afd.parameters(), lr=1e-2)
     for _ in range(2):  # in the first step the outgoing weights leave zero
         optimizer.zero_grad()
-        attach(backbone, afd).train()(*random_inputs()).square().sum().backward()
+        attach(backbone, afd).train()(*random_inputs()).logits.square().sum().backward()
         nn.utils.clip_grad_norm_(afd.parameters(), 1.0)
         optimizer.step()
     unmoved = [

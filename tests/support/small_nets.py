@@ -56,7 +56,7 @@ def trained_afd(backbone: nn.Module, shape: Shape, layer: str | None = None, cro
 
 
 def random_inputs(batch: int = 2, crop: int = CROP, seed: int = 0) -> tuple[Tensor, ...]:
-    """Inputs of `CorrectedClassifier.forward`."""
+    """Inputs of a corrected classifier."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:

@@ -7,6 +7,7 @@ from dctafd.config import Preprocessing
 from dctafd.inference.assembly import ModelFacts
 from dctafd.inference.classifier import Classifier
 from dctafd.inference.torch_network import TorchNetwork
+from dctafd.nets.attach import attach
 from tests.support.jpeg_files import encode, photo_like
 
 LABELS = ("ant", "bee", "cat", "dog")
@@ -21,7 +22,7 @@ def tiny_classifier(dtype: str = "float32", temperature: float = 1.0) -> Classif
         net[-1].weight.mul_(20)
     preprocessing = Preprocessing(32, 32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     facts = ModelFacts("tiny", LABELS, temperature)
-    return Classifier(TorchNetwork(net, "cpu", dtype), facts, preprocessing)
+    return Classifier(TorchNetwork(attach(net), "cpu", dtype), facts, preprocessing)
 
 
 def photo(seed: int, quality: int = 75) -> bytes:

@@ -232,15 +232,19 @@ def test_the_teacher_remembers_boxes_and_runs_the_network_once_for_each() -> Non
     teacher = Teacher(classifier)
     for batch in batches:
         assert batch.pristine is not None
-        expected = classifier.direct_features(batch.pristine)
+        expected = classifier(batch.pristine, record=True)
+        assert expected.features is not None
         runs.clear()
         got = teacher(batch)
         assert runs == ([5] if batch is batches[0] else [])
         torch.testing.assert_close(got.logits, expected.logits, rtol=2e-3, atol=2e-3)
-        torch.testing.assert_close(got.layers[-1], expected.layers[-1], rtol=2e-3, atol=2e-3)
-        stem = classifier.direct_features(batch.clean).stem_before
-        assert torch.equal(got.layers[0], stem)
-        assert torch.equal(got.stem_before, stem)
+        found, wanted = got.features, expected.features
+        assert found is not None
+        torch.testing.assert_close(found.layers[-1], wanted.layers[-1], rtol=2e-3, atol=2e-3)
+        clean = classifier(batch.clean, record=True).features
+        assert clean is not None
+        assert torch.equal(found.layers[0], clean.stem_before)
+        assert torch.equal(found.stem_before, clean.stem_before)
 
 
 def test_another_teacher_gets_views_as_it_wants_them_and_answers_for_both_directions() -> None:
@@ -276,11 +280,13 @@ def test_other_teachers_count_their_share_and_change_the_logits_only(share: floa
     batch = replace(batch, clean=clean)
     teachers = [OtherTeacher(other, SPEC, None) for other in others]
     got = Teacher(classifier, teachers, temperature=2.0, share=share)(batch)
-    own = classifier.direct_features(clean)
+    own = classifier(clean, record=True)
     their = sum(0.5 * t.probabilities(clean) for t in teachers)
     expected = (1 - share) * (own.logits / 2).softmax(1) + share * their
     torch.testing.assert_close((got.logits / 2).softmax(1), expected, rtol=1e-4, atol=1e-5)
-    for layer, wanted in zip(got.layers, own.layers, strict=True):
+    assert got.features is not None
+    assert own.features is not None
+    for layer, wanted in zip(got.features.layers, own.features.layers, strict=True):
         assert torch.equal(layer, wanted)
 
 
@@ -353,25 +359,23 @@ def test_a_compiled_training_learns_the_same(monkeypatch: pytest.MonkeyPatch) ->
 def test_losses_vanish_where_nothing_differs() -> None:
     backbone = small_backbone()
     classifier = attach(backbone.module, trained_afd(backbone.module, "deep"))
-    clean = classifier.direct_features(random_inputs()[0])
-    same = replace_fdm(clean, torch.zeros(2, 5, 4, 4))
+    clean = classifier(random_inputs()[0], record=True)
+    same = replace(clean, fdm=torch.zeros(2, 5, 4, 4))
     losses = afd_losses(same, clean, classifier.afd)
     assert {name: float(value) for name, value in losses.items()} == dict.fromkeys(losses, 0.0)
     assert set(losses) == set(LossWeights.__dataclass_fields__)
 
 
-def replace_fdm(features, fdm):  # type: ignore[no-untyped-def]
-    return replace(features, fdm=fdm)
-
-
 def test_drift_loss_compares_channel_0_with_the_measured_drift() -> None:
     backbone = small_backbone()
     classifier = attach(backbone.module, trained_afd(backbone.module, "stem"))
-    clean = classifier.direct_features(random_inputs()[0])
-    other = classifier.direct_features(random_inputs(seed=1)[0])
-    measured = classifier.afd.measured_drift(other.stem_before, clean.stem_before, 4)
+    clean = classifier(random_inputs()[0], record=True)
+    other = classifier(random_inputs(seed=1)[0], record=True)
+    assert other.features is not None
+    assert clean.features is not None
+    measured = classifier.afd.measured_drift(other.features.stem_before, clean.features.stem_before, 4)
     fdm = torch.cat([measured[:, None] + 0.25, torch.ones(2, 4, 4, 4)], 1)
-    losses = afd_losses(replace_fdm(other, fdm), clean, classifier.afd)
+    losses = afd_losses(replace(other, fdm=fdm), clean, classifier.afd)
     assert float(losses["drift"]) == pytest.approx(0.25, abs=1e-5)
     assert float(losses["stem"]) > 0
 
@@ -481,7 +485,7 @@ def test_a_training_may_start_from_a_weights_file(tmp_path: Path) -> None:
     inputs = random_inputs()
     with torch.no_grad():
         expected = attach(first.backbone.module, load_afd(tmp_path / "afd.safetensors"))(*inputs)
-        torch.testing.assert_close(other.average(*inputs), expected)
+        torch.testing.assert_close(other.average(*inputs).logits, expected.logits)
     other.run()
     other.save(tmp_path / "other.safetensors")
     training = read_afd_card(tmp_path / "other.safetensors").training
@@ -512,12 +516,12 @@ def test_a_training_may_start_from_a_narrower_module(tmp_path: Path) -> None:
     wider.start_from(tmp_path / "afd.checkpoint.pt")
     inputs = random_inputs()
     with torch.no_grad():
-        expected = first.average(*inputs)
-        assert not torch.equal(expected, first.average.direct(inputs[0]))
-        assert torch.allclose(wider.average(*inputs), expected, atol=1e-5)
+        expected = first.average(*inputs).logits
+        assert not torch.equal(expected, first.average(inputs[0]).logits)
+        assert torch.allclose(wider.average(*inputs).logits, expected, atol=1e-5)
     wider.run()
     with torch.no_grad():
-        assert not torch.allclose(wider.classifier(*inputs), expected, atol=1e-5)
+        assert not torch.allclose(wider.classifier(*inputs).logits, expected, atol=1e-5)
 
 
 def test_training_lowers_every_loss_and_leaves_the_backbone_alone() -> None:
@@ -555,8 +559,8 @@ def test_the_saved_file_holds_the_average_folded_and_says_how_it_was_made(tmp_pa
     assert not training.average.afd.reparameterized
     inputs = random_inputs()
     with torch.no_grad():
-        expected = training.average(*inputs)
-        got = attach(training.backbone.module, loaded)(*inputs)
+        expected = training.average(*inputs).logits
+        got = attach(training.backbone.module, loaded)(*inputs).logits
     torch.testing.assert_close(got, expected, rtol=1e-2, atol=1e-2)
 
 

@@ -128,7 +128,7 @@ def cases(path: Path, classifier: Classifier, workers: int, threads: int) -> lis
         done = 0
         with torch.inference_mode():
             for pixels in loader:
-                network.module(pixels.to(network.device)).softmax(1).topk(5)
+                network.module(pixels.to(network.device)).logits.softmax(1).topk(5)
                 done += len(pixels)
         return done
 

@@ -140,9 +140,11 @@ class Corrected:
         """Return the top class without and with the module, and the drift it saw, (3, B), for RGB in 0..1."""
         mean, std = (torch.tensor(part)[:, None, None] for part in (self.spec.mean, self.spec.std))
         pixels = ((inputs.pixels - mean) / std).contiguous(memory_format=torch.channels_last)
-        direct = self.network.direct(pixels)
-        corrected, fdm = self.network.forward_with_fdm(pixels, *inputs.tensors()[1:])
-        return np.stack([direct.argmax(1), corrected.argmax(1), fdm[:, 0].mean((1, 2))])
+        without = self.network(pixels)
+        corrected = self.network(pixels, *inputs.tensors()[1:])
+        assert corrected.fdm is not None
+        best = [output.logits.argmax(1) for output in (without, corrected)]
+        return np.stack([*best, corrected.fdm[:, 0].mean((1, 2))])
 
 
 def change_interval(without: NDArray[np.bool_], corrected: NDArray[np.bool_]) -> tuple[float, float]:

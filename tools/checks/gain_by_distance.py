@@ -129,9 +129,9 @@ def agreement(
     classifier = attach(network, load_afd(afd_path).reparameterize())
     found: list[NDArray[np.bool_]] = []
     for clean, compressed in batches:
-        wanted = classifier.direct(clean).argmax(1)
-        answers = (classifier.direct(compressed.pixels), classifier(*compressed.tensors()))
-        found.append(np.stack([(answer.argmax(1) == wanted).numpy() for answer in answers]))
+        wanted = classifier(clean).logits.argmax(1)
+        answers = (classifier(compressed.pixels), classifier(*compressed.tensors()))
+        found.append(np.stack([(answer.logits.argmax(1) == wanted).numpy() for answer in answers]))
     without, corrected = np.concatenate(found, 1)
     return without, corrected
 
