@@ -30,6 +30,7 @@ from dctafd.nets.registry import load_backbone
 from dctafd.training.checkpoints import read_checkpoint
 from dctafd.training.config import Machine, TrainingConfig
 from dctafd.training.data import find_photos, load_photos
+from dctafd.training.quiet_drift import choose_quiet_drift
 from dctafd.training.trainer import Trainer, TrainingReport
 from dctafd.training.validation import Validation, split_photos
 from dctafd.training.views import Photo
@@ -189,7 +190,8 @@ def train(
             report(entry)
 
         trainer.run(logged, checkpoint, validate_every=validate_every, validate_last=False)
-    trainer.save(output, licence)
+    quiet_drift = choose_quiet_drift(trainer.average.afd, _pictures(material.held_out, []), backbone.spec)
+    trainer.save(output, licence, quiet_drift=quiet_drift)
     evaluation, verdict = None, None
     if material.held_out:
         say(f"measuring on {len(material.held_out)} photos that were held out")
@@ -197,7 +199,7 @@ def train(
             backbone, output, material.held_out, device=str(machine.device), jobs=jobs, advance=advance
         )
         verdict = judge(evaluation)
-        trainer.save(output, licence, verdict.to_dict())
+        trainer.save(output, licence, verdict.to_dict(), quiet_drift)
     return Training(
         output,
         backbone.spec.name,

@@ -38,8 +38,8 @@ class AFDConfig:
         stage_widths: channels inside the bottleneck after each stage; empty for shape "stem".
         modulation_width: hidden channels of the modulation of `layers.norms`; 0 for none.
         scales, reads_surviving: of FDE-Net.
-        quiet_drift: mean drift of a photo up to which it is left exactly as it is; from twice as much on
-            corrections have their full strength. 0 leaves nothing alone but what has not drifted at all.
+        quiet_drift: mean drift of a photo up to which it is left exactly as it is; from one and a half times
+            that on corrections have their full strength. 0 leaves alone what has not drifted at all.
     """
 
     shape: Shape
@@ -190,7 +190,7 @@ def _without_quiet(fdm: Tensor, quiet_drift: float) -> Tensor:
     if not quiet_drift:
         return fdm
     drift = fdm[:, :1]  # (B, 1, G, G)
-    strength = (drift.mean((2, 3), keepdim=True) / quiet_drift - 1).clamp(0, 1)  # (B, 1, 1, 1)
+    strength = (2 * drift.mean((2, 3), keepdim=True) / quiet_drift - 2).clamp(0, 1)  # (B, 1, 1, 1)
     return torch.cat([drift * strength, fdm[:, 1:]], 1)
 
 

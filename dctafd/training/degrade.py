@@ -153,7 +153,7 @@ def degrade(view: NDArray[np.uint8], degradation: Degradation) -> tuple[bytes, N
     Returns:
         The JPEG file's bytes, and the uncompressed pixels that it shows, (height, width, 3).
     """
-    taken = _with_noise(view, degradation) if degradation.noise else view
+    taken = with_noise(view, degradation.noise, degradation.noise_seed) if degradation.noise else view
     stored = encode_jpeg(taken, degradation.quality, degradation.subsampling)
     if degradation.second_quality is None:
         return stored, view
@@ -162,10 +162,16 @@ def degrade(view: NDArray[np.uint8], degradation: Degradation) -> tuple[bytes, N
     return encode_jpeg(decoded, degradation.second_quality), view[rows:, columns:]
 
 
-def _with_noise(view: NDArray[np.uint8], degradation: Degradation) -> NDArray[np.uint8]:
-    """Add a sensor's noise, independent from pixel to pixel but for a pattern that comes again."""
-    rng = np.random.default_rng(degradation.noise_seed)
-    pattern = rng.normal(0, degradation.noise, (_NOISE_SIDE, _NOISE_SIDE, 3)).astype(np.int16)
+def with_noise(view: NDArray[np.uint8], deviation: float, seed: int) -> NDArray[np.uint8]:
+    """Add a sensor's noise, independent from pixel to pixel but for a pattern that comes again.
+
+    Args:
+        view: (height, width, 3).
+        deviation: standard deviation in levels.
+        seed: which noise.
+    """
+    rng = np.random.default_rng(seed)
+    pattern = rng.normal(0, deviation, (_NOISE_SIDE, _NOISE_SIDE, 3)).astype(np.int16)
     repeats = [-(-side // _NOISE_SIDE) for side in view.shape[:2]]
     noise = np.tile(pattern, (*repeats, 1))[: view.shape[0], : view.shape[1]]
     return np.clip(view + noise, 0, 255).astype(np.uint8)

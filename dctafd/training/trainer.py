@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -315,18 +315,25 @@ class Trainer:
             del settings[name]
         return {**settings, "backbone": _digest(self.backbone.module), "photos": len(self.source.photos)}
 
-    def save(self, path: Path, licence: str | None = None, verdict: Mapping[str, Any] | None = None) -> None:
+    def save(
+        self,
+        path: Path,
+        licence: str | None = None,
+        verdict: Mapping[str, Any] | None = None,
+        quiet_drift: float = 0.0,
+    ) -> None:
         """Write the averaged module, re-parameterised, with its card.
 
         Args:
             path: the .safetensors file.
             licence: of the weights; "Apache-2.0" if None.
             verdict: what photos that were held out tell, with "helps"; None where nothing was measured.
+            quiet_drift: of `AFDConfig`.
         """
         spec = self.backbone.spec
         afd = copy.deepcopy(self.average.afd).eval().reparameterize()
         card = AFDCard(
-            config=afd.config,
+            config=replace(afd.config, quiet_drift=quiet_drift),
             model=spec.name,
             architecture=spec.architecture,
             fingerprints=module_fingerprints(self.backbone.module, afd.config),
