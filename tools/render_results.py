@@ -12,6 +12,7 @@ lies between is replaced. Blocks:
     modules                       every module's tables, with headings
     harm [MODULE]                 photos that need nothing and large ones: of all modules, or of one
     distance                      the gain over the distance from the weights that a module was trained for
+    order                         how well predicted drift orders sizes and qualities
     cost                          the time that modules add to their networks
     history                       how often the earlier compression is found
     speed                         ratios of tools/benchmarks
@@ -26,6 +27,7 @@ To add figures, put a JSON file into docs/results/ and run this command; the nam
                                what `dctafd evaluate --format json` says, with the four keys below
     do_no_harm*.json           `python -m tools.checks.do_no_harm -o FILE`: any number of files and modules
     gain_by_distance*.json     `python -m tools.checks.gain_by_distance -o FILE`
+    drift_order*.json          `python -m tools.checks.drift_order -o FILE`
     cost*.json                 `python -m tools.benchmarks.afd_cost -o FILE`
     history.json               `python -m tools.checks.measure_history FOLDER -o FILE`
     speed.json                 `python -m tools.benchmarks.benchmark --json FILE`
@@ -55,6 +57,7 @@ _NOTHING = "Nothing has been measured yet."
 _TABLES: dict[str, Callable[..., str]] = {
     "do_no_harm": tables.harm_summary,
     "gain_by_distance": tables.distance_table,
+    "drift_order": tables.order_table,
     "cost": tables.cost_table,
     "history": tables.history_table,
     "speed": tables.speed_table,
@@ -62,6 +65,7 @@ _TABLES: dict[str, Callable[..., str]] = {
 _KINDS = {
     "harm": "do_no_harm",
     "distance": "gain_by_distance",
+    "order": "drift_order",
     "cost": "cost",
     "history": "history",
     "speed": "speed",

@@ -6,7 +6,7 @@ ones: they have fresh incoming weights, and outgoing weights of zero wherever an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule
-from dctafd.nets.afd_weights import load_afd_state
+from dctafd.nets.afd_weights import load_afd_state, read_afd_card
 from dctafd.nets.fe_net import FENet, StageCorrection
+from dctafd.nets.layers import FeatureLayer
 from dctafd.nets.rep_conv import RepConv
 
+_LAST_WEIGHT, _LAST_BIAS = "modulation.last.weight", "modulation.last.bias"
 _FOLDED, _FOLDED_BIAS = "deployed.weight", "deployed.bias"
 
 
@@ -27,7 +29,7 @@ def begin_with(afd: AFDModule, state: Mapping[str, Tensor], path: Path) -> None:
     """Load another module's state dict into a new module, which may be wider or have other stages.
 
     Corrections after stages that `afd` does not correct are left out; those that the other one lacks stay
-    new, which is the identity.
+    new, which is the identity. So it is with the modulation of batch norms, by their names.
 
     Args:
         afd: a new module, with RepConv's branches where the widths differ; changed in place.
@@ -38,6 +40,7 @@ def begin_with(afd: AFDModule, state: Mapping[str, Tensor], path: Path) -> None:
         WeightsError: the other module is wider, or differs in more than widths and stages.
     """
     state = _without_later_stages(state, len(afd.stages))
+    state = _with_own_norms(state, afd.config.layers.norms, path)
     if not afd.reparameterized:
         state = _unfolded(state)
     own = replace(afd.config, stage_widths=afd.config.stage_widths[: len(afd.stages)])
@@ -133,13 +136,47 @@ def _unfolded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return branches
 
 
+def _with_own_norms(
+    state: Mapping[str, Tensor], own: Sequence[FeatureLayer], path: Path
+) -> Mapping[str, Tensor]:
+    """Return a state dict whose modulation is of a deeper or shallower network's batch norms.
+
+    What the other module does after a batch norm of the same name and width is kept; after those that only
+    this network has, it does nothing at first.
+    """
+    last = state.get(_LAST_WEIGHT)
+    if last is None or len(last) == 2 * sum(norm.channels for norm in own):
+        return state
+    others = _rows(read_afd_card(path).config.layers.norms)
+    fitted = {}
+    for name in (_LAST_WEIGHT, _LAST_BIAS):
+        halves = state[name].unflatten(0, (2, -1))  # gains and shifts, (2, channels, ...)
+        parts = [
+            halves[:, others[norm.name, norm.channels]]
+            if (norm.name, norm.channels) in others
+            else halves.new_zeros(2, norm.channels, *halves.shape[2:])
+            for norm in own
+        ]
+        fitted[name] = torch.cat(parts, 1).flatten(0, 1)
+    return {**state, **fitted}
+
+
+def _rows(norms: Sequence[FeatureLayer]) -> dict[tuple[str, int], slice]:
+    """Return where each batch norm's channels stand in the modulation's last layer, by name and width."""
+    found, first = {}, 0
+    for norm in norms:
+        found[norm.name, norm.channels] = slice(first, first + norm.channels)
+        first += norm.channels
+    return found
+
+
 def _config_of(state: Mapping[str, Tensor], like: AFDConfig) -> AFDConfig:
     """Return the configuration of a state dict that differs from `like` in widths and corrections at most."""
     fe_width = len(state["fe.encode.weight"]) if "fe.encode.weight" in state else 0
     widths: list[int] = []
     while (key := f"stages.{len(widths)}.reduce.weight") in state:
         widths.append(len(state[key]))
-    modulates = like.modulation_width if "modulation.last.weight" in state else 0
+    modulates = like.modulation_width if _LAST_WEIGHT in state else 0
     return replace(like, fe_width=fe_width, stage_widths=tuple(widths), modulation_width=modulates)
 
 

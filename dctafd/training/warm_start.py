@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -62,4 +63,5 @@ def _same_shapes(own: BackboneLayers, others: BackboneLayers) -> bool:
 
 
 def _shape(layer: FeatureLayer) -> Sequence[object]:
-    return layer.channels, layer.stride, layer.non_negative
+    # At 240 pixels the last stage of stride 32 gives 8 cells, of 30 pixels each.
+    return layer.channels, round(math.log2(layer.stride)), layer.non_negative

@@ -7,6 +7,7 @@ from torch import nn
 
 from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDModule, Shape
+from dctafd.nets.afd_weights import AFDCard, save_afd
 from dctafd.nets.attach import attach
 from dctafd.nets.widen import begin_with, widen
 from tests.support.small_nets import random_inputs, small_resnet, trained_afd
@@ -79,3 +80,24 @@ def test_only_a_narrower_module_of_the_same_kind_is_taken() -> None:
     other = AFDModule(replace(narrow.config, fde_width=9, fe_width=8))
     with pytest.raises(WeightsError, match="does not fit AFDModule"):
         begin_with(other, state, Path("narrow.pt"))
+
+
+@torch.no_grad()
+def test_modulation_of_a_shallower_network_is_kept_by_the_names_of_batch_norms(tmp_path: Path) -> None:
+    deep = trained_afd(small_resnet(), "deep")
+    first, _, *rest = deep.config.layers.norms
+    layers = replace(deep.config.layers, norms=(first, *rest))
+    shallow = AFDModule(replace(deep.config, layers=layers)).eval()
+    for parameter in shallow.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    path = tmp_path / "shallow_afd.safetensors"
+    save_afd(path, shallow, AFDCard(shallow.config, "shallow", "resnet", {}), torch.float32)
+
+    begin_with(deep, shallow.state_dict(), path)
+
+    inputs = random_inputs()[1:]
+    (one, added, *others), expected = deep.guide(*inputs).affines, shallow.guide(*inputs).affines
+    for found, wanted in zip((one, *others), expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+    assert torch.equal(added.gain, torch.ones_like(added.gain))
+    assert torch.equal(added.shift, torch.zeros_like(added.shift))

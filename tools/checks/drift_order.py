@@ -6,7 +6,8 @@
 Each original is stored at several times the classifier's size (with a sensor's noise where it is enlarged)
 and compressed at several qualities. Predicted is the mean of FDM channel 0 under the crop, measured the mean
 RMS difference of the stem's features from those of the same photo at quality 100 without subsampling.
-Exits with 1 where a module's rank correlation is 0.8 or less, or its median drift is out of order.
+Exits with 1 where a module's rank correlation is 0.8 or less, or its median drift is out of order. Photos
+smaller than the classifier's input are left out of the order of sizes: enlarging smooths their errors, too.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Order:
         photos: how many, each at every scale and quality.
         rank_correlation: Spearman's, of predicted and measured drift, pooled over all.
         predicted, measured: medians, (scales, qualities).
-        falls_with_size, rises_with_compression: whether the predicted medians do, at every quality and scale.
+        falls_with_size: whether the predicted medians do at every quality, from scale 1 on.
+        rises_with_compression: whether they do at every scale.
     """
 
     module: str
@@ -113,7 +115,7 @@ def order_of(name: str, found: NDArray[np.float64]) -> Order:
         round(rank_correlation(found[..., 0], found[..., 1]), 4),
         predicted.round(5).tolist(),
         medians[..., 1].round(5).tolist(),
-        falls_with_size=bool((np.diff(predicted, axis=0) < 0).all()),
+        falls_with_size=bool((np.diff(predicted[SCALES.index(1.0) :], axis=0) < 0).all()),
         rises_with_compression=bool((np.diff(predicted, axis=1) < 0).all()),
     )
 

@@ -136,6 +136,22 @@ def distance_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return table(header, cells)
 
 
+def order_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return how well the predicted drift orders photos of all sizes and qualities."""
+    cells = [
+        (
+            f"`{row['module']}`",
+            row["photos"],
+            f"{row['rank_correlation']:.3f}",
+            "yes" if row["falls_with_size"] else "no",
+            "yes" if row["rises_with_compression"] else "no",
+        )
+        for row in rows
+    ]
+    medians = "medians fall with the size", "and rise with compression"
+    return table(("module", "photos", "rank correlation", *medians), cells)
+
+
 def cost_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the time that modules add to their networks."""
     cells = [
