@@ -102,7 +102,7 @@ def _examples(name: str) -> list[doctest.DocTest]:
 
 
 SHOWN = [
-    *("JpegDataset", "attach", "collate", "dataset_statistics", "decode", "estimate_history"),
+    *("Classifier", "JpegDataset", "attach", "collate", "dataset_statistics", "decode", "estimate_history"),
     *("estimate_quality", "load_afd", "load_backbone", "load_classifier", "prepare", "read", "read_header"),
 ]
 
@@ -115,3 +115,43 @@ def test_examples_of_a_public_name_run(name, photo_folder):
     for test in tests:
         runner.run(test)
     assert runner.summarize(verbose=False).failed == 0
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as MkDocs and GitHub make them."""
+    titles = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M), re.M)
+    return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", title.lower()).strip()) for title in titles}
+
+
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(?:#([^)\s]+))?\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target, anchor in _LINK.findall(page.read_text()):
+        path = page.parent / target
+        assert path.exists(), f"{target} is not there"
+        assert not anchor or anchor in anchors(path), f"{target} has no heading #{anchor}"
+
+
+def test_there_are_twenty_questions_each_with_an_answer():
+    text = (ROOT / "docs" / "questions.md").read_text()
+    questions = re.split(r"^\d+\. ", text, flags=re.M)[1:]
+    assert len(questions) == 20
+    assert all(_LINK.search(question) and "?**" in question for question in questions)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lines_are_short(page):
+    """But rows of tables in the lab notes and links cannot be wrapped."""
+    rows = re.compile(r"\s*\|") if "lab-notes" in page.parts else re.compile(r"<no line>")
+    assert not [line for line in page.read_text().splitlines() if len(line) >= 120 and not rows.match(line)]
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().split()) <= 1300
+
+
+def test_the_reference_has_every_public_name():
+    shown = re.findall(r"^::: [\w.]+\.(\w+)$", (ROOT / "docs" / "reference" / "api.md").read_text(), re.M)
+    assert sorted(shown) == sorted(dctafd.__all__)

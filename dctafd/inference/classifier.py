@@ -119,8 +119,8 @@ class Classifier:
             OSError: the file cannot be opened.
 
         Example:
-            >>> classifier = dctafd.load_classifier("resnet50", "my.pth", "my.safetensors")  # doctest: +SKIP
-            >>> classifier.drift_map("photo.jpg").shape  # doctest: +SKIP
+            >>> classifier = dctafd.load_classifier("efficientnet_lite0")
+            >>> classifier.drift_map("photo.jpg").shape
             (28, 28)
         """
         model_input = prepare_for(source, self.preprocessing, limits)
