@@ -80,6 +80,11 @@ def test_commands_on_a_page_exist_with_their_options(page):
                     assert option in known, f"{line}: {option}"
 
 
+def names_and_answers(table: str) -> list[tuple[str, ...]]:
+    """Return file, quality and best answer of each row that `classify examples/` prints."""
+    return re.findall(r"^(examples/\S+) +\d+x\d+ +(\d+) +[\d.]+  ([a-z ]+?)  ", table, re.M)
+
+
 def test_commands_whose_files_are_here_run(monkeypatch):
     monkeypatch.chdir(ROOT)
     shown = [line for page in PAGES for block in blocks(page, "console") for line in block.splitlines()]
@@ -91,6 +96,9 @@ def test_commands_whose_files_are_here_run(monkeypatch):
         result = CliRunner().invoke(cli, words)
         assert result.exit_code == 0, result.stderr
         assert result.stdout
+        if words == ["classify", "examples/"]:
+            shown = (ROOT / "README.md").read_text()
+            assert names_and_answers(result.stdout) == names_and_answers(shown)
 
 
 def _examples(name: str) -> list[doctest.DocTest]:
