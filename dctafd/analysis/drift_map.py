@@ -33,7 +33,7 @@ class DriftMap:
         pixels: (S, S, 3) uint8, the crop that the classifier sees.
         drift: (G, G) float32, FDM channel 0: the predicted drift of the stem's features, cell by cell; None
             where the classifier has no AFD-Module.
-        corrected, direct: the most probable classes with the AFD-Module (empty where there is none) and
+        corrected, uncorrected: the most probable classes with the AFD-Module (empty where there is none) and
             without it.
     """
 
@@ -41,7 +41,7 @@ class DriftMap:
     pixels: NDArray[np.uint8]
     drift: NDArray[np.float32] | None
     corrected: tuple[Prediction, ...]
-    direct: tuple[Prediction, ...]
+    uncorrected: tuple[Prediction, ...]
 
     __repr__ = summary
 
@@ -95,7 +95,7 @@ def map_input(
         pixels=np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0),
         drift=None if output.fdm is None else output.fdm[0, 0].float().cpu().numpy(),
         corrected=() if output.fdm is None else _best(facts, output.logits, top_k),
-        direct=_best(facts, without.logits, top_k),
+        uncorrected=_best(facts, without.logits, top_k),
     )
 
 
@@ -106,7 +106,7 @@ def drift_record(found: DriftMap) -> dict[str, Any]:
         "mean": None if found.drift is None else float(found.drift.mean()),
         "map": None if found.drift is None else np.round(found.drift, 4).tolist(),
         "predictions": [_class_record(entry) for entry in found.corrected],
-        "direct_predictions": [_class_record(entry) for entry in found.direct],
+        "direct_predictions": [_class_record(entry) for entry in found.uncorrected],
     }
 
 

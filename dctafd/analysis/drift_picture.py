@@ -49,7 +49,7 @@ def draw_answers(
 
 def _draw_bars(axes: Axes, found: DriftMap, right: str | None) -> None:
     """Draw the best classes of both answers as bars, those without the module above."""
-    groups = [("without the module", found.direct, COLORS[1])]
+    groups = [("without the module", found.uncorrected, COLORS[1])]
     if found.corrected:
         groups.append(("with it", found.corrected, COLORS[0]))
     position, ticks, names = 0.0, [], []

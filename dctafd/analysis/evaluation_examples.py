@@ -63,7 +63,7 @@ def _condition_number(task: EvaluationTask, row: EvaluationRow) -> int:
 
 def _change(score: PhotoScore) -> float:
     """Return how much the wanted class gains where it becomes the best, and loses where it was; else 0."""
-    before, after = score.direct, score.afd
+    before, after = score.uncorrected, score.afd
     if after is None or (before.rank == 0) == (after.rank == 0):
         return 0.0
     return after.score - before.score if after.rank == 0 else min(after.score - before.score, -1e-6)

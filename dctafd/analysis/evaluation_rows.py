@@ -107,7 +107,7 @@ def condition_row(
         folder: that the photos are of, for protocol "stored".
         clean_top1: per cent right on the uncompressed photos, where it is known.
     """
-    figures = _figures([photo.scores[number].direct for photo in photos], "direct", measure)
+    figures = _figures([photo.scores[number].uncorrected for photo in photos], "direct", measure)
     gains: dict[str, float] = {}
     if photos[0].scores[number].afd is not None:
         corrected = [photo.scores[number].afd for photo in photos]
@@ -159,8 +159,8 @@ def right_answers(photos: Sequence[MeasuredPhoto], number: int) -> NDArray[np.bo
     scores = [photo.scores[number] for photo in photos]
     return np.array(
         [
-            [score.direct.rank < 1 for score in scores],
-            [(score.afd or score.direct).rank < 1 for score in scores],
+            [score.uncorrected.rank < 1 for score in scores],
+            [(score.afd or score.uncorrected).rank < 1 for score in scores],
         ]
     )
 
@@ -169,8 +169,8 @@ def _divergences(photos: Sequence[MeasuredPhoto], number: int) -> NDArray[np.flo
     scores = [photo.scores[number] for photo in photos]
     return np.array(
         [
-            [score.direct.divergence or 0.0 for score in scores],
-            [(score.afd or score.direct).divergence or 0.0 for score in scores],
+            [score.uncorrected.divergence or 0.0 for score in scores],
+            [(score.afd or score.uncorrected).divergence or 0.0 for score in scores],
         ]
     )
 
@@ -244,18 +244,18 @@ def _named(key: str, interval: tuple[float, float] | None, factor: float = 1.0) 
 
 
 def gain_interval(
-    direct: NDArray[np.bool_], corrected: NDArray[np.bool_], seed: int = 0
+    uncorrected: NDArray[np.bool_], corrected: NDArray[np.bool_], seed: int = 0
 ) -> tuple[float, float]:
     """Return the 95 % interval, in points, of the gain in accuracy: a paired bootstrap over the photos.
 
     Each photo's difference is 1, 0 or -1, so that resampling photos is drawing from a multinomial.
 
     Args:
-        direct, corrected: (photos,), whether each answer was right.
+        uncorrected, corrected: (photos,), whether each answer was right.
         seed: of the resampling.
     """
-    count = len(direct)
-    shares = [float((corrected & ~direct).mean()), float((direct & ~corrected).mean())]
+    count = len(uncorrected)
+    shares = [float((corrected & ~uncorrected).mean()), float((uncorrected & ~corrected).mean())]
     drawn = np.random.default_rng(seed).multinomial(count, [*shares, 1 - sum(shares)], _BOOTSTRAP_SAMPLES)
     gains = 100 * (drawn[:, 0] - drawn[:, 1]) / count
     tail = 50 * (1 - CONFIDENCE)

@@ -72,7 +72,7 @@ def per_photo_records(evaluation: Evaluation, labels: Sequence[str]) -> Iterator
                 "drift": score.drift,
                 "error": None,
             }
-            for network, answer in (("direct", score.direct), ("afd", score.afd)):
+            for network, answer in (("direct", score.uncorrected), ("afd", score.afd)):
                 if answer is not None:
                     found |= {f"{network}_{name}": getattr(answer, name) for name in names}
             yield {**facts, **empty, **found}

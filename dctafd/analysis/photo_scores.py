@@ -50,14 +50,14 @@ class PhotoScore:
     """One photo under one condition.
 
     Attributes:
-        direct: without the module.
+        uncorrected: without the module.
         afd: with it; None where there is none.
         drift: mean of the first channel of the Feature Drifting Map; None without a module.
         table_quality: quality of the file's quantisation tables.
         primary_quality: quality of an earlier, coarser compression, None without a sign of one.
     """
 
-    direct: Answer
+    uncorrected: Answer
     afd: Answer | None
     drift: float | None
     table_quality: int
@@ -95,8 +95,8 @@ class MeasuredPhoto:
             folder,
             wanted,
             tuple(
-                PhotoScore(Answer(*direct), None if afd is None else Answer(*afd), *rest)
-                for direct, afd, *rest in scores
+                PhotoScore(Answer(*uncorrected), None if afd is None else Answer(*afd), *rest)
+                for uncorrected, afd, *rest in scores
             ),
             None if failure is None else FileFailure(*failure),
         )
@@ -132,8 +132,8 @@ class Networks:
         reference = answers[0][0] if labels is None else None
         wanted = torch.tensor(labels) if reference is None else reference.argmax(1)
         columns = []
-        for inputs, (direct, corrected, drift) in zip(conditions, answers, strict=True):
-            without = _compared(direct, wanted, reference)
+        for inputs, (uncorrected, corrected, drift) in zip(conditions, answers, strict=True):
+            without = _compared(uncorrected, wanted, reference)
             with_afd = [None] * len(without) if corrected is None else _compared(corrected, wanted, reference)
             drifts = [None] * len(without) if drift is None else [round(x, DECIMALS) for x in drift.tolist()]
             columns.append(
@@ -150,12 +150,16 @@ class Networks:
         """Return log probabilities (B, classes) without and with the module, and the mean drift (B,)."""
         batch = batch.to(self.device)
         pixels = batch.pixels.contiguous(memory_format=torch.channels_last)
-        direct = self._log_probabilities(self._classifier(pixels).logits)
+        uncorrected = self._log_probabilities(self._classifier(pixels).logits)
         if not self._classifier.corrects:
-            return direct, None, None
+            return uncorrected, None, None
         output = self._classifier(pixels, *batch.tensors()[1:])
         assert output.fdm is not None
-        return direct, self._log_probabilities(output.logits), output.fdm[:, 0].float().mean((1, 2)).cpu()
+        return (
+            uncorrected,
+            self._log_probabilities(output.logits),
+            output.fdm[:, 0].float().mean((1, 2)).cpu(),
+        )
 
     def _log_probabilities(self, logits: Tensor) -> Tensor:
         return (logits.float() / self._temperature).log_softmax(1).cpu()

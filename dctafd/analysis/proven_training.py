@@ -28,7 +28,7 @@ from dctafd.nets.afd_weights import load_afd
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.registry import load_backbone
 from dctafd.training.checkpoints import read_checkpoint
-from dctafd.training.config import Machine, TrainingConfig
+from dctafd.training.config import TrainingConfig, TrainingRuntime
 from dctafd.training.data import find_photos, load_photos
 from dctafd.training.quiet_drift import choose_quiet_drift
 from dctafd.training.trainer import Trainer, TrainingReport
@@ -168,19 +168,19 @@ def train(
     if minutes is not None:
         config = replace(config, minutes=minutes, steps=None)
     backbone = load_backbone(model, weights) if isinstance(model, str) else model
-    machine = Machine.choose(device, jobs, compile)
-    material = _gather(images, held_out, backbone.spec, machine.jobs, say)
-    say(f"on {machine.device}, {machine.jobs} threads{', bfloat16' if machine.bf16 else ''}")
+    runtime = TrainingRuntime.choose(device, jobs, compile)
+    material = _gather(images, held_out, backbone.spec, runtime.jobs, say)
+    say(f"on {runtime.device}, {runtime.jobs} threads{', bfloat16' if runtime.bf16 else ''}")
     checkpoint = output.with_suffix(".checkpoint.pt")
     if checkpoint.is_file() and not restart:
         trainer = Trainer(
-            backbone, material.photos, _widths_of(checkpoint, config), machine, material.validation
+            backbone, material.photos, _widths_of(checkpoint, config), runtime, material.validation
         )
         trainer.resume(checkpoint)
         started_from = trainer.earlier[-1].get("file") if trainer.earlier else None
         say(f"going on at step {trainer.state.step} ({checkpoint})")
     else:
-        trainer, started_from = _begun(backbone, material, config, machine, start_from)
+        trainer, started_from = _begun(backbone, material, config, runtime, start_from)
         say(f"beginning with {started_from}" if started_from else "beginning with a new module")
     with output.with_suffix(".jsonl").open("a" if trainer.state.step else "w") as log:
 
@@ -190,13 +190,13 @@ def train(
             report(entry)
 
         trainer.run(logged, checkpoint, validate_every=validate_every, validate_last=False)
-    quiet_drift = choose_quiet_drift(trainer.average.afd, _pictures(material.held_out, []), backbone.spec)
+    quiet_drift = choose_quiet_drift(trainer.ema.afd, _pictures(material.held_out, []), backbone.spec)
     trainer.save(output, licence, quiet_drift=quiet_drift)
     evaluation, verdict = None, None
     if material.held_out:
         say(f"measuring on {len(material.held_out)} photos that were held out")
         evaluation = prove(
-            backbone, output, material.held_out, device=str(machine.device), jobs=jobs, advance=advance
+            backbone, output, material.held_out, device=str(runtime.device), jobs=jobs, advance=advance
         )
         verdict = judge(evaluation)
         trainer.save(output, licence, verdict.to_dict(), quiet_drift)
@@ -318,7 +318,7 @@ def _begun(
     backbone: Backbone,
     material: _Material,
     config: TrainingConfig,
-    machine: Machine,
+    runtime: TrainingRuntime,
     start_from: str | Path | None,
 ) -> tuple[Trainer, str | None]:
     """Return a trainer, and the name of the file whose module it begins with."""
@@ -327,15 +327,15 @@ def _begun(
         candidates = fitting_modules(backbone, config)
     elif start_from is not None:
         path = Path(start_from)
-        trainer = Trainer(backbone, material.photos, config, machine, material.validation)
+        trainer = Trainer(backbone, material.photos, config, runtime, material.validation)
         trainer.start_from(path)
         return trainer, path.name
     for path, its_config in candidates:
-        trainer = Trainer(backbone, material.photos, its_config, machine, material.validation)
+        trainer = Trainer(backbone, material.photos, its_config, runtime, material.validation)
         with suppress(WeightsError):  # it differs in what shapes do not show: the next may fit
             trainer.start_from(path)
             return trainer, path.name
-    return Trainer(backbone, material.photos, config, machine, material.validation), None
+    return Trainer(backbone, material.photos, config, runtime, material.validation), None
 
 
 def _widths_of(checkpoint: Path, config: TrainingConfig) -> TrainingConfig:

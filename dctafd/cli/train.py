@@ -42,7 +42,7 @@ _WEIGHTS_FILE = NewFile({".safetensors": None})
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A TOML file with everything else that decides what a training makes; see docs/training.md.",
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Steps to train. [default: 20000, or --minutes]")
+@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps. [default: 20000, or --minutes]")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time to train.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Photos a step. [default: 32]")
 @click.option(
@@ -195,7 +195,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[TrainingReport], None]]:
                 rate = f", {entry.images_per_second:.3g} photos/s" if entry.images_per_second else ""
                 note(f"step {entry.step}, {entry.progress:.1%}: {losses}{rate}", quiet)
             for row in entry.validation:
-                agreement = f"agrees {row.direct:.1f} -> {row.corrected:.1f} %"
+                agreement = f"agrees {row.uncorrected:.1f} -> {row.corrected:.1f} %"
                 change = f"stem changed by {row.stem_change:.3f}"
                 note(f"  q{row.quality}: {agreement}, KL {row.divergence:.3f}, {change}", quiet)
 

@@ -55,7 +55,7 @@ class InputBatch:
     Attributes:
         pixels: (B, 3, S, S) float32.
         coefficients: (B, 192, G, G) float32.
-        steps: (B, 192) float32.
+        steps: (B, 192) float32, quantisation steps.
         survival: (B, 192) float32.
         scale: (B, 2) float32.
         primary_quality: (B,) float32, 0 where unknown.

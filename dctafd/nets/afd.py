@@ -1,4 +1,4 @@
-"""The AFD-Module: FDE-Net and FE-Net together, in two shapes, independent of the backbone that they serve."""
+"""The AFD-Module: FDE-Net and FE-Net together, in two variants, whatever the backbone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dctafd.nets.fe_net import FENet, NoCorrection, StageCorrection
 from dctafd.nets.layers import BackboneLayers, find_layers
 from dctafd.nets.modulation import Affine, Modulation
 
-Shape = Literal["stem", "deep"]
+Variant = Literal["stem", "deep"]
 
 _UNET_STRIDE = 4  # classifier pixels per cell of the U-Net's upper level, where the stem is at least as fine
 _FE_WIDTH = {"stem": 32, "deep": 16}
@@ -30,19 +30,19 @@ class AFDConfig:
     """What an AFD-Module is built from; stored in its weights file.
 
     Attributes:
-        shape: "stem" corrects the stem's features only, "deep" those of the later stages, too.
+        variant: "stem" corrects the stem's features only, "deep" those of the later stages, too.
         layers: the backbone's stem and stages.
         fdm_channels: channels of the Feature Drifting Map.
         fde_width: hidden channels of FDE-Net.
         fe_width: channels of FE-Net's upper level; 0 for a stem that stays as it is.
-        stage_widths: channels inside the bottleneck after each stage; empty for shape "stem".
+        stage_widths: channels inside the bottleneck after each stage; empty for variant "stem".
         modulation_width: hidden channels of the modulation of `layers.norms`; 0 for none.
         scales, reads_surviving: of FDE-Net.
         quiet_drift: mean drift of a photo up to which it is left exactly as it is; from one and a half times
             that on corrections have their full strength. 0 leaves alone what has not drifted at all.
     """
 
-    shape: Shape
+    variant: Variant
     layers: BackboneLayers
     fdm_channels: int = 16
     fde_width: int = 48
@@ -57,32 +57,35 @@ class AFDConfig:
     def for_layers(
         cls,
         layers: BackboneLayers,
-        shape: Shape = "deep",
+        variant: Variant = "deep",
         fe_width: int | None = None,
         stage_widths: tuple[int, ...] | None = None,
     ) -> AFDConfig:
         """Choose the widths for a backbone's layers; `fe_width` and `stage_widths` replace the defaults."""
-        if shape == "stem":
+        if variant == "stem":
             stage_widths = ()
         elif stage_widths is None:
             stage_widths = (_STAGE_WIDTHS + _STAGE_WIDTHS[-1:] * len(layers.stages))[: len(layers.stages)]
         return cls(
-            shape,
+            variant,
             layers,
-            fe_width=_FE_WIDTH[shape] if fe_width is None else fe_width,
+            fe_width=_FE_WIDTH[variant] if fe_width is None else fe_width,
             stage_widths=stage_widths,
-            modulation_width=_MODULATION_WIDTH if shape == "deep" and layers.norms else 0,
+            modulation_width=_MODULATION_WIDTH if variant == "deep" and layers.norms else 0,
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain dictionaries and lists, for a weights file's metadata."""
-        return asdict(self)
+        """Return plain dictionaries and lists, for metadata; weights files call the variant shape."""
+        record = asdict(self)
+        return {"shape": record.pop("variant"), **record}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> AFDConfig:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote, under either name of the variant."""
         layers = BackboneLayers.from_json(record["layers"])
         record = {**_BEFORE_SURVIVAL, **record, "layers": layers}
+        if "shape" in record:
+            record["variant"] = record.pop("shape")
         return cls(**{**record, **{name: tuple(record[name]) for name in ("stage_widths", "scales")}})
 
 
@@ -108,7 +111,7 @@ class AFDModule(nn.Module):
     predicted drift, is 0, the features stay as they are, whatever was trained.
 
     Args:
-        config: shape, widths and the backbone's layers.
+        config: variant, widths and the backbone's layers.
     """
 
     stem_rms: Tensor
@@ -128,10 +131,10 @@ class AFDModule(nn.Module):
 
     @classmethod
     def for_backbone(
-        cls, backbone: nn.Module, shape: Shape = "deep", layer: str | None = None, input_size: int = 224
+        cls, backbone: nn.Module, variant: Variant = "deep", layer: str | None = None, input_size: int = 224
     ) -> AFDModule:
         """Build a new module that fits a backbone (see `find_layers` for `layer`, `input_size`, errors)."""
-        return cls(AFDConfig.for_layers(find_layers(backbone, layer, input_size), shape))
+        return cls(AFDConfig.for_layers(find_layers(backbone, layer, input_size), variant))
 
     def guide(
         self, coefficients: Tensor, steps: Tensor, survival: Tensor, scale: Tensor, primary_quality: Tensor

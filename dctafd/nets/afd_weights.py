@@ -182,7 +182,7 @@ def _fitting_afd(backbone: Backbone) -> SelectedAFD | None:
             continue
         distance = max(_distances(backbone, card).values())
         if distance <= TOLERANCE and card.helps:
-            fitting.append((card.config.shape, distance, path))
+            fitting.append((card.config.variant, distance, path))
         elif distance < smallest:
             nearest, smallest = path, distance
     if fitting:

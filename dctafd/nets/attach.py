@@ -246,7 +246,7 @@ def _correct_stem(module: nn.Module, inputs: Any, stem: Tensor, *, afd: AFDModul
 def _correct_stage(
     module: nn.Module, inputs: Any, features: Tensor, *, afd: AFDModule, index: int
 ) -> Tensor | None:
-    """Forward hook of a later stage; shape "stem" records its features and corrects nothing."""
+    """Forward hook of a later stage; variant "stem" records its features and corrects nothing."""
     state = _forward_pass.get()
     if state is None:
         return None

@@ -69,7 +69,7 @@ class FDENet(nn.Module):
 
         Args:
             coefficients: (B, 192, G, G), dequantised.
-            steps: (B, 192), 0 where the photo has no such component.
+            steps: (B, 192), of the quantiser, 0 where the photo has no such component.
             survival: (B, 192), what share of each step's noise survives the resize.
             scale: (B, 2), stored pixels per classifier pixel.
             primary_quality: (B,), 0 where unknown.
@@ -118,7 +118,7 @@ def surviving_share(steps: Tensor, survival: Tensor, energy: Tensor) -> Tensor:
     loses their own energy: the noise is taken as what is left of both, 1 / (12 / q^2 + 1 / energy).
 
     Args:
-        steps, survival: (B, 192).
+        steps, survival: (B, 192), the steps of the quantiser.
         energy: (192,), typical mean squared coefficients.
     """
     noise = steps.square() / 12  # (B, 192)

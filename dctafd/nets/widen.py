@@ -25,7 +25,7 @@ _LAST_WEIGHT, _LAST_BIAS = "modulation.last.weight", "modulation.last.bias"
 _FOLDED, _FOLDED_BIAS = "deployed.weight", "deployed.bias"
 
 
-def begin_with(afd: AFDModule, state: Mapping[str, Tensor], path: Path) -> None:
+def load_narrower(afd: AFDModule, state: Mapping[str, Tensor], path: Path) -> None:
     """Load another module's state dict into a new module, which may be wider or have other stages.
 
     Corrections after stages that `afd` does not correct are left out; those that the other one lacks stay

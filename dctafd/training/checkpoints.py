@@ -11,6 +11,7 @@ import torch
 
 from dctafd.errors import WeightsError
 from dctafd.files import atomic_path
+from dctafd.training.config import OLD_NAMES
 
 
 @dataclass(slots=True)
@@ -20,12 +21,17 @@ class TrainingState:
     Attributes:
         step: optimiser steps done.
         seconds: time spent on them, over all runs.
-        units: the terms of the loss before training, their units ever after.
+        loss_scales: the terms of the loss before training, in units of which they count ever after.
     """
 
     step: int = 0
     seconds: float = 0.0
-    units: dict[str, float] = field(default_factory=dict)
+    loss_scales: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> TrainingState:
+        """Read a checkpoint's "state", also one of before, when `loss_scales` were `units`."""
+        return cls(**{"loss_scales" if name == "units" else name: value for name, value in record.items()})
 
 
 def amount_of(state: TrainingState, batch_size: int) -> dict[str, Any]:
@@ -39,7 +45,7 @@ def amount_of(state: TrainingState, batch_size: int) -> dict[str, Any]:
 
 def summary_of(record: dict[str, Any]) -> dict[str, Any]:
     """Return a checkpoint's settings and how much was trained, for the metadata of what begins with it."""
-    amount = amount_of(TrainingState(**record["state"]), record["settings"]["batch_size"])
+    amount = amount_of(TrainingState.from_record(record["state"]), record["settings"]["batch_size"])
     return {**record["settings"], **amount}
 
 
@@ -60,7 +66,7 @@ def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
         WeightsError: the file is damaged, or belongs to a training with other settings.
     """
     record = read_checkpoint(path)
-    stored = record["settings"]
+    stored = {OLD_NAMES.get(name, name): value for name, value in record["settings"].items()}
     changed = [name for name in settings if stored.get(name) != settings[name]]
     if changed:
         raise WeightsError(

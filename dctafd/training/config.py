@@ -1,4 +1,4 @@
-"""What a training of the AFD-Module makes, and on which machine."""
+"""What a training of the AFD-Module makes, and where it runs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 
 import torch
 
-from dctafd.nets.afd import Shape
+from dctafd.nets.afd import Variant
 from dctafd.nets.device import choose_device
 from dctafd.training.degrade import DegradationRange
 from dctafd.training.losses import LossWeights
+
+#: What recipes and checkpoints of before call a setting -> its name.
+OLD_NAMES = {"shape": "variant", "boxes": "fixed_crops"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,7 @@ class TrainingConfig:
     """Everything that decides what a training makes, apart from photos and classifier.
 
     Attributes:
-        shape: "stem" or "deep".
+        variant: "stem" or "deep".
         layer: name of the stem layer, None to find it.
         fe_width, stage_widths: widths in place of the defaults (`AFDConfig.for_layers`).
         rep_conv: train RepConv's branches; else its single 3x3 convolution from the start.
@@ -26,8 +29,8 @@ class TrainingConfig:
         batch_size: pairs a step.
         crop: side of the views in pixels, a multiple of 8; None for the classifier's own. Smaller views cost
             less.
-        boxes: see each photo through so many fixed boxes, and run the teacher once for each (`Teacher`); None
-            draws a new box every time.
+        fixed_crops: see each photo through so many fixed crops, and run the teacher once for each
+            (`Teacher`); None draws a new crop every time.
         cutmix: share of the views into which part of another photo's view is pasted (`Patch`), so that fewer
             views look alike. The teacher sees them as they are.
         stretch: views are squeezed or stretched by up to this factor, at least 1 (`random_view`).
@@ -36,7 +39,7 @@ class TrainingConfig:
             moves by the learning rate: at the full rate kernels are turned over within a few steps.
         learning_rate: its highest value; it warms up, then falls along a cosine to a hundredth.
         weight_decay: of AdamW.
-        warm_up: steps until the highest learning rate.
+        warm_up: optimiser steps until the highest learning rate.
         ema_decay: of the running average of the weights, which is what is saved.
         seed: of weights, photos and degradations.
         losses: weights of the loss's terms.
@@ -48,7 +51,7 @@ class TrainingConfig:
         teacher_size: side to which views are enlarged for them, None for none.
     """
 
-    shape: Shape = "deep"
+    variant: Variant = "deep"
     layer: str | None = None
     fe_width: int | None = None
     stage_widths: tuple[int, ...] | None = None
@@ -57,7 +60,7 @@ class TrainingConfig:
     minutes: float | None = None
     batch_size: int = 32
     crop: int | None = None
-    boxes: int | None = None
+    fixed_crops: int | None = None
     cutmix: float = 0.0
     stretch: float = 1.0
     learning_rate: float = 2e-3
@@ -76,8 +79,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.crop is not None and (self.crop < 8 or self.crop % 8):
             raise ValueError(f"the crop has to be a multiple of 8 pixels, not {self.crop}")
-        if self.boxes is not None and self.boxes < 1:
-            raise ValueError(f"a photo needs at least one box, not {self.boxes}")
+        if self.fixed_crops is not None and self.fixed_crops < 1:
+            raise ValueError(f"a photo needs at least one fixed crop, not {self.fixed_crops}")
         if not 0 <= self.cutmix <= 1:
             raise ValueError(f"the share of pasted views has to be 0 to 1, not {self.cutmix}")
         if not 1 <= self.stretch <= 2:
@@ -89,8 +92,8 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """How a training uses the machine; changes nothing of its result but rounding.
+class TrainingRuntime:
+    """Where and how a training runs; changes nothing of its result but rounding.
 
     Attributes:
         device: "cpu", "cuda" and so on.
@@ -105,7 +108,7 @@ class Machine:
     compile: bool = False
 
     @classmethod
-    def choose(cls, device: str = "auto", jobs: int = 2, compile: bool = False) -> Machine:
+    def choose(cls, device: str = "auto", jobs: int = 2, compile: bool = False) -> TrainingRuntime:
         """Choose the GPU if there is one ("auto"), and bfloat16 where it helps."""
         chosen = choose_device(device)
         return cls(chosen, jobs, bf16_helps(chosen), compile)

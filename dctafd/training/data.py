@@ -18,17 +18,17 @@ from dctafd.inputs.model_input import InputBatch, ModelInput, collate
 from dctafd.inputs.prepare import prepare
 from dctafd.nets.registry import ModelSpec
 from dctafd.training.degrade import Degradation, DegradationRange, degrade, sample_degradation, view_size
-from dctafd.training.views import FixedBox, Patch, Photo, crop_window, random_view
+from dctafd.training.views import FixedCrop, Patch, Photo, crop_window, random_view
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SeenBox:
-    """What a `FixedBox` shows whenever it is seen.
+class SeenCrop:
+    """What a `FixedCrop` shows whenever it is seen.
 
     Attributes:
-        number: tells it from all other boxes of the photos.
+        number: tells it from all other fixed crops of the photos.
         pristine: (3, S, S) float32, straight from the photo, normalised. `TrainingPair.clean` went through
             the degradation's sizes and differs a little.
     """
@@ -45,13 +45,13 @@ class TrainingPair:
         compressed: what the corrected classifier reads.
         clean: (3, S, S) float32, the uncompressed view, normalised.
         degradation: what happened in between.
-        box: the fixed box that the view shows, None where boxes are drawn anew each time.
+        fixed_crop: what the view shows, None where crops are drawn anew each time.
     """
 
     compressed: ModelInput
     clean: NDArray[np.float32]
     degradation: Degradation
-    box: SeenBox | None = None
+    fixed_crop: SeenCrop | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,13 +61,13 @@ class TrainingBatch:
     Attributes:
         compressed: what the corrected classifier reads.
         clean: (B, 3, S, S) float32.
-        boxes: number of each pair's `SeenBox`; empty where boxes are not fixed.
-        pristine: (B, 3, S, S) float32, what those boxes show; None where boxes are not fixed.
+        fixed_crops: number of each pair's `SeenCrop`; empty where crops are not fixed.
+        pristine: (B, 3, S, S) float32, what those crops show; None where crops are not fixed.
     """
 
     compressed: InputBatch
     clean: torch.Tensor
-    boxes: tuple[int, ...] = ()
+    fixed_crops: tuple[int, ...] = ()
     pristine: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> TrainingBatch:
@@ -80,14 +80,14 @@ class TrainingBatch:
         compressed = self.compressed.to(device)
         moved = InputBatch(images_to(compressed.pixels), *compressed.tensors()[1:])
         pristine = None if self.pristine is None else images_to(self.pristine)
-        return TrainingBatch(moved, images_to(self.clean), self.boxes, pristine)
+        return TrainingBatch(moved, images_to(self.clean), self.fixed_crops, pristine)
 
     def pin_memory(self) -> TrainingBatch:
         """Return the batch in page-locked memory, from which copies to a GPU need not wait."""
         return TrainingBatch(
             InputBatch(*(tensor.pin_memory() for tensor in self.compressed.tensors())),
             self.clean.pin_memory(),
-            self.boxes,
+            self.fixed_crops,
             None if self.pristine is None else self.pristine.pin_memory(),
         )
 
@@ -173,7 +173,7 @@ class PairSource:
         batch_size: pairs a batch.
         seed: of everything random here.
         crop: side of the views in pixels, None for the classifier's own.
-        boxes: how many fixed boxes each photo is seen through; None draws a new one each time.
+        fixed_crops: how many fixed crops each photo is seen through; None draws a new one each time.
         cutmix: share of the views into which part of another photo's view is pasted.
         stretch: views are squeezed or stretched by up to this factor.
     """
@@ -186,11 +186,11 @@ class PairSource:
         batch_size: int,
         seed: int,
         crop: int | None = None,
-        boxes: int | None = None,
+        fixed_crops: int | None = None,
         cutmix: float = 0.0,
         stretch: float = 1.0,
     ) -> None:
-        self.photos, self.drawn_from, self.boxes = photos, drawn_from, boxes
+        self.photos, self.drawn_from, self.fixed_crops = photos, drawn_from, fixed_crops
         self.cutmix, self.stretch = cutmix, stretch
         self.spec = replace(spec, crop=crop or spec.crop)
         self._part = self.spec.crop / spec.crop
@@ -212,13 +212,13 @@ class PairSource:
         photo = self.photos[number]
         rng = np.random.default_rng([self.seed, step, index])
         degradation = sample_degradation(rng, self.drawn_from)
-        if self.boxes is None:
+        if self.fixed_crops is None:
             view = self._new_view(photo, view_size(degradation, self.spec.crop), rng)
             return make_pair(view, degradation, self.spec)
-        box_number = number * self.boxes + epoch % self.boxes
-        view, pristine = self._views_of_box(photo, box_number, degradation)
-        box = SeenBox(box_number, _normalized_centre(pristine, self.spec))
-        return replace(make_pair(view, degradation, self.spec), box=box)
+        crop_number = number * self.fixed_crops + epoch % self.fixed_crops
+        view, pristine = self._views_of_crop(photo, crop_number, degradation)
+        seen = SeenCrop(crop_number, _normalized_centre(pristine, self.spec))
+        return replace(make_pair(view, degradation, self.spec), fixed_crop=seen)
 
     def _new_view(self, photo: Photo, size: tuple[int, int], rng: np.random.Generator) -> Photo:
         """Return a new view of a photo, or of two."""
@@ -228,15 +228,15 @@ class PairSource:
         other = random_view(self._other_photo(rng), size, rng, self._part, self.stretch)
         return Patch.draw(rng).paste(other, view, (0, 0, *size))
 
-    def _views_of_box(self, photo: Photo, number: int, degradation: Degradation) -> tuple[Photo, Photo]:
-        """Return the view of a fixed box from which `degrade` makes it, and the box as it is in the photo."""
+    def _views_of_crop(self, photo: Photo, number: int, degradation: Degradation) -> tuple[Photo, Photo]:
+        """Return the view of a fixed crop from which `degrade` makes it, and the crop as it is."""
         rng, crop = np.random.default_rng([self.seed, number]), self.spec.crop
-        box = FixedBox.draw(photo, crop, rng, self._part, self.stretch)
-        view, pristine = box.cut(photo, crop, degradation), box.cut(photo, crop)
+        fixed = FixedCrop.draw(photo, crop, rng, self._part, self.stretch)
+        view, pristine = fixed.cut(photo, crop, degradation), fixed.cut(photo, crop)
         if not self.cutmix or rng.random() >= self.cutmix:
             return view, pristine
         other_photo = self._other_photo(rng)
-        other, patch = FixedBox.draw(other_photo, crop, rng, self._part, self.stretch), Patch.draw(rng)
+        other, patch = FixedCrop.draw(other_photo, crop, rng, self._part, self.stretch), Patch.draw(rng)
         return (
             patch.paste(other.cut(other_photo, crop, degradation), view, crop_window(degradation, crop)),
             patch.paste(other.cut(other_photo, crop), pristine, (0, 0, crop, crop)),
@@ -250,11 +250,11 @@ def collate_pairs(pairs: Sequence[TrainingPair]) -> TrainingBatch:
     """Stack pairs into a batch."""
     clean = torch.from_numpy(np.stack([pair.clean for pair in pairs]))
     compressed = collate([pair.compressed for pair in pairs])
-    boxes = [pair.box for pair in pairs if pair.box is not None]
-    if not boxes:
+    crops = [pair.fixed_crop for pair in pairs if pair.fixed_crop is not None]
+    if not crops:
         return TrainingBatch(compressed, clean)
-    pristine = torch.from_numpy(np.stack([box.pristine for box in boxes]))
-    return TrainingBatch(compressed, clean, tuple(box.number for box in boxes), pristine)
+    pristine = torch.from_numpy(np.stack([crop.pristine for crop in crops]))
+    return TrainingBatch(compressed, clean, tuple(crop.number for crop in crops), pristine)
 
 
 def iter_batches(

@@ -87,7 +87,7 @@ def features_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tenso
     return torch.stack(terms).mean()
 
 
-def weighted_sum(losses: dict[str, Tensor], weights: LossWeights, units: dict[str, float]) -> Tensor:
-    """Return the loss that is minimised, a scalar; `units` are the terms' values before training."""
-    terms = [getattr(weights, name) / units[name] * value for name, value in losses.items()]
+def weighted_sum(losses: dict[str, Tensor], weights: LossWeights, scales: dict[str, float]) -> Tensor:
+    """Return the loss that is minimised, a scalar; `scales` are the terms' values before training."""
+    terms = [getattr(weights, name) / scales[name] * value for name, value in losses.items()]
     return torch.stack(terms).sum()

@@ -29,7 +29,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from dctafd.training.config import TrainingConfig
+from dctafd.training.config import OLD_NAMES, TrainingConfig
 
 _Built = TypeVar("_Built")
 
@@ -64,7 +64,7 @@ class CardPlan:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A whole training but for photos, classifier and machine.
+    """A whole training but for photos, classifier and runtime.
 
     Attributes:
         config: what is trained and how; keys of its own stand at the top of the file.
@@ -104,6 +104,8 @@ def recipe_of(table: dict[str, Any], **changes: Any) -> Recipe:
     """Return the recipe that a table of TOML tells; see `read_recipe`."""
     table = dict(table)
     own = {name: table.pop(name) for name in ("validation", "card", "compile") if name in table}
+    for old in OLD_NAMES.keys() & table.keys():
+        table.setdefault(OLD_NAMES[old], table.pop(old))
     table |= {name: value for name, value in changes.items() if value is not None}
     if "steps" not in table and "minutes" in table:
         table["steps"] = None

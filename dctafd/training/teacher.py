@@ -1,4 +1,4 @@
-"""The teacher of a training: frozen networks on clean photos, run once for each box that comes again."""
+"""The teacher of a training: frozen networks on clean photos, run once for each crop that comes again."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Teacher:
     Other networks may have a say: the logits are then those of a mean of the classifier's probabilities and
     the others' (`OtherTeacher`), by `share`; the features remain the classifier's own.
 
-    Where boxes are fixed (`FixedBox`), the networks run for boxes that were not seen before only: their
-    logits and the last stage's features are remembered, in half precision and in main memory (68 KB a box
+    Where crops are fixed (`FixedCrop`), the networks run for crops that were not seen before only: their
+    logits and the last stage's features are remembered, in half precision and in main memory (68 KB a crop
     for ResNet-50 and views of 128 pixels). The stem alone runs every time, because its features depend on
     how a pair was resized.
 
@@ -47,11 +47,11 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, batch: TrainingBatch) -> Output:
-        """Answer with features; with fixed boxes `layers` are the stem's and the last stage's."""
+        """Answer with features; with fixed crops `layers` are the stem's and the last stage's."""
         if batch.pristine is None:
             return self._answers(batch.clean)
-        self._learn(batch.boxes, batch.pristine)
-        known = [self._known[box] for box in batch.boxes]
+        self._learn(batch.fixed_crops, batch.pristine)
+        known = [self._known[crop] for crop in batch.fixed_crops]
         logits, last = (  # float() first: a CPU's autocast to bfloat16 refuses to stack half precision
             torch.stack([part.float() for part in parts]).to(batch.clean.device)
             for parts in zip(*known, strict=True)
@@ -59,16 +59,16 @@ class Teacher:
         stem = features_at(self._classifier.backbone, self._classifier.stem, batch.clean)
         return Output(logits, features=Features(stem, (stem, last)))
 
-    def _learn(self, boxes: tuple[int, ...], pristine: Tensor) -> None:
-        if all(box in self._known for box in boxes):
+    def _learn(self, crops: tuple[int, ...], pristine: Tensor) -> None:
+        if all(crop in self._known for crop in crops):
             return
-        # An epoch's boxes are all new or all known, so that a batch has both only where two epochs meet. The
+        # An epoch's crops are all new or all known, so that a batch has both only where two epochs meet. The
         # known ones are then run again: the batch keeps its size, for which the networks may be compiled.
         answer = self._answers(pristine)
         assert answer.features is not None
         parts = (answer.logits.half().cpu(), answer.features.layers[-1].half().cpu())
-        for box, logits, last in zip(boxes, *parts, strict=True):
-            self._known[box] = (logits.clone(), last.clone())
+        for crop, logits, last in zip(crops, *parts, strict=True):
+            self._known[crop] = (logits.clone(), last.clone())
 
     def _answers(self, clean: Tensor) -> Output:
         """Answer with features for normalised pixels (B, 3, S, S), which are views of one size."""

@@ -26,7 +26,7 @@ from dctafd.nets.registry import Backbone, load_backbone
 from dctafd.nets.rep_conv import RepConv
 from dctafd.nets.state_dict import read_state_dict
 from dctafd.nets.stem import features_at
-from dctafd.nets.widen import begin_with
+from dctafd.nets.widen import load_narrower
 from dctafd.training.checkpoints import (
     TrainingState,
     amount_of,
@@ -35,7 +35,7 @@ from dctafd.training.checkpoints import (
     save_checkpoint,
     summary_of,
 )
-from dctafd.training.config import Machine, TrainingConfig
+from dctafd.training.config import TrainingConfig, TrainingRuntime
 from dctafd.training.data import PairSource, TrainingBatch, iter_batches
 from dctafd.training.losses import afd_losses, weighted_sum
 from dctafd.training.teacher import OtherTeacher, Teacher
@@ -44,7 +44,7 @@ from dctafd.training.views import Photo
 
 GRADIENT_CLIP = 1.0
 FULL_RATE_FAN_IN = 64  # weights of larger layers learn more slowly, see `_parameter_groups`
-UNIT_BATCHES = 4
+SCALE_BATCHES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class TrainingReport:
     """What is known after a step.
 
     Attributes:
-        step: steps done.
+        step: optimiser steps done.
         progress: 0..1, the share of the training that is done.
         losses: the terms of the loss and their weighted sum, "loss".
         learning_rate: of this step.
@@ -81,7 +81,7 @@ class Trainer:
         backbone: the frozen classifier.
         photos: clean photos to train on.
         config: what is trained and how.
-        machine: where.
+        runtime: where.
         validation: measures on photos that are not trained on, None for none.
     """
 
@@ -90,12 +90,12 @@ class Trainer:
         backbone: Backbone,
         photos: Sequence[Photo],
         config: TrainingConfig,
-        machine: Machine,
+        runtime: TrainingRuntime,
         validation: Validation | None = None,
     ) -> None:
         if config.steps is None and config.minutes is None:
             raise ValueError("a training needs a number of steps or of minutes")
-        self.backbone, self.config, self.machine, self.validation = backbone, config, machine, validation
+        self.backbone, self.config, self.runtime, self.validation = backbone, config, runtime, validation
         self.source = PairSource(
             photos,
             backbone.spec,
@@ -103,7 +103,7 @@ class Trainer:
             config.batch_size,
             config.seed,
             config.crop,
-            config.boxes,
+            config.fixed_crops,
             config.cutmix,
             config.stretch,
         )
@@ -112,9 +112,9 @@ class Trainer:
         if not config.rep_conv:
             afd.eval().reparameterize().train()
         frozen = fold_batch_norms(backbone.module)
-        self.classifier = self._on_machine(attach(frozen, afd).train())
-        self.average = self._on_machine(attach(frozen, copy.deepcopy(afd)).eval())
-        others = _other_teachers(config, backbone, machine.device)
+        self.classifier = self._on_device(attach(frozen, afd).train())
+        self.ema = self._on_device(attach(frozen, copy.deepcopy(afd)).eval())
+        others = _other_teachers(config, backbone, runtime.device)
         self.teacher = Teacher(self.classifier, others, backbone.spec.temperature, config.teacher_share)
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.classifier.afd, config.weight_decay, config.rep_conv_rate),
@@ -123,11 +123,11 @@ class Trainer:
         self.state = TrainingState()
         self.earlier: list[dict[str, Any]] = []
         self._compare = afd_losses
-        if machine.compile:
+        if runtime.compile:
             self._compile(others)
 
-    def _on_machine(self, classifier: CorrectedClassifier) -> CorrectedClassifier:
-        return classifier.to(self.machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def _on_device(self, classifier: CorrectedClassifier) -> CorrectedClassifier:
+        return classifier.to(self.runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _compile(self, others: Sequence[OtherTeacher]) -> None:
         """Compile networks and losses, once for each shape of their batches; validation remains as it is."""
@@ -166,17 +166,17 @@ class Trainer:
             checkpoint_seconds: between checkpoints.
             validate_last: whether there is a validation at the end, too.
         """
-        if not self.state.units:
-            self._measure_units()
+        if not self.state.loss_scales:
+            self._measure_scales()
         batches = iter_batches(
-            self.source, self.state.step, self.machine.jobs, pin=self.machine.device.type == "cuda"
+            self.source, self.state.step, self.runtime.jobs, pin=self.runtime.device.type == "cuda"
         )
         clock = saved = reported = time.monotonic()
         timer = _Timer(self.config.batch_size)
         try:
             with closing(batches):
                 while self.progress < 1:
-                    losses = self._step(next(batches).to(self.machine.device))
+                    losses = self._step(next(batches).to(self.runtime.device))
                     now = time.monotonic()
                     self.state.seconds, clock = self.state.seconds + now - clock, now
                     finished = self.progress >= 1
@@ -208,50 +208,50 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * group["rate"] * factor
         losses = self._losses(batch)
-        losses["loss"] = weighted_sum(losses, self.config.losses, self.state.units)
+        losses["loss"] = weighted_sum(losses, self.config.losses, self.state.loss_scales)
         self.optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
         nn.utils.clip_grad_norm_(self.classifier.afd.parameters(), GRADIENT_CLIP)
         self.optimizer.step()
-        self._update_average()
+        self._update_ema()
         self.state.step += 1
         return losses
 
     def _losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
-        with self.machine.autocast():
+        with self.runtime.autocast():
             teacher = self.teacher(batch)
             student = self.classifier(*batch.compressed.tensors(), record=True)
         temperature, knee = self.backbone.spec.temperature, self.config.divergence_knee
         return self._compare(student, teacher, self.classifier.afd, temperature, knee)
 
     @torch.no_grad()
-    def _update_average(self) -> None:
+    def _update_ema(self) -> None:
         decay = min(self.config.ema_decay, (1 + self.state.step) / (10 + self.state.step))
-        averages, weights = (classifier.afd.parameters() for classifier in (self.average, self.classifier))
-        for average, weight in zip(averages, weights, strict=True):
-            average.lerp_(weight, 1 - decay)
+        averages, weights = (classifier.afd.parameters() for classifier in (self.ema, self.classifier))
+        for averaged, weight in zip(averages, weights, strict=True):
+            averaged.lerp_(weight, 1 - decay)
 
     @torch.no_grad()
-    def _measure_units(self) -> None:
+    def _measure_scales(self) -> None:
         """Measure, on the first batches, the unit of the drift and those of the loss's terms."""
-        batches = iter_batches(self.source, 0, self.machine.jobs, ahead=1)
+        batches = iter_batches(self.source, 0, self.runtime.jobs, ahead=1)
         with closing(batches):
-            first = [next(batches).to(self.machine.device) for _ in range(UNIT_BATCHES)]
+            first = [next(batches).to(self.runtime.device) for _ in range(SCALE_BATCHES)]
         network = self.classifier.backbone
         stems = [features_at(network, self.classifier.stem, batch.clean) for batch in first]
         rms = torch.stack([stem.square().mean() for stem in stems]).mean().sqrt()
-        for classifier in (self.classifier, self.average):
+        for classifier in (self.classifier, self.ema):
             classifier.afd.stem_rms.copy_(rms)
         losses = [self._losses(batch) for batch in first]
-        self.state.units = {
-            name: max(sum(float(terms[name]) for terms in losses) / UNIT_BATCHES, 1e-9) for name in losses[0]
+        self.state.loss_scales = {
+            name: max(sum(float(terms[name]) for terms in losses) / SCALE_BATCHES, 1e-9) for name in losses[0]
         }
 
     def _validate(self) -> tuple[ValidationRow, ...]:
         if self.validation is None:
             return ()
-        with self.machine.autocast():
-            return self.validation.measure(self.average, self.machine.device)
+        with self.runtime.autocast():
+            return self.validation.measure(self.ema, self.runtime.device)
 
     def _report(self, losses: dict[str, Tensor], rate: float, validates: bool) -> TrainingReport:
         values = {name: float(value.detach()) for name, value in losses.items()}
@@ -270,7 +270,7 @@ class Trainer:
             "state": asdict(self.state),
             "earlier": self.earlier,
             "afd": self.classifier.afd.state_dict(),
-            "average": self.average.afd.state_dict(),
+            "average": self.ema.afd.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
         save_checkpoint(path, record)
@@ -282,16 +282,16 @@ class Trainer:
             WeightsError: the file is damaged, or belongs to a training with other settings.
         """
         record = load_checkpoint(path, self._settings())
-        self.state = TrainingState(**record["state"])
+        self.state = TrainingState.from_record(record["state"])
         self.earlier = record.get("earlier", [])
         self.classifier.afd.load_state_dict(record["afd"])
-        self.average.afd.load_state_dict(record["average"])
+        self.ema.afd.load_state_dict(record["average"])
         self.optimizer.load_state_dict(record["optimizer"])
 
     def start_from(self, path: Path) -> None:
         """Begin with what another training made: its checkpoint's averaged weights, or its weights file.
 
-        The module may be wider than the other one, or correct fewer or more stages (`begin_with`).
+        The module may be wider than the other one, or correct fewer or more stages (`load_narrower`).
 
         Raises:
             WeightsError: the file is damaged, or its module is wider or of another kind.
@@ -304,8 +304,8 @@ class Trainer:
             record = read_checkpoint(path)
             state, earlier, last = record["average"], record.get("earlier", []), summary_of(record)
         last["file"] = path.name
-        begin_with(self.classifier.afd, state, path)
-        self.average.afd.load_state_dict(self.classifier.afd.state_dict())
+        load_narrower(self.classifier.afd, state, path)
+        self.ema.afd.load_state_dict(self.classifier.afd.state_dict())
         self.earlier = [*earlier, last]
 
     def _settings(self) -> dict[str, Any]:
@@ -331,7 +331,7 @@ class Trainer:
             quiet_drift: of `AFDConfig`.
         """
         spec = self.backbone.spec
-        afd = copy.deepcopy(self.average.afd).eval().reparameterize()
+        afd = copy.deepcopy(self.ema.afd).eval().reparameterize()
         card = AFDCard(
             config=replace(afd.config, quiet_drift=quiet_drift),
             model=spec.name,
@@ -364,7 +364,7 @@ def _record_of(config: TrainingConfig) -> dict[str, Any]:
 
 def _module_config(backbone: Backbone, config: TrainingConfig) -> AFDConfig:
     layers = find_layers(backbone.module, config.layer, backbone.spec.crop)
-    return AFDConfig.for_layers(layers, config.shape, config.fe_width, config.stage_widths)
+    return AFDConfig.for_layers(layers, config.variant, config.fe_width, config.stage_widths)
 
 
 def _other_teachers(config: TrainingConfig, backbone: Backbone, device: torch.device) -> list[OtherTeacher]:

@@ -31,7 +31,7 @@ class ValidationRow:
 
     Attributes:
         quality: of the JPEG compression (4:2:0, on the crop's grid).
-        direct: per cent of photos whose top class stays the same without the module.
+        uncorrected: per cent of photos whose top class stays the same without the module.
         corrected: the same with the module.
         divergence: mean KL divergence of the corrected answers.
         stem_change: mean absolute correction of the stem's features, in units of `AFDModule.stem_rms`. At 0
@@ -39,7 +39,7 @@ class ValidationRow:
     """
 
     quality: int
-    direct: float
+    uncorrected: float
     corrected: float
     divergence: float
     stem_change: float
@@ -75,7 +75,7 @@ class Validation:
 
     @torch.no_grad()
     def _row(self, classifier: CorrectedClassifier, device: torch.device, quality: int) -> ValidationRow:
-        direct, corrected, divergence, stem_change = 0, 0, 0.0, 0.0
+        uncorrected, corrected, divergence, stem_change = 0, 0, 0.0, 0.0
         with ThreadPoolExecutor(self.jobs) as pool:
             for start in range(0, len(self.views), self.batch_size):
                 views = self.views[start : start + self.batch_size]
@@ -83,7 +83,7 @@ class Validation:
                 batch = collate_pairs(pairs).to(device)
                 clean = classifier(batch.clean).logits
                 answer = classifier(*batch.compressed.tensors(), record=True)
-                direct += _agreeing(classifier(batch.compressed.pixels).logits, clean)
+                uncorrected += _agreeing(classifier(batch.compressed.pixels).logits, clean)
                 corrected += _agreeing(answer.logits, clean)
                 divergence += len(views) * float(logits_loss(answer.logits, clean))
                 assert answer.features is not None
@@ -92,7 +92,11 @@ class Validation:
                 stem_change += len(views) * float(change)
         count = len(self.views)
         return ValidationRow(
-            quality, 100 * direct / count, 100 * corrected / count, divergence / count, stem_change / count
+            quality,
+            100 * uncorrected / count,
+            100 * corrected / count,
+            divergence / count,
+            stem_change / count,
         )
 
     def _pair(self, view: Photo, quality: int) -> TrainingPair:

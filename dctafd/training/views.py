@@ -63,8 +63,8 @@ def _cut(
 
 
 @dataclass(frozen=True, slots=True)
-class FixedBox:
-    """A box of a photo that a training sees again and again, each time compressed in another way.
+class FixedCrop:
+    """A part of a photo that a training sees again and again, each time compressed in another way.
 
     It may lie anywhere in the photo: where a block grid needs pixels beyond it, they mirror its border.
 
@@ -84,13 +84,13 @@ class FixedBox:
     @classmethod
     def draw(
         cls, photo: Photo, crop: int, rng: np.random.Generator, part: float = 1.0, stretch: float = 1.0
-    ) -> FixedBox:
-        """Draw a box for a view of `crop` pixels a side; `part` and `stretch` as in `random_view`."""
+    ) -> FixedCrop:
+        """Draw one for a view of `crop` pixels a side; `part` and `stretch` as in `random_view`."""
         (top, left), (down, across) = _draw_box(photo, (crop, crop), rng, part, stretch)
         return cls(top, left, down, bool(rng.random() < 0.5), across / down)
 
     def cut(self, photo: Photo, crop: int, degradation: Degradation | None = None) -> Photo:
-        """Return the view of `view_size` from which `degrade` makes the box; without one, the box itself."""
+        """Return the view of `view_size` from which `degrade` makes the crop; without one, the crop."""
         if self.mirrored:
             photo = np.ascontiguousarray(photo[:, ::-1])
         if degradation is None:

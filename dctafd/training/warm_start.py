@@ -40,7 +40,7 @@ def fitting_modules(
             card = read_afd_card(path)
         except WeightsError:
             continue
-        if card.config.shape == config.shape and _same_shapes(own, card.config.layers):
+        if card.config.variant == config.variant and _same_shapes(own, card.config.layers):
             other = card.architecture != backbone.spec.architecture
             its_response = card.fingerprints.get(card.config.layers.stem.name, ())
             distance = distances({"stem": response}, {"stem": its_response})["stem"]

@@ -495,16 +495,18 @@ def test_examples_are_photos_whose_answers_changed(folder: Path) -> None:
     number = 1 + found.rows.index(row)
     right = {photo.name: photo.scores[number] for photo in found.photos}
     shown = examples(task, found)
-    changed = [s for s in right.values() if s.afd is not None and (s.direct.rank == 0) != (s.afd.rank == 0)]
+    changed = [
+        s for s in right.values() if s.afd is not None and (s.uncorrected.rank == 0) != (s.afd.rank == 0)
+    ]
     assert len(shown) <= 3
     assert bool(shown) == bool(changed)
     for example in shown:
         score = right[example.title.partition(",")[0]]
         assert score.afd is not None
         labels = task.backbone.labels
-        assert example.seen.direct[0].label == labels[score.direct.best]
+        assert example.seen.uncorrected[0].label == labels[score.uncorrected.best]
         assert example.seen.corrected[0].label == labels[score.afd.best]
-        assert example.wanted in (labels[score.direct.best], labels[score.afd.best])
+        assert example.wanted in (labels[score.uncorrected.best], labels[score.afd.best])
         assert f"quality {row.quality}" in example.title
         assert example.seen.drift is not None
         assert float(example.seen.drift.mean()) == pytest.approx(score.drift, abs=1e-4)

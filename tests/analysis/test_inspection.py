@@ -104,19 +104,19 @@ def test_a_drift_map_has_the_classifiers_grid_and_both_predictions():
     assert found.drift.shape == (CROP // 8, CROP // 8)
     scores = [entry.score for entry in found.corrected]
     assert scores == sorted(scores, reverse=True)
-    assert found.corrected != found.direct
+    assert found.corrected != found.uncorrected
     record = json.loads(json.dumps(drift_record(found)))
     assert record["mean"] == pytest.approx(found.drift.mean())
-    assert record["direct_predictions"][0]["label"] == f"class {found.direct[0].index}"
+    assert record["direct_predictions"][0]["label"] == f"class {found.uncorrected[0].index}"
 
 
-def test_the_direct_prediction_is_the_backbones_own(tmp_path):
+def test_the_uncorrected_prediction_is_the_backbones_own(tmp_path):
     backbone = small_backbone()
     corrected = classifier(attach(backbone.module, trained_afd(backbone.module, "stem")), backbone)
     plain = drift_map(classifier(attach(backbone.module), backbone), jpeg_bytes())
     found = drift_map(corrected, jpeg_bytes())
     assert (plain.drift, plain.corrected) == (None, ())
-    assert [entry.label for entry in plain.direct] == [entry.label for entry in found.direct]
+    assert [entry.label for entry in plain.uncorrected] == [entry.label for entry in found.uncorrected]
     for name, drift in (("plain", plain), ("corrected", found)):
         save_inspection_plot(inspect_jpeg(dctafd.read(jpeg_bytes())), tmp_path / f"{name}.png", name, drift)
         with Image.open(tmp_path / f"{name}.png") as drawn:

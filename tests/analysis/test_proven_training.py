@@ -138,7 +138,7 @@ def test_modules_for_other_shapes_do_not_fit(photos: Path, tmp_path: Path) -> No
 
     other = replace(small_backbone(), module=models.squeezenet1_1(num_classes=6).eval(), spec=small_spec())
     assert fitting_modules(other, TrainingConfig(), tmp_path) == []
-    assert fitting_modules(small_backbone(), TrainingConfig(shape="stem"), tmp_path) == []
+    assert fitting_modules(small_backbone(), TrainingConfig(variant="stem"), tmp_path) == []
 
 
 def test_a_named_file_that_does_not_fit_is_an_error(photos: Path, tmp_path: Path) -> None:

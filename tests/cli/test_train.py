@@ -10,6 +10,7 @@ from PIL import Image
 
 from dctafd.cli.train import command
 from dctafd.nets.afd_weights import read_afd_card
+from dctafd.training.recipe import recipe_of
 from tests.support.small_nets import small_backbone
 
 
@@ -104,7 +105,7 @@ def test_degradations_can_be_changed_one_by_one(photos: Path, tmp_path: Path) ->
         ("", "[degradations]\nhighests = 1", "did you mean 'highest'"),
         ("cutmix = 7", "", "0 to 1"),
         ("learning_rat = 7", "", "did you mean 'learning_rate'"),
-        ("shape = 'square'", "", "one of stem, deep"),
+        ("variant = 'square'", "", "one of stem, deep"),
         ("seed = 1.5", "", "seed = 1.5 is not a whole number"),
         ("teachers = 3", "", "teachers = 3 is not a list of texts"),
         ("losses = 3", "", "[losses] is a table"),
@@ -117,6 +118,11 @@ def test_a_recipe_that_says_something_odd_is_wrong_usage(
     result = train(photos, tmp_path / "afd.safetensors", "--steps", "1", plain=plain, tables=tables)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
+
+
+def test_a_recipe_may_have_the_names_of_before() -> None:
+    config = recipe_of({"shape": "stem", "boxes": 2}).config
+    assert (config.variant, config.fixed_crops) == ("stem", 2)
 
 
 def test_photos_that_are_not_there_or_all_held_out_are_wrong_usage(photos: Path, tmp_path: Path) -> None:

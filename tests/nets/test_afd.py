@@ -11,30 +11,30 @@ from torch import nn
 
 from dctafd.analysis.export import Logits
 from dctafd.errors import WeightsError
-from dctafd.nets.afd import AFDConfig, AFDModule, Shape
+from dctafd.nets.afd import AFDConfig, AFDModule, Variant
 from dctafd.nets.afd_weights import load_afd
 from dctafd.nets.attach import attach
 from dctafd.nets.fe_net import FENet, NoCorrection, StageCorrection, resize_to
 from dctafd.nets.registry import WEIGHTS_DIRECTORY
 from tests.support.small_nets import CLASSES, FDM_CHANNELS, random_inputs, small_resnet, trained_afd
 
-SHAPES: tuple[Shape, ...] = ("stem", "deep")
+VARIANTS: tuple[Variant, ...] = ("stem", "deep")
 SHIPPED = sorted(WEIGHTS_DIRECTORY.glob("*_afd.safetensors"))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_new_module_is_the_identity(shape: Shape) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_new_module_is_the_identity(variant: Variant) -> None:
     net = small_resnet()
-    classifier = attach(net, AFDModule.for_backbone(net, shape, input_size=32)).eval()
+    classifier = attach(net, AFDModule.for_backbone(net, variant, input_size=32)).eval()
     inputs = random_inputs()
     with torch.no_grad():
         assert torch.equal(classifier(*inputs).logits, net(inputs[0]))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_trained_module_changes_the_answer_but_not_that_to_pixels_alone(shape: Shape) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_trained_module_changes_the_answer_but_not_that_to_pixels_alone(variant: Variant) -> None:
     net = small_resnet()
-    classifier = attach(net, trained_afd(net, shape))
+    classifier = attach(net, trained_afd(net, variant))
     inputs = random_inputs()
     with torch.no_grad():
         expected = net(inputs[0])
@@ -42,10 +42,10 @@ def test_a_trained_module_changes_the_answer_but_not_that_to_pixels_alone(shape:
         assert torch.equal(classifier(inputs[0]).logits, expected)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_reparameterize_keeps_the_answer(shape: Shape) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_reparameterize_keeps_the_answer(variant: Variant) -> None:
     net = small_resnet()
-    afd = trained_afd(net, shape)
+    afd = trained_afd(net, variant)
     classifier = attach(net, afd)
     inputs = random_inputs()
     with torch.no_grad():
@@ -339,7 +339,11 @@ def test_modulation_multiplies_and_shifts_after_batch_norms() -> None:
 
 def test_config_survives_json() -> None:
     config = trained_afd(small_resnet(), "deep").config
-    assert AFDConfig.from_json(config.to_json()) == config
+    record = config.to_json()
+    assert AFDConfig.from_json(record) == config
+    renamed = {("variant" if key == "shape" else key): value for key, value in record.items()}
+    assert record["shape"] == "deep"  # as files have called it
+    assert AFDConfig.from_json(renamed) == config
 
 
 def test_a_module_for_another_network_is_refused() -> None:

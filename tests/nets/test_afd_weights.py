@@ -164,7 +164,7 @@ def test_auto_prefers_the_deep_shape_and_a_name_asks_for_another(
     monkeypatch.chdir(tmp_path)
     selected = select_afd("small_a", backbone)
     assert selected is not None
-    assert selected.module.config.shape == "stem"
+    assert selected.module.config.variant == "stem"
 
 
 def test_files_of_before_tell_of_the_stem_alone(backbone: Backbone, tmp_path: Path) -> None:

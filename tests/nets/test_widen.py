@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from dctafd.errors import WeightsError
-from dctafd.nets.afd import AFDModule, Shape
+from dctafd.nets.afd import AFDModule, Variant
 from dctafd.nets.afd_weights import AFDCard, save_afd
 from dctafd.nets.attach import attach
-from dctafd.nets.widen import begin_with, widen
+from dctafd.nets.widen import load_narrower, widen
 from tests.support.small_nets import random_inputs, small_resnet, trained_afd
 
 
@@ -19,13 +19,15 @@ def wider(afd: AFDModule, fe_width: int, *stage_widths: int) -> AFDModule:
 
 
 @pytest.mark.parametrize(
-    ("shape", "stage_widths"), [("deep", (4, 9, 5, 4)), ("stem", ()), ("stem", (3, 5)), ("deep", (6, 4))]
+    ("variant", "stage_widths"), [("deep", (4, 9, 5, 4)), ("stem", ()), ("stem", (3, 5)), ("deep", (6, 4))]
 )
-def test_a_widened_module_does_what_the_narrow_one_did(shape: Shape, stage_widths: tuple[int, ...]) -> None:
+def test_a_widened_module_does_what_the_narrow_one_did(
+    variant: Variant, stage_widths: tuple[int, ...]
+) -> None:
     backbone = small_resnet()
-    narrow = trained_afd(backbone, shape)
+    narrow = trained_afd(backbone, variant)
     afd = wider(narrow, 7, *stage_widths)
-    begin_with(afd, narrow.state_dict(), Path("narrow.pt"))
+    load_narrower(afd, narrow.state_dict(), Path("narrow.pt"))
     narrow.stages = narrow.stages[: len(stage_widths)]  # what `afd` does not correct is left out
     inputs = random_inputs()
     with torch.no_grad():
@@ -40,7 +42,7 @@ def test_a_folded_module_gets_branches_that_do_what_it_did(fe_width: int) -> Non
     backbone = small_resnet()
     folded = trained_afd(backbone, "deep").reparameterize()
     afd = wider(folded, fe_width, 4, 4, 4, 4)
-    begin_with(afd, folded.state_dict(), Path("folded.safetensors"))
+    load_narrower(afd, folded.state_dict(), Path("folded.safetensors"))
     assert not afd.reparameterized
     inputs = random_inputs()
     with torch.no_grad():
@@ -73,13 +75,13 @@ def test_only_a_narrower_module_of_the_same_kind_is_taken() -> None:
     state = narrow.state_dict()
     for afd in (wider(narrow, 2, 4, 4, 4, 4), wider(narrow, 8, 2, 4, 4, 4)):
         with pytest.raises(WeightsError, match="only a narrower module"):
-            begin_with(afd, state, Path("narrow.pt"))
+            load_narrower(afd, state, Path("narrow.pt"))
     folded = wider(narrow, 8, 4, 4, 4, 4).eval().reparameterize()
     with pytest.raises(WeightsError, match="only a narrower module"):
-        begin_with(folded, state, Path("narrow.pt"))
+        load_narrower(folded, state, Path("narrow.pt"))
     other = AFDModule(replace(narrow.config, fde_width=9, fe_width=8))
     with pytest.raises(WeightsError, match="does not fit AFDModule"):
-        begin_with(other, state, Path("narrow.pt"))
+        load_narrower(other, state, Path("narrow.pt"))
 
 
 @torch.no_grad()
@@ -93,7 +95,7 @@ def test_modulation_of_a_shallower_network_is_kept_by_the_names_of_batch_norms(t
     path = tmp_path / "shallow_afd.safetensors"
     save_afd(path, shallow, AFDCard(shallow.config, "shallow", "resnet", {}), torch.float32)
 
-    begin_with(deep, shallow.state_dict(), path)
+    load_narrower(deep, shallow.state_dict(), path)
 
     inputs = random_inputs()[1:]
     (one, added, *others), expected = deep.guide(*inputs).affines, shallow.guide(*inputs).affines

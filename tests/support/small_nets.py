@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dctafd.nets.afd import AFDConfig, AFDModule, Shape
+from dctafd.nets.afd import AFDConfig, AFDModule, Variant
 from dctafd.nets.layers import find_layers
 from dctafd.nets.registry import Backbone, ModelSpec
 from tests.support.slim_resnet import SlimResNet
@@ -32,15 +32,17 @@ def small_backbone(seed: int = 0) -> Backbone:
     return Backbone(small_resnet(seed), small_spec(), labels, Path("small.pth"))
 
 
-def trained_afd(backbone: nn.Module, shape: Shape, layer: str | None = None, crop: int = CROP) -> AFDModule:
+def trained_afd(
+    backbone: nn.Module, variant: Variant, layer: str | None = None, crop: int = CROP
+) -> AFDModule:
     """A narrow module that corrects: as if trained, no weight of it is zero."""
     layers = find_layers(backbone, layer, crop)
-    widths = (4,) * len(layers.stages) if shape == "deep" else ()
+    widths = (4,) * len(layers.stages) if variant == "deep" else ()
     torch.manual_seed(1)
-    modulation_width = 3 if shape == "deep" and layers.norms else 0
+    modulation_width = 3 if variant == "deep" and layers.norms else 0
     afd = AFDModule(
         AFDConfig(
-            shape,
+            variant,
             layers,
             FDM_CHANNELS,
             fde_width=6,

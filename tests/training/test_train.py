@@ -18,7 +18,7 @@ from dctafd.nets.afd_weights import load_afd, read_afd_card
 from dctafd.nets.attach import attach
 from dctafd.nets.registry import Backbone, ModelSpec
 from dctafd.nets.rep_conv import RepConv
-from dctafd.training.config import Machine, TrainingConfig
+from dctafd.training.config import TrainingConfig, TrainingRuntime
 from dctafd.training.data import (
     PairSource,
     collate_pairs,
@@ -38,7 +38,7 @@ from dctafd.training.trainer import (
     learning_rate_factor,
 )
 from dctafd.training.validation import Validation, split_photos
-from dctafd.training.views import FixedBox, random_view
+from dctafd.training.views import FixedCrop, random_view
 from tests.support.small_nets import (
     CROP,
     random_inputs,
@@ -49,7 +49,7 @@ from tests.support.small_nets import (
 )
 
 SPEC = small_spec()
-MACHINE = Machine(torch.device("cpu"), jobs=1)
+RUNTIME = TrainingRuntime(torch.device("cpu"), jobs=1)
 QUICK = TrainingConfig(
     steps=4, batch_size=2, fe_width=4, stage_widths=(4, 4, 4, 4), warm_up=2, learning_rate=1e-3
 )
@@ -65,9 +65,9 @@ PHOTOS = [photo(seed) for seed in range(5)]
 
 
 def trainer(
-    config: TrainingConfig = QUICK, backbone: Backbone | None = None, machine: Machine = MACHINE
+    config: TrainingConfig = QUICK, backbone: Backbone | None = None, runtime: TrainingRuntime = RUNTIME
 ) -> Trainer:
-    return Trainer(backbone or small_backbone(), PHOTOS, config, machine)
+    return Trainer(backbone or small_backbone(), PHOTOS, config, runtime)
 
 
 # Pairs ------------------------------------------------------------------------------------------------
@@ -160,9 +160,9 @@ def test_a_fixed_box_shows_the_same_whatever_is_done_to_it(
 ) -> None:
     spec = ModelSpec("plain", "none", crop=CROP, mean=(0, 0, 0), std=(1, 1, 1))
     gray = np.repeat(photo(1, (96, 96))[:, :, :1], 3, axis=2)
-    box = FixedBox(*corner, zoom=1.2, mirrored=mirrored, stretch=stretch)
-    pair = make_pair(box.cut(gray, CROP, degradation), degradation, spec)
-    pristine = box.cut(gray, CROP).transpose(2, 0, 1).astype(np.float32)
+    crop = FixedCrop(*corner, zoom=1.2, mirrored=mirrored, stretch=stretch)
+    pair = make_pair(crop.cut(gray, CROP, degradation), degradation, spec)
+    pristine = crop.cut(gray, CROP).transpose(2, 0, 1).astype(np.float32)
     difference = np.abs(255 * pair.clean - pristine)
     assert difference.mean() < 1.5
     moved = np.abs(255 * pair.clean[:, 1:] - pristine[:, :-1])
@@ -172,19 +172,21 @@ def test_a_fixed_box_shows_the_same_whatever_is_done_to_it(
 @pytest.mark.parametrize("size", [(40, 90), (64, 64), (300, 200)])
 def test_fixed_boxes_lie_in_the_photo_and_the_largest_span_it(size: tuple[int, int]) -> None:
     picture = np.zeros((*size, 3), np.uint8)
-    boxes = [FixedBox.draw(picture, CROP, np.random.default_rng(seed)) for seed in range(100)]
-    for box in boxes:
-        for corner, side in ((box.top, size[0]), (box.left, size[1])):
-            assert 0 <= corner <= side - CROP * box.zoom + 1e-6
-    assert 0.95 < max(box.zoom for box in boxes) * CROP / min(size) <= 1
+    crops = [FixedCrop.draw(picture, CROP, np.random.default_rng(seed)) for seed in range(100)]
+    for crop in crops:
+        for corner, side in ((crop.top, size[0]), (crop.left, size[1])):
+            assert 0 <= corner <= side - CROP * crop.zoom + 1e-6
+    assert 0.95 < max(crop.zoom for crop in crops) * CROP / min(size) <= 1
 
 
 def test_boxes_come_again_compressed_in_another_way() -> None:
-    source = PairSource(PHOTOS[:2], SPEC, DegradationRange(), batch_size=2, seed=0, boxes=2)
+    source = PairSource(PHOTOS[:2], SPEC, DegradationRange(), batch_size=2, seed=0, fixed_crops=2)
     batches = [collate_pairs([source.pair(step, index) for index in range(2)]) for step in range(4)]
-    numbers = [sorted(batch.boxes) for batch in batches]
+    numbers = [sorted(batch.fixed_crops) for batch in batches]
     assert numbers == [[0, 2], [1, 3], [0, 2], [1, 3]]
-    first, again = (dict(zip(batch.boxes, batch.pristine, strict=True)) for batch in (batches[0], batches[2]))
+    first, again = (
+        dict(zip(batch.fixed_crops, batch.pristine, strict=True)) for batch in (batches[0], batches[2])
+    )
     assert all(torch.equal(first[number], again[number]) for number in (0, 2))
     steps = [batch.compressed.steps for batch in (batches[0], batches[2])]
     assert not torch.equal(*steps)
@@ -223,7 +225,7 @@ def test_held_out_photos_do_not_depend_on_their_folder_or_order() -> None:
 
 
 def test_the_teacher_remembers_boxes_and_runs_the_network_once_for_each() -> None:
-    source = PairSource(PHOTOS, SPEC, DegradationRange(), batch_size=5, seed=0, boxes=1)
+    source = PairSource(PHOTOS, SPEC, DegradationRange(), batch_size=5, seed=0, fixed_crops=1)
     batches = [collate_pairs([source.pair(step, index) for index in range(5)]) for step in range(2)]
     backbone = small_backbone()
     classifier = attach(backbone.module, trained_afd(backbone.module, "deep"))
@@ -300,7 +302,7 @@ def test_teachers_are_loaded_by_name_and_must_know_the_same_classes(
         return small_backbone(seed=4)
 
     monkeypatch.setattr("dctafd.training.trainer.load_backbone", load)
-    training = trainer(replace(QUICK, teachers=("resnet18", "resnet50=folder/other.pth"), boxes=1))
+    training = trainer(replace(QUICK, teachers=("resnet18", "resnet50=folder/other.pth"), fixed_crops=1))
     assert asked == [("resnet18", None), ("resnet50", "folder/other.pth")]
     training.run()
     training.save(tmp_path / "afd.safetensors")
@@ -327,11 +329,11 @@ def test_the_share_of_a_configuration_is_what_teachers_count(monkeypatch: pytest
 
 @pytest.mark.parametrize("bf16", [False, True])
 def test_training_with_fixed_boxes_learns_the_last_stage(bf16: bool) -> None:
-    training = trainer(replace(QUICK, boxes=2, batch_size=5), machine=replace(MACHINE, bf16=bf16))
+    training = trainer(replace(QUICK, fixed_crops=2, batch_size=5), runtime=replace(RUNTIME, bf16=bf16))
     training.run()
     assert training.state.step == 4
-    with pytest.raises(ValueError, match="at least one box"):
-        TrainingConfig(boxes=0)
+    with pytest.raises(ValueError, match="at least one fixed crop"):
+        TrainingConfig(fixed_crops=0)
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile looks at it, not we
@@ -346,8 +348,8 @@ def test_a_compiled_training_learns_the_same(monkeypatch: pytest.MonkeyPatch) ->
     )
     learnt = []
     for compile in (False, True):
-        config = replace(QUICK, boxes=1, batch_size=3, teachers=("another",))
-        training = trainer(config, machine=replace(MACHINE, compile=compile))
+        config = replace(QUICK, fixed_crops=1, batch_size=3, teachers=("another",))
+        training = trainer(config, runtime=replace(RUNTIME, compile=compile))
         training.run()
         learnt.append(torch.cat([weight.flatten() for weight in training.classifier.afd.parameters()]))
     torch.testing.assert_close(learnt[1], learnt[0], rtol=1e-4, atol=1e-5)
@@ -425,7 +427,7 @@ def test_resuming_gives_exactly_what_an_uninterrupted_training_gives(tmp_path: P
     second.resume(checkpoint)
     assert second.state.step == 2
     second.run()
-    for wanted, got in ((whole.classifier, second.classifier), (whole.average, second.average)):
+    for wanted, got in ((whole.classifier, second.classifier), (whole.ema, second.ema)):
         for key, value in wanted.afd.state_dict().items():
             assert torch.equal(value, got.afd.state_dict()[key]), key
 
@@ -466,12 +468,29 @@ def test_a_training_may_start_from_anothers_average(tmp_path: Path) -> None:
     assert [training["seed"] for training in third.earlier] == [QUICK.seed, 9]
     third.save(tmp_path / "afd.safetensors")
     assert read_afd_card(tmp_path / "afd.safetensors").training["earlier"] == third.earlier
-    for key, value in first.average.afd.state_dict().items():
+    for key, value in first.ema.afd.state_dict().items():
         assert torch.equal(other.classifier.afd.state_dict()[key], value)
     with pytest.raises(WeightsError, match="another seed, backbone"):
         other.resume(checkpoint)
     with pytest.raises(WeightsError, match="does not fit AFDModule"):
         trainer(replace(QUICK, fe_width=2)).start_from(checkpoint)
+
+
+def test_a_checkpoint_with_the_names_of_before_goes_on(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "afd.checkpoint.pt"
+    config = replace(QUICK, fixed_crops=1)
+    first = trainer(config)
+    first.run(checkpoint=checkpoint)
+    record = torch.load(checkpoint, weights_only=True)
+    state, settings = record["state"], record["settings"]
+    state["units"] = state.pop("loss_scales")
+    settings["shape"], settings["boxes"] = settings.pop("variant"), settings.pop("fixed_crops")
+    torch.save(record, checkpoint)
+    again = trainer(config)
+    again.resume(checkpoint)
+    assert again.state == first.state
+    again.start_from(checkpoint)
+    assert again.earlier[-1]["boxes"] == 1  # what it recorded of itself stays
 
 
 def test_a_training_may_start_from_a_weights_file(tmp_path: Path) -> None:
@@ -485,7 +504,7 @@ def test_a_training_may_start_from_a_weights_file(tmp_path: Path) -> None:
     inputs = random_inputs()
     with torch.no_grad():
         expected = attach(first.backbone.module, load_afd(tmp_path / "afd.safetensors"))(*inputs)
-        torch.testing.assert_close(other.average(*inputs).logits, expected.logits)
+        torch.testing.assert_close(other.ema(*inputs).logits, expected.logits)
     other.run()
     other.save(tmp_path / "other.safetensors")
     training = read_afd_card(tmp_path / "other.safetensors").training
@@ -496,7 +515,7 @@ def test_a_training_may_start_without_the_corrections_after_later_stages(tmp_pat
     first = trainer()
     first.run()
     first.save_checkpoint(tmp_path / "afd.checkpoint.pt")
-    known = first.average.afd.state_dict()
+    known = first.ema.afd.state_dict()
     assert first.config.stage_widths is not None
     smaller = trainer(replace(QUICK, stage_widths=first.config.stage_widths[:2]))
     smaller.start_from(tmp_path / "afd.checkpoint.pt")
@@ -516,9 +535,9 @@ def test_a_training_may_start_from_a_narrower_module(tmp_path: Path) -> None:
     wider.start_from(tmp_path / "afd.checkpoint.pt")
     inputs = random_inputs()
     with torch.no_grad():
-        expected = first.average(*inputs).logits
-        assert not torch.equal(expected, first.average(inputs[0]).logits)
-        assert torch.allclose(wider.average(*inputs).logits, expected, atol=1e-5)
+        expected = first.ema(*inputs).logits
+        assert not torch.equal(expected, first.ema(inputs[0]).logits)
+        assert torch.allclose(wider.ema(*inputs).logits, expected, atol=1e-5)
     wider.run()
     with torch.no_grad():
         assert not torch.allclose(wider.classifier(*inputs).logits, expected, atol=1e-5)
@@ -556,10 +575,10 @@ def test_the_saved_file_holds_the_average_folded_and_says_how_it_was_made(tmp_pa
     assert card.training["degradations"]["lowest"] == 5
     loaded = load_afd(path)
     assert loaded.reparameterized
-    assert not training.average.afd.reparameterized
+    assert not training.ema.afd.reparameterized
     inputs = random_inputs()
     with torch.no_grad():
-        expected = training.average(*inputs).logits
+        expected = training.ema(*inputs).logits
         got = attach(training.backbone.module, loaded)(*inputs).logits
     torch.testing.assert_close(got, expected, rtol=1e-2, atol=1e-2)
 
@@ -601,7 +620,7 @@ def test_a_rate_of_zero_leaves_the_branches_of_rep_conv_as_they_were() -> None:
 def test_reports_and_validation() -> None:
     backbone = small_backbone()
     validation = Validation(PHOTOS[:3], backbone.spec, jobs=1, qualities=(5, 95), batch_size=2)
-    training = Trainer(backbone, PHOTOS, QUICK, MACHINE, validation)
+    training = Trainer(backbone, PHOTOS, QUICK, RUNTIME, validation)
     reports: list[TrainingReport] = []
     training.run(reports.append, report_every=3, report_seconds=math.inf, validate_every=2)
     assert [(report.step, len(report.validation)) for report in reports] == [(2, 2), (3, 0), (4, 2)]
@@ -613,7 +632,7 @@ def test_reports_and_validation() -> None:
 def test_a_slow_training_reports_by_the_clock_and_may_leave_out_the_last_validation() -> None:
     backbone = small_backbone()
     validation = Validation(PHOTOS[:2], backbone.spec, jobs=1, qualities=(50,))
-    training = Trainer(backbone, PHOTOS, QUICK, MACHINE, validation)
+    training = Trainer(backbone, PHOTOS, QUICK, RUNTIME, validation)
     reports: list[TrainingReport] = []
     training.run(reports.append, report_seconds=0.0, validate_last=False)
     assert [(report.step, len(report.validation)) for report in reports] == [(1, 0), (2, 0), (3, 0), (4, 0)]
@@ -624,8 +643,8 @@ def test_validation_counts_agreement_with_the_clean_answer() -> None:
     afd = AFDModule.for_backbone(backbone.module, "stem", input_size=CROP)
     validation = Validation(PHOTOS, backbone.spec, 1, qualities=(100,))
     (row,) = validation.measure(attach(backbone.module, afd).eval(), torch.device("cpu"))
-    assert row.direct == row.corrected
-    assert row.direct >= 80  # at quality 100 next to nothing changes
+    assert row.uncorrected == row.corrected
+    assert row.uncorrected >= 80  # at quality 100 next to nothing changes
     assert row.divergence < 0.05
     assert row.stem_change == 0.0
 

@@ -10,7 +10,7 @@ from dctafd.nets.registry import ModelSpec
 from dctafd.training.config import TrainingConfig
 from dctafd.training.data import PairSource
 from dctafd.training.degrade import Degradation, DegradationRange, view_size
-from dctafd.training.views import FixedBox, Patch, crop_window, random_view
+from dctafd.training.views import FixedCrop, Patch, crop_window, random_view
 
 CROP = 32
 SPEC = ModelSpec("plain", "none", crop=CROP, mean=(0, 0, 0), std=(1, 1, 1))
@@ -19,8 +19,8 @@ FLAT = [np.full((60, 70, 3), level, np.uint8) for level in LEVELS]
 LOSSLESS = DegradationRange(clean=1.0)
 
 
-def source(cutmix: float, boxes: int | None = None, seed: int = 0) -> PairSource:
-    return PairSource(FLAT, SPEC, LOSSLESS, batch_size=2, seed=seed, boxes=boxes, cutmix=cutmix)
+def source(cutmix: float, fixed_crops: int | None = None, seed: int = 0) -> PairSource:
+    return PairSource(FLAT, SPEC, LOSSLESS, batch_size=2, seed=seed, fixed_crops=fixed_crops, cutmix=cutmix)
 
 
 def levels_of(image: np.ndarray) -> set[int]:
@@ -65,11 +65,11 @@ def test_patches_lie_in_the_view_and_have_the_sides_they_should() -> None:
     assert 0.3 <= min(sides) < 0.32 < 0.78 < max(sides) <= 0.8
 
 
-@pytest.mark.parametrize("boxes", [None, 2])
-def test_the_share_of_views_that_show_two_photos(boxes: int | None) -> None:
+@pytest.mark.parametrize("fixed_crops", [None, 2])
+def test_the_share_of_views_that_show_two_photos(fixed_crops: int | None) -> None:
     mixed = {
         share: sum(
-            len(levels_of(source(share, boxes, seed).pair(step, index).clean)) > 1
+            len(levels_of(source(share, fixed_crops, seed).pair(step, index).clean)) > 1
             for seed in range(20)
             for step in range(2)
             for index in range(2)
@@ -95,12 +95,16 @@ def test_a_fixed_box_has_the_same_patch_whatever_is_done_to_it(
     monkeypatch: pytest.MonkeyPatch, degradation: Degradation
 ) -> None:
     monkeypatch.setattr("dctafd.training.data.sample_degradation", lambda rng, drawn_from: degradation)
-    pairs = [source(1.0, boxes=2, seed=seed).pair(0, index) for seed in range(10) for index in range(2)]
-    mixed = [pair for pair in pairs if pair.box is not None and len(levels_of(pair.box.pristine)) == 2]
+    pairs = [source(1.0, fixed_crops=2, seed=seed).pair(0, index) for seed in range(10) for index in range(2)]
+    mixed = [
+        pair
+        for pair in pairs
+        if pair.fixed_crop is not None and len(levels_of(pair.fixed_crop.pristine)) == 2
+    ]
     assert len(mixed) >= 4
     for pair in mixed:
-        assert pair.box is not None
-        away = np.abs(pair.clean - pair.box.pristine) > 0.1 * np.ptp(LEVELS) / 255
+        assert pair.fixed_crop is not None
+        away = np.abs(pair.clean - pair.fixed_crop.pristine) > 0.1 * np.ptp(LEVELS) / 255
         # Only a seam of a pixel may differ, where the view was resized.
         assert away.mean() <= (0.0 if degradation.scale == 1.0 else 0.15)
 
@@ -109,7 +113,9 @@ def test_without_patches_views_are_what_they_were() -> None:
     rng = np.random.default_rng(1)
     photos = [rng.integers(0, 256, (60, 70, 3), np.uint8) for _ in range(2)]
     plain, mixed = (
-        PairSource(photos, SPEC, DegradationRange(), batch_size=2, seed=0, boxes=2, cutmix=share).pair(0, 0)
+        PairSource(photos, SPEC, DegradationRange(), batch_size=2, seed=0, fixed_crops=2, cutmix=share).pair(
+            0, 0
+        )
         for share in (0.0, 1e-12)
     )
     np.testing.assert_array_equal(plain.clean, mixed.clean)
@@ -130,7 +136,7 @@ def a_random_view(stretch: float, seed: int) -> np.ndarray:
 
 
 def a_fixed_box(stretch: float, seed: int) -> np.ndarray:
-    return FixedBox.draw(COORDINATES, 64, np.random.default_rng(seed), stretch=stretch).cut(COORDINATES, 64)
+    return FixedCrop.draw(COORDINATES, 64, np.random.default_rng(seed), stretch=stretch).cut(COORDINATES, 64)
 
 
 @pytest.mark.parametrize("shown", [a_random_view, a_fixed_box])
@@ -146,10 +152,12 @@ def test_views_are_stretched_both_ways_up_to_the_factor(
     assert np.log(ratios).mean() == pytest.approx(0, abs=0.1)
 
 
-@pytest.mark.parametrize("boxes", [None, 2])
-def test_pairs_are_stretched_where_asked(boxes: int | None) -> None:
+@pytest.mark.parametrize("fixed_crops", [None, 2])
+def test_pairs_are_stretched_where_asked(fixed_crops: int | None) -> None:
     def ratio(stretch: float, seed: int) -> float:
-        made = PairSource([COORDINATES], SPEC, LOSSLESS, 1, seed=seed, boxes=boxes, stretch=stretch)
+        made = PairSource(
+            [COORDINATES], SPEC, LOSSLESS, 1, seed=seed, fixed_crops=fixed_crops, stretch=stretch
+        )
         down, across = zooms_of(255 * made.pair(0, 0).clean.transpose(1, 2, 0))
         return across / down
 

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from dctafd.analysis.export import example_inputs
-from dctafd.nets.afd import AFDModule, Shape
+from dctafd.nets.afd import AFDModule, Variant
 from dctafd.nets.afd_weights import load_afd
 from dctafd.nets.attach import attach
 from dctafd.nets.registry import WEIGHTS_DIRECTORY, build_architecture, get_spec
@@ -51,7 +51,7 @@ def in_channels_last(module: nn.Module) -> nn.Module:
 
 def modules(model: str, backbone: nn.Module, crop: int) -> dict[str, AFDModule]:
     """Return both shapes in their default widths and, if one ships for this model, its module; folded."""
-    found = {shape: AFDModule.for_backbone(backbone, shape, input_size=crop) for shape in get_args(Shape)}
+    found = {name: AFDModule.for_backbone(backbone, name, input_size=crop) for name in get_args(Variant)}
     shipped = WEIGHTS_DIRECTORY / f"{model}_afd.safetensors"
     if shipped.is_file():
         found["shipped"] = load_afd(shipped)

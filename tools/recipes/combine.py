@@ -19,7 +19,7 @@ from dctafd.nets.prune import collect_moments, prune_stages
 from dctafd.nets.registry import Backbone
 from dctafd.training.data import collate_pairs, make_pair
 from dctafd.training.degrade import Degradation
-from dctafd.training.views import FixedBox, Photo
+from dctafd.training.views import FixedCrop, Photo
 
 QUALITIES = (7, 9, 11, 14, 18, 23, 30, 40)  # evenly spread as trainings draw them, in logarithms
 
@@ -76,7 +76,7 @@ def _views(photos: Sequence[Photo], backbone: Backbone) -> Iterator[tuple[Tensor
     for number, photo in enumerate(photos):
         rng, crop = np.random.default_rng(number), backbone.spec.crop
         degradation = Degradation(QUALITIES[number % len(QUALITIES)])
-        view = FixedBox.draw(photo, crop, rng).cut(photo, crop, degradation)
+        view = FixedCrop.draw(photo, crop, rng).cut(photo, crop, degradation)
         yield collate_pairs([make_pair(view, degradation, backbone.spec)]).compressed.tensors()
 
 

@@ -101,7 +101,7 @@ def _what_it_is(name: str, card: AFDCard, size: int) -> list[str]:
     facts = [
         ("file", f"`{name}_afd.safetensors`, {size:,} bytes, fp16, re-parameterised"),
         ("corrects", f"`{card.model}`{network}, {spec.crop} pixels; {spec.origin}"),
-        ("shape", f"`{config.shape}`: {'; '.join(parts)}"),
+        ("shape", f"`{config.variant}`: {'; '.join(parts)}"),
         ("licence", card.licence),
     ]
     rows = "\n".join(f"| {key} | {value} |" for key, value in facts)
