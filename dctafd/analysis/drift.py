@@ -21,6 +21,7 @@ from dctafd.analysis.photo_containers import read_file
 from dctafd.analysis.protocols import AS_IT_IS, PAPER_QUALITIES, Condition
 from dctafd.analysis.stem_features import StemFeatures
 from dctafd.errors import DctafdError
+from dctafd.inputs.block_grid import RGB_TO_YCC
 from dctafd.inputs.folders import walk_photos
 from dctafd.inputs.model_input import InputBatch, ModelInput, collate
 from dctafd.inputs.pictures import is_picture_name
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from dctafd.nets.afd import AFDModule
     from dctafd.nets.registry import Backbone, ModelSpec
 
-_RGB_TO_YCBCR = np.array(
-    [[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]]
-)  # JFIF 1.02
 _K = np.arange(8)
 _DCT = np.sqrt(np.where(_K == 0, 1, 2) / 8)[:, None] * np.cos((2 * _K + 1) * _K[:, None] * np.pi / 16)
 """(8, 8) the DCT of T.81 A.3.3 as a matrix: coefficients = _DCT @ samples @ _DCT.T."""
@@ -171,7 +169,7 @@ def block_coefficients(pixels: NDArray[np.floating]) -> NDArray[np.float64]:
         pixels: (3, S, S), RGB in 0..255, S = 8 * G.
     """
     side = pixels.shape[1] // 8
-    samples = np.tensordot(_RGB_TO_YCBCR, pixels, 1)
+    samples = np.tensordot(RGB_TO_YCC, pixels, 1)
     samples[0] -= 128
     blocks = samples.reshape(3, side, 8, side, 8).transpose(1, 3, 0, 2, 4)
     return np.asarray(_DCT @ blocks @ _DCT.T)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dctafd.inference.results import Failure
 from dctafd.inputs.source_items import readable
 
 
@@ -24,7 +25,8 @@ class FileFailure:
     @classmethod
     def of(cls, file: str, error: Exception) -> FileFailure:
         """Describe what was raised about a file."""
-        return cls(readable(file), type(error).__name__, readable(str(error)))
+        failure = Failure.of(error)
+        return cls(readable(file), failure.type, failure.message)
 
     def __str__(self) -> str:
         return f"{self.file}: {self.type}: {self.message}"

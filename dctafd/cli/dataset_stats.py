@@ -98,7 +98,7 @@ def command(
         _write_html(dataset, html)
     if dataset.cached:
         note(f"{dataset.cached} of {dataset.total.files} files were known from the cache", quiet)
-    failed = ((file.path, f"{file.reason}: {file.detail}") for file in dataset.total.failed)
+    failed = (f"{file.path}: {file.reason}: {file.detail}" for file in dataset.total.failed)
     note_failures(failed, dataset.total.failure_count, quiet)
     if dataset.total.failure_count:
         raise SystemExit(EXIT_SOME_FAILED)

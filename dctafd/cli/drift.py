@@ -95,8 +95,7 @@ def command(
         save_blocks(measurement, blocks)
     if plot is not None:
         save_drift_figure(measurement, plot)
-    failures = [(failure.file, f"{failure.type}: {failure.message}") for failure in measurement.failures]
-    note_failures(failures, len(failures), quiet)
+    note_failures(map(str, measurement.failures), len(measurement.failures), quiet)
     if measurement.failures:
         raise SystemExit(EXIT_SOME_FAILED)
 

@@ -179,8 +179,7 @@ def command(
         from dctafd.analysis.evaluation_figure import plot_evaluation
 
         plot_evaluation(evaluation, plot, task)
-    failures = [(failure.file, f"{failure.type}: {failure.message}") for failure in evaluation.failures]
-    note_failures(failures, len(failures), quiet)
+    note_failures(map(str, evaluation.failures), len(evaluation.failures), quiet)
     if evaluation.failures or evaluation.unmatched:
         raise SystemExit(EXIT_SOME_FAILED)
 

@@ -20,12 +20,12 @@ def note(text: str, quiet: bool = False) -> None:
         click.echo(printable(" ".join(text.splitlines())), err=True)
 
 
-def note_failures(failures: Iterable[tuple[str, str]], count: int, quiet: bool) -> None:
+def note_failures(failures: Iterable[str], count: int, quiet: bool) -> None:
     """Name the first inputs that failed, each with the reason, and say how many there are of more."""
-    for number, (name, reason) in enumerate(failures):
+    for number, failure in enumerate(failures):
         if number == _SHOWN_FAILURES:
             break
-        note(f"{name}: {reason}", quiet)
+        note(failure, quiet)
     if count > _SHOWN_FAILURES:
         note(f"... {count} files failed", quiet)
 

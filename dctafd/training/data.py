@@ -15,6 +15,7 @@ from PIL import Image
 
 from dctafd.inputs.folders import Found, walk_photos
 from dctafd.inputs.model_input import InputBatch, ModelInput, collate
+from dctafd.inputs.pictures import centre_crop
 from dctafd.inputs.prepare import prepare
 from dctafd.nets.registry import ModelSpec
 from dctafd.training.degrade import Degradation, DegradationRange, degrade, sample_degradation, view_size
@@ -140,24 +141,14 @@ def make_pair(view: Photo, degradation: Degradation, spec: ModelSpec) -> Trainin
     stored, clean = degrade(view, degradation)
     resize = None if degradation.scale == 1.0 else spec.crop
     compressed = prepare(stored, resize, spec.crop, mean=spec.mean, std=spec.std)
-    if resize is not None:
-        clean = np.asarray(_shorter_side_to(Image.fromarray(clean), spec.crop))
-    return TrainingPair(compressed, _normalized_centre(clean, spec), degradation)
+    shown = centre_crop(clean, resize, spec.crop)
+    return TrainingPair(compressed, _normalized(shown, spec), degradation)
 
 
-def _shorter_side_to(image: Image.Image, side: int) -> Image.Image:
-    """Resize as torchvision's Resize does, whose longer side is cut off to a whole number."""
-    shorter = min(image.size)
-    size = (side * image.width // shorter, side * image.height // shorter)
-    return image.resize(size, Image.Resampling.BILINEAR)
-
-
-def _normalized_centre(pixels: Photo, spec: ModelSpec) -> NDArray[np.float32]:
-    """Cut out the centre as torchvision's CenterCrop does; return it normalised, (3, S, S)."""
-    top, left = (round((size - spec.crop) / 2) for size in pixels.shape[:2])
-    crop = pixels[top : top + spec.crop, left : left + spec.crop].astype(np.float32)
+def _normalized(pixels: Photo, spec: ModelSpec) -> NDArray[np.float32]:
+    """Return pixels (S, S, 3) normalised, (3, S, S)."""
     mean, std = np.array([spec.mean, spec.std], np.float32)
-    return np.ascontiguousarray(((crop / 255 - mean) / std).transpose(2, 0, 1))
+    return np.ascontiguousarray(((pixels.astype(np.float32) / 255 - mean) / std).transpose(2, 0, 1))
 
 
 class PairSource:
@@ -217,7 +208,7 @@ class PairSource:
             return make_pair(view, degradation, self.spec)
         crop_number = number * self.fixed_crops + epoch % self.fixed_crops
         view, pristine = self._views_of_crop(photo, crop_number, degradation)
-        seen = SeenCrop(crop_number, _normalized_centre(pristine, self.spec))
+        seen = SeenCrop(crop_number, _normalized(pristine, self.spec))
         return replace(make_pair(view, degradation, self.spec), fixed_crop=seen)
 
     def _new_view(self, photo: Photo, size: tuple[int, int], rng: np.random.Generator) -> Photo:

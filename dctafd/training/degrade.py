@@ -6,16 +6,13 @@ generator state gives the same bytes (for one version of Pillow).
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
+from dctafd.inputs.pictures import Subsampling, decode_jpeg, encode_jpeg
 
 LARGE_SCALE = 3.0  # stored pixels per classifier pixel above which next to nothing drifts
 MOST_NOISE = 8.0  # standard deviation in levels
@@ -175,16 +172,3 @@ def with_noise(view: NDArray[np.uint8], deviation: float, seed: int) -> NDArray[
     repeats = [-(-side // _NOISE_SIDE) for side in view.shape[:2]]
     noise = np.tile(pattern, (*repeats, 1))[: view.shape[0], : view.shape[1]]
     return np.clip(view + noise, 0, 255).astype(np.uint8)
-
-
-def encode_jpeg(pixels: NDArray[np.uint8], quality: int, subsampling: Subsampling = "4:2:0") -> bytes:
-    """Encode (height, width, 3) RGB with Pillow."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
-    return buffer.getvalue()
-
-
-def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
-    """Decode to (height, width, 3) RGB with Pillow."""
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"))

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 import dctafd
+from dctafd.inputs.block_grid import RGB_TO_YCC
 from dctafd.inputs.model_input import ModelInput
 from dctafd.inputs.prepare import prepare
 from dctafd.inputs.survival import component_axes, unresized_energy
@@ -14,7 +15,6 @@ from dctafd.jpeg.coefficients import JpegCoefficients
 from dctafd.jpeg.sampling_geometry import sample_grids
 from tests.support.jpeg_files import encode, photo_like
 
-RGB_TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 SHORT, CROP = 112, 96  # pixels of the shorter side after the resize, and of the crop
 BANDS = {"low": slice(0, 2), "middle": slice(2, 4), "high": slice(4, 8)}
 AMPLITUDE = 60.0

@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dctafd.inputs.pictures import decode_jpeg, encode_jpeg
 from dctafd.jpeg.quality import estimate_quality
 from dctafd.jpeg.reader import read
 from dctafd.training.degrade import (
     LARGE_SCALE,
     Degradation,
     DegradationRange,
-    decode_jpeg,
     degrade,
-    encode_jpeg,
     sample_degradation,
     view_size,
 )
