@@ -16,7 +16,7 @@ from dctafd.inputs.pictures import decode_picture
 from dctafd.nets.afd_weights import afd_path, load_afd, read_afd_card, save_afd
 from dctafd.nets.registry import get_spec
 from dctafd.training.data import find_photos
-from dctafd.training.quiet_drift import choose_quiet_drift
+from dctafd.training.quiet_drift import choose_quiet_drift, quiet_drift_of_older_module
 from dctafd.training.validation import split_photos
 
 _FOLDER: click.Path = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -34,7 +34,8 @@ def main(modules: tuple[str, ...], photos: Path, held_out: int) -> None:
         card = read_afd_card(path)
         afd = load_afd(path)
         pictures = (decode_picture(photo.read_bytes()) for photo in held)
-        quiet = choose_quiet_drift(afd, pictures, get_spec(card.model))
+        choose = choose_quiet_drift if card.config.reads_surviving else quiet_drift_of_older_module
+        quiet = choose(afd, pictures, get_spec(card.model))
         save_afd(path, afd, replace(card, config=replace(card.config, quiet_drift=quiet)))
         click.echo(f"{module}: {card.config.quiet_drift:g} -> {quiet:g}")
 

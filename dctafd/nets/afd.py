@@ -21,6 +21,8 @@ _UNET_STRIDE = 4  # classifier pixels per cell of the U-Net's upper level, where
 _FE_WIDTH = {"stem": 32, "deep": 16}
 _STAGE_WIDTHS = (24, 48, 64, 96)
 _MODULATION_WIDTH = 64
+#: Corrections have their full strength from so many times `AFDConfig.quiet_drift` on.
+FULL_STRENGTH = 1.5
 #: What files leave unsaid that were written before FDE-Net read what survives the resize.
 _BEFORE_SURVIVAL = {"scales": (0.8, 1.3), "reads_surviving": False}
 
@@ -38,7 +40,7 @@ class AFDConfig:
         stage_widths: channels inside the bottleneck after each stage; empty for variant "stem".
         modulation_width: hidden channels of the modulation of `layers.norms`; 0 for none.
         scales, reads_surviving: of FDE-Net.
-        quiet_drift: mean drift of a photo up to which it is left exactly as it is; from one and a half times
+        quiet_drift: mean drift of a photo up to which it is left exactly as it is; from `FULL_STRENGTH` times
             that on corrections have their full strength. 0 leaves alone what has not drifted at all.
     """
 
@@ -193,7 +195,8 @@ def _without_quiet(fdm: Tensor, quiet_drift: float) -> Tensor:
     if not quiet_drift:
         return fdm
     drift = fdm[:, :1]  # (B, 1, G, G)
-    strength = (2 * drift.mean((2, 3), keepdim=True) / quiet_drift - 2).clamp(0, 1)  # (B, 1, 1, 1)
+    above = drift.mean((2, 3), keepdim=True) / quiet_drift - 1  # (B, 1, 1, 1)
+    strength = (above / (FULL_STRENGTH - 1)).clamp(0, 1)  # (B, 1, 1, 1)
     return torch.cat([drift * strength, fdm[:, 1:]], 1)
 
 
