@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,6 +42,20 @@ class Preprocessing:
     crop: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Preprocessing:
+        """Read what a weights file or a cache has of it.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        (red, green, blue), (red_std, green_std, blue_std) = (
+            [float(value) for value in record[name]] for name in ("mean", "std")
+        )
+        return cls(
+            int(record["resize"]), int(record["crop"]), (red, green, blue), (red_std, green_std, blue_std)
+        )
 
 
 @dataclass(frozen=True, slots=True)

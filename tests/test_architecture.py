@@ -10,7 +10,7 @@ ROOMS = (
     ("dctafd.inference",),
     ("dctafd.nets", "dctafd.inputs"),
     ("dctafd.jpeg",),
-    ("dctafd.extras", "dctafd.files", "dctafd.plain_text"),
+    ("dctafd.extras", "dctafd.files", "dctafd.imagenet", "dctafd.plain_text"),
     ("dctafd.config", "dctafd.errors"),
     ("dctafd_native",),
 )

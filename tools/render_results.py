@@ -13,6 +13,7 @@ lies between is replaced. Blocks:
     harm [MODULE]                 photos that need nothing and large ones: of all modules, or of one
     distance                      the gain over the distance from the weights that a module was trained for
     order                         how well predicted drift orders sizes and qualities
+    calibration                   how far scores are from how often they are right
     cost                          the time that modules add to their networks
     history                       how often the earlier compression is found
     speed                         ratios of tools/benchmarks
@@ -28,6 +29,7 @@ To add figures, put a JSON file into docs/results/ and run this command; the nam
     do_no_harm*.json           `python -m tools.checks.do_no_harm -o FILE`: any number of files and modules
     gain_by_distance*.json     `python -m tools.checks.gain_by_distance -o FILE`
     drift_order*.json          `python -m tools.checks.drift_order -o FILE`
+    calibration*.json          `python -m tools.checks.calibration --fit FOLDER --test FOLDER -o FILE`
     cost*.json                 `python -m tools.benchmarks.afd_cost -o FILE`
     history.json               `python -m tools.checks.measure_history FOLDER -o FILE`
     speed.json                 `python -m tools.benchmarks.benchmark --json FILE`
@@ -55,6 +57,7 @@ from tools.results.records import ROOT, Results, read_results, source_of
 _BLOCK = re.compile(r"<!-- rendered: (?P<name>[^\n]*?) -->\n.*?<!-- end of rendered -->", re.S)
 _NOTHING = "Nothing has been measured yet."
 _TABLES: dict[str, Callable[..., str]] = {
+    "calibration": tables.calibration_table,
     "do_no_harm": tables.harm_summary,
     "gain_by_distance": tables.distance_table,
     "drift_order": tables.order_table,
@@ -63,6 +66,7 @@ _TABLES: dict[str, Callable[..., str]] = {
     "speed": tables.speed_table,
 }
 _KINDS = {
+    "calibration": "calibration",
     "harm": "do_no_harm",
     "distance": "gain_by_distance",
     "order": "drift_order",

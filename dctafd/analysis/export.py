@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+import dctafd
 from dctafd.extras import require_extra
 from dctafd.nets.attach import FrozenClassifier
 
+if TYPE_CHECKING:
+    from dctafd.nets.registry import Backbone
+
 SUFFIXES = (".onnx", ".pt2")
+METADATA_FILE = "dctafd.json"
 INPUT_NAMES = ("pixels", "coefficients", "steps", "survival", "scale", "primary_quality")
 
 
@@ -39,13 +48,30 @@ class Logits(nn.Module):
         return self.network(*inputs).logits
 
 
-def export_classifier(network: FrozenClassifier, crop: int, path: Path) -> None:
+def classifier_metadata(backbone: Backbone) -> dict[str, str]:
+    """Return what a program needs besides the network, as texts: JSON but for names and versions."""
+    spec = backbone.spec
+    return {
+        "dctafd": dctafd.__version__,
+        "model": spec.name,
+        "licence": spec.licence,
+        "preprocessing": json.dumps(asdict(spec.preprocessing)),
+        "temperature": json.dumps(spec.temperature),
+        "labels": json.dumps(backbone.labels, ensure_ascii=False),
+    }
+
+
+def export_classifier(
+    network: FrozenClassifier, crop: int, path: Path, metadata: Mapping[str, str] | None = None
+) -> None:
     """Write a network with a free batch size.
 
     Args:
         network: what `attach` returns, its module re-parameterised; without one the input is "pixels" only.
         crop: side of its input.
         path: .onnx, or .pt2 for a torch.export program.
+        metadata: texts that travel in the file: metadata_props of an ONNX model, and `METADATA_FILE` among
+            the extra files of a torch.export program.
 
     Raises:
         ValueError: the suffix is neither.
@@ -60,17 +86,19 @@ def export_classifier(network: FrozenClassifier, crop: int, path: Path) -> None:
     shapes = (tuple({0: batch} for _ in inputs),)
     exported = Logits(network).eval().cpu()
     if path.suffix == ".pt2":
-        torch.export.save(torch.export.export(exported, inputs, dynamic_shapes=shapes), path)
+        program = torch.export.export(exported, inputs, dynamic_shapes=shapes)
+        torch.export.save(program, path, extra_files={METADATA_FILE: json.dumps(dict(metadata or {}))})
         return
     require_extra("export")
-    torch.onnx.export(
+    model = torch.onnx.export(
         exported,
         inputs,
-        path,
         input_names=list(INPUT_NAMES[: len(inputs)]),
         output_names=["logits"],
         dynamic_shapes=shapes,
         dynamo=True,
-        external_data=False,
         verbose=False,
     )
+    assert model is not None
+    model.model.metadata_props.update(metadata or {})
+    model.save(path, external_data=False)

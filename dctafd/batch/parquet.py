@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dctafd.extras import require_extra
+from dctafd.inference.results import UNSURE
 
 ROW_GROUP = 8192
 
@@ -57,6 +58,7 @@ def _table(records: list[dict[str, Any]]) -> Any:
     import pyarrow as pa
 
     rows = [{**(record["predictions"] or [{}])[0], **record} for record in records]
+    rows = [{**row, "label": UNSURE} if row.get("unsure") else row for row in rows]
     return pa.Table.from_pylist(rows, parquet_schema())
 
 

@@ -3,7 +3,8 @@
 CSV has these columns: source, member, width, height, color_space, process, subsampling, quality,
 quality_exact, primary_quality, drift, model, label and score of the best prediction, then index_1, label_1,
 score_1, index_2 ... up to the number of predictions that was asked for, then warnings (joined by "; "),
-error_type and error_message. What is None is empty.
+error_type and error_message. What is None is empty. Where a result is unsure, `label` says so,
+and `label_1` is the best class.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from dctafd.batch.formats import Csv, Json, JsonLines, TextFormat
 from dctafd.batch.tables import PLAIN, Column, Page, table_text
-from dctafd.inference.results import RECORD_KEYS, Result
+from dctafd.inference.results import RECORD_KEYS, UNSURE, Result
 from dctafd.jpeg.damage import what_is_missing
 from dctafd.plain_text import printable
 
@@ -52,7 +53,7 @@ def _csv_cells(result: Result) -> dict[str, Any]:
         cells |= {f"index_{number}": prediction.index, f"label_{number}": prediction.label}
         cells[f"score_{number}"] = prediction.score
     if result.predictions:
-        cells |= {"label": result.predictions[0].label, "score": result.predictions[0].score}
+        cells |= {"label": result.best_label, "score": result.predictions[0].score}
     if result.error is not None:
         cells |= {"error_type": result.error.type, "error_message": result.error.message}
     return {**cells, "warnings": "; ".join(result.warnings)}
@@ -118,12 +119,14 @@ def _table_cells(result: Result) -> dict[str, str]:
     if result.error is not None:
         return cells | {"best": f"{result.error.type}: {result.error.message}"}
     best, *others = result.predictions
+    if result.unsure:
+        others = list(result.predictions)
     return cells | {
         "size": f"{result.width}x{result.height}",
         "quality": _quality(result),
         "drift": "" if result.drift is None else f"{result.drift:.3f}",
         "missing": what_is_missing(result.warnings) or "",
-        "best": best.label,
+        "best": result.best_label or "",
         "score": f"{best.score:.1%}",
         "next": ", ".join(f"{other.label} {other.score:.0%}" for other in others[:2]),
     }
@@ -144,6 +147,8 @@ def _details(result: Result) -> str:
     if missing := what_is_missing(result.warnings):
         facts.append(f"damaged, {missing} missing")
     lines = [printable(f"{input_name(result)}  ({', '.join(facts)})")]
+    if result.unsure:
+        lines.append(f"  {UNSURE}: no class has the score that --min-score asks for")
     lines += [f"  {best.score:6.1%}  {printable(best.label)}" for best in result.predictions]
     lines += [f"  warning: {printable(warning)}" for warning in result.warnings]
     return "\n".join(lines) + "\n"

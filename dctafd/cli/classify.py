@@ -58,6 +58,7 @@ class _Engine:
     choice: ModelChoice
     dtype: str
     runtime: str
+    min_score: float | None
 
     def start(self) -> Engine:
         """Return what does the work."""
@@ -73,8 +74,11 @@ class _Engine:
             weights=self.choice.weights,
             afd=self.choice.afd,
             device=self.choice.device,
+            labels=self.choice.labels,
+            changes=self.choice.changes,
             dtype=self.dtype,
             runtime=self.runtime,
+            min_score=self.min_score,
         )
 
 
@@ -88,6 +92,11 @@ class _Engine:
 @model_options()
 @click.option(
     "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Predictions a photo."
+)
+@click.option(
+    "--min-score",
+    type=click.FloatRange(0, 1),
+    help="Call a photo unsure whose best score is below this. [default: never]",
 )
 @batch_size_option(32)
 @click.option(
@@ -133,6 +142,7 @@ def command(
     files_from: str | None,
     choice: ModelChoice,
     top_k: int,
+    min_score: float | None,
     batch_size: int,
     dtype: str,
     runtime: str,
@@ -172,7 +182,7 @@ def command(
     if resume:
         _check_resumable(sources, output_format, output)
     plan = _plan(sources, files_from, batch_size)
-    classifier = load_chosen_classifier(choice, quiet, dtype, runtime)
+    classifier = load_chosen_classifier(choice, quiet, dtype, runtime, min_score)
     choose = "; --model chooses another, `dctafd models` lists them"
     note(f"model: {classifier.name} ({classifier.facts.description}){choose}", quiet)
     options = RunOptions(
@@ -184,7 +194,7 @@ def command(
         output_format=output_format,
         thumbnail=None if html is None else THUMBNAIL,
     )
-    work = _Engine(engine, address, choice, dtype, classifier.network.runtime).start()
+    work = _Engine(engine, address, choice, dtype, classifier.network.runtime, min_score).start()
     companion = None if html is None else _gallery(classifier, html)
     summary = _run(classifier, plan, options, work, output, companion, resume, quiet)
     for line in summary.lines():

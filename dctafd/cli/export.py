@@ -25,15 +25,16 @@ def command(output: Path, choice: ModelChoice, quiet: bool) -> None:
     """Write the corrected classifier, re-parameterised, for ONNX Runtime or torch.export.
 
     Its inputs are those that `dctafd.prepare` gives, with a batch axis before them; its output is logits.
+    Class names and preprocessing are in its metadata, as JSON.
 
     \b
     Example:
       dctafd export --model efficientnet_lite0 -o lite0.onnx
     """
-    from dctafd.analysis.export import export_classifier
+    from dctafd.analysis.export import classifier_metadata, export_classifier
     from dctafd.nets.attach import attach
 
     backbone = load_chosen_backbone(choice)
     classifier = attach(backbone.module, load_chosen_afd(backbone, choice, quiet))
-    export_classifier(classifier, backbone.spec.crop, output)
+    export_classifier(classifier, backbone.spec.crop, output, classifier_metadata(backbone))
     note(f"wrote {output}", quiet)

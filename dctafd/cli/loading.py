@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 def load_chosen_classifier(
-    choice: ModelChoice, quiet: bool, dtype: str = "float32", runtime: str = "torch"
+    choice: ModelChoice,
+    quiet: bool,
+    dtype: str = "float32",
+    runtime: str = "torch",
+    min_score: float | None = None,
 ) -> Classifier:
     """Load the classifier with its correction into a runtime; tell on stderr what may not fit."""
     with warnings_as_notes(quiet), collector_paused():
@@ -39,6 +43,7 @@ def load_chosen_classifier(
                 choice.labels,
                 dtype=dtype,
                 changes=choice.changes,
+                min_score=min_score,
             )
         except ValueError as error:  # the runtime knows no such device or dtype
             raise click.BadParameter(str(error), param_hint="--runtime") from None

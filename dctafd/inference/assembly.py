@@ -26,6 +26,7 @@ class ModelFacts:
         temperature: divides the logits before the softmax.
         description: one line for people: which weights, which AFD-Module.
         afd: name of the AFD-Module that corrects it, None without one.
+        min_score: results whose best score is below it are `unsure`; None for none.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ModelFacts:
     temperature: float = 1.0
     description: str = ""
     afd: str | None = None
+    min_score: float | None = None
 
     def label(self, index: int) -> str:
         """Return a class's name, or its number where it has none."""
@@ -107,4 +109,5 @@ def _result(
         predictions=predictions,
         warnings=tuple(header.warnings),
         thumbnail=photo.thumbnail,
+        unsure=None if facts.min_score is None else predictions[0].score < facts.min_score,
     )

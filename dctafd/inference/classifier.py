@@ -139,7 +139,8 @@ class Classifier:
     def digest(self) -> str:
         """Return a SHA-256 over all that decides the answers: weights, preprocessing, class names, dtype."""
         facts = (self.facts.name, self.facts.labels, self.preprocessing, self.facts.temperature)
-        decisive = repr((*facts, self.network.dtype, self.network.digest()))
+        least = () if self.facts.min_score is None else (self.facts.min_score,)
+        decisive = repr((*facts, *least, self.network.dtype, self.network.digest()))
         return hashlib.sha256(decisive.encode()).hexdigest()
 
 

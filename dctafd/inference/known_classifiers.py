@@ -143,11 +143,11 @@ def _states(paths: Iterable[str]) -> list[list[Any]]:
 
 
 def _classifier_of(record: Mapping[str, Any], entry: Path) -> KnownClassifier:
-    facts, sees = record["facts"], record["preprocessing"]
+    facts = record["facts"]
     graph = Graph(entry / record["graph"]["file"], record["graph"]["inputs"], record["weights_digest"])
     return KnownClassifier(
         ModelFacts(**{**facts, "labels": tuple(facts["labels"])}),
-        Preprocessing(sees["resize"], sees["crop"], tuple(sees["mean"]), tuple(sees["std"])),
+        Preprocessing.from_dict(record["preprocessing"]),
         graph,
         tuple(record["warnings"]),
     )

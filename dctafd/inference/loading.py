@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from dctafd.inference.graph_cache import cache_directory
 from dctafd.inference.graph_networks import Graph, open_graph
 from dctafd.inference.known_classifiers import ClassifierIndex, KnownClassifier, KnownFailure, package_digest
 from dctafd.inference.runtimes import GRAPH_RUNTIMES, choose_runtime
+from dctafd.nets.afd_files import module_beside
 
 if TYPE_CHECKING:
     from dctafd.nets.attach import FrozenClassifier
@@ -74,10 +75,12 @@ class _Request:
         weights = None if self.weights is None else os.path.abspath(self.weights)
         afd = os.path.abspath(self.afd) if Path(self.afd).is_file() else str(self.afd)
         labels = os.path.abspath(self.labels) if isinstance(self.labels, str | Path) else self.labels
+        beside = None if weights is None else _state(module_beside(Path(weights)))
         return {
             "model": self.model,
             "weights": weights,
             "afd": afd,
+            "beside": beside,  # it may appear, and its name is not among the files that are watched
             "labels": labels if labels is None or isinstance(labels, str) else list(labels),
             "changes": self.changes.to_dict(),
             "runtime": _versioned(runtime),
@@ -105,6 +108,7 @@ def load_classifier(
     *,
     dtype: str = "float32",
     changes: PreprocessingChanges = UNCHANGED,
+    min_score: float | None = None,
 ) -> Classifier:
     """Load a classifier by name, with the AFD-Module that corrects it.
 
@@ -123,13 +127,15 @@ def load_classifier(
         labels: class names by index, or a file of them; None for those of the weights.
         dtype: "float32", "bfloat16" or "float16".
         changes: what the classifier expects of its pixels where it is not what the model usually expects.
+        min_score: results whose best score is below it are `unsure`; None says that of none.
 
     Warns (`RuntimeFallbackWarning`) where a network cannot be exported and PyTorch runs it.
 
     Raises:
         WeightsError: weights are missing, damaged, or made for another network.
         MissingExtraError: the runtime is not installed.
-        ValueError: an unknown runtime or dtype, or one that the other does not know.
+        ValueError: an unknown runtime or dtype, or one that the other does not know; `min_score` is no
+            probability.
 
     Example:
         >>> classifier = dctafd.load_classifier("efficientnet_lite0")
@@ -137,11 +143,16 @@ def load_classifier(
         >>> result.quality, len(result.predictions), result.error
         (75, 3, None)
     """
+    if min_score is not None and not 0 <= min_score <= 1:
+        raise ValueError(f"the least score has to be 0 to 1, not {min_score}")
     chosen = choose_runtime(Runtime(runtime, device, dtype))
     request = _Request(model, weights, afd, labels, changes)
     if chosen.name in GRAPH_RUNTIMES:
-        return _load_graph(request, chosen)
-    return _in_torch(_warned(request.load()), chosen)
+        classifier = _load_graph(request, chosen)
+    else:
+        classifier = _in_torch(_warned(request.load()), chosen)
+    classifier.facts = replace(classifier.facts, min_score=min_score)
+    return classifier
 
 
 def _in_torch(loaded: _Loaded, chosen: Runtime) -> Classifier:
@@ -227,6 +238,15 @@ def _warned(loaded: _Loaded) -> _Loaded:
     for message, category in loaded.warnings:
         warnings.warn(message, category, stacklevel=4)
     return loaded
+
+
+def _state(path: Path) -> list[int] | None:
+    """Return a file's size and time of change; None where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _versioned(runtime: str) -> str:

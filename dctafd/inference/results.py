@@ -28,6 +28,9 @@ RECORD_KEYS = (
     "error",
 )
 
+#: What a photo is called whose best score is below the least that was asked for.
+UNSURE = "unsure"
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -77,6 +80,8 @@ class Result:
         model: the name of the classifier.
         afd: the name of the AFD-Module that corrected it, None without one.
         predictions: the most probable classes, best first.
+        unsure: whether the best score is below the least that was asked for (`load_classifier`'s
+            `min_score`); None where none was.
         warnings: what was wrong with the file but did not prevent classifying it.
         error: why there are no predictions, or None.
         thumbnail: a small JPEG file of what the network saw, where one was asked for; no part of the record.
@@ -99,9 +104,20 @@ class Result:
     warnings: tuple[str, ...] = ()
     error: Failure | None = None
     thumbnail: bytes | None = field(default=None, repr=False, compare=False)
+    unsure: bool | None = None
+
+    @property
+    def best_label(self) -> str | None:
+        """What to call the photo: the best class, "unsure" where its score is too low; None without any."""
+        if not self.predictions:
+            return None
+        return UNSURE if self.unsure else self.predictions[0].label
 
     def to_record(self) -> dict[str, Any]:
-        """Return the result as plain dicts and lists, with the keys of `RECORD_KEYS` in their order."""
+        """Return the result as plain dicts and lists, with the keys of `RECORD_KEYS` in their order.
+
+        Where a least score was asked for there is a last key, `unsure`.
+        """
         record: dict[str, Any] = {key: getattr(self, key) for key in RECORD_KEYS}
         record["predictions"] = [
             {"index": best.index, "label": best.label, "score": best.score} for best in self.predictions
@@ -109,6 +125,8 @@ class Result:
         record["warnings"] = list(self.warnings)
         if self.error is not None:
             record["error"] = {"type": self.error.type, "message": self.error.message}
+        if self.unsure is not None:
+            record["unsure"] = self.unsure
         return record
 
     @classmethod

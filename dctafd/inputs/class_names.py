@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from dctafd.imagenet import imagenet_names
+
 _WNIDS_FILE = Path(__file__).with_name("imagenet_wnids.txt")
 _WNID = re.compile(r"n\d{8}")
 _WNID_IN_NAME = re.compile(r"(?<![A-Za-z0-9])n\d{8}(?!\d)")
@@ -107,7 +109,7 @@ def _wnid_indices(labels: Sequence[str], exact: dict[str, list[int]]) -> dict[st
     own = {label: found[0] for label, found in exact.items() if _WNID.fullmatch(label) and len(found) == 1}
     if own:
         return own
-    categories = _imagenet_categories()
+    categories = imagenet_names()
     if len(labels) == len(categories):
         known = {_fold(name) for name in categories}
         same = sum(_fold(label.partition(",")[0]) in known for label in labels)
@@ -125,11 +127,3 @@ def _wnid_indices(labels: Sequence[str], exact: dict[str, list[int]]) -> dict[st
         for wnid, name in zip(imagenet_wnids(), categories, strict=True)
         if (key := _fold(name)) in unique and len(folded.get(key, ())) == 1
     }
-
-
-@cache
-def _imagenet_categories() -> tuple[str, ...]:
-    """Return torchvision's names of ImageNet-1k's classes by index."""
-    from torchvision.models import ResNet50_Weights
-
-    return tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])

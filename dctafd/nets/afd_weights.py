@@ -14,14 +14,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from dctafd.config import Preprocessing
 from dctafd.errors import WeightsError
 from dctafd.files import atomic_path
 from dctafd.nets.afd import AFDConfig, AFDModule
+from dctafd.nets.afd_files import AFD_ENDING, module_beside
 from dctafd.nets.fit import TOLERANCE, Fingerprints, distances, fingerprints, telling_layers
+from dctafd.nets.layers import has_patch_tokens
 from dctafd.nets.registry import WEIGHTS_DIRECTORY, Backbone
 from dctafd.nets.state_dict import load_into, read_metadata, read_state_dict
-
-_SHIPPED_ENDING = "_afd.safetensors"
 
 
 class FitWarning(UserWarning):
@@ -42,6 +43,8 @@ class AFDCard:
         licence: licence of these weights.
         training: seeds, qualities, steps, photos and the like, as the training recorded them.
             training["verdict"]["helps"] says what the held-out photos said, where they were asked.
+        preprocessing: what the classifier expected of its pixels; None in files of before.
+        labels: its class names, where they are its own.
     """
 
     config: AFDConfig
@@ -51,6 +54,8 @@ class AFDCard:
     reparameterized: bool = False
     licence: str = "Apache-2.0"
     training: dict[str, Any] = field(default_factory=dict)
+    preprocessing: Preprocessing | None = None
+    labels: tuple[str, ...] | None = None
 
     @property
     def helps(self) -> bool:
@@ -88,6 +93,10 @@ def read_afd_card(path: str | Path) -> AFDCard:
         if "fingerprint" in record:
             record["fingerprints"] = {config.layers.stem.name: record.pop("fingerprint")}
         record["fingerprints"] = {name: tuple(values) for name, values in record["fingerprints"].items()}
+        if record.get("preprocessing") is not None:
+            record["preprocessing"] = Preprocessing.from_dict(record["preprocessing"])
+        if record.get("labels") is not None:
+            record["labels"] = tuple(map(str, record["labels"]))
         return AFDCard(**record)
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} has damaged metadata: {error!r}") from error
@@ -175,6 +184,12 @@ def afd_name(path: Path) -> str:
 
 def _fitting_afd(backbone: Backbone) -> SelectedAFD | None:
     """Return the module that was trained for a classifier's weights, a "deep" one first."""
+    if has_patch_tokens(backbone.module):
+        _warn(
+            f"{backbone.spec.name} works on patch tokens, which AFD-Modules do not correct: its answers are "
+            "those of --afd off"
+        )
+        return None
     fitting, nearest, smallest = [], None, math.inf
     for path in _candidates(backbone):
         card = read_afd_card(path)
@@ -199,17 +214,17 @@ def _fitting_afd(backbone: Backbone) -> SelectedAFD | None:
 
 def shipped_afds() -> list[Path]:
     """Return the files of the modules that ship."""
-    return sorted(WEIGHTS_DIRECTORY.glob(f"*{_SHIPPED_ENDING}"))
+    return sorted(WEIGHTS_DIRECTORY.glob(f"*{AFD_ENDING}"))
 
 
 def _candidates(backbone: Backbone) -> list[Path]:
-    beside = backbone.weights.with_name(f"{backbone.weights.stem}{_SHIPPED_ENDING}")
+    beside = module_beside(backbone.weights)
     return [*([beside] if beside.is_file() else []), *shipped_afds()]
 
 
 def afd_path(afd: str | Path) -> Path:
     """Return a module's file, given by its path or by a shipped module's name; a file comes first."""
-    shipped = WEIGHTS_DIRECTORY / f"{afd}{_SHIPPED_ENDING}"
+    shipped = WEIGHTS_DIRECTORY / f"{afd}{AFD_ENDING}"
     return shipped if shipped.is_file() and not Path(afd).is_file() else Path(afd)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dctafd.errors import WeightsError
 from dctafd.nets.efficientnet_lite import EfficientNetLite
-from dctafd.nets.timm_models import is_timm, timm_blocks, timm_stages, timm_stem
+from dctafd.nets.timm_models import is_timm, timm_blocks, timm_has_patch_tokens, timm_stages, timm_stem
 
 #: Class in `torchvision.models` -> name of the stem.
 _STEMS = {
@@ -29,6 +29,7 @@ _STEMS = {
     "GoogLeNet": "conv1",
     "Inception3": "Conv2d_1a_3x3",
 }
+_PATCH_TOKENS = ("torchvision.models.vision_transformer", "torchvision.models.swin_transformer")
 _SHORTCUT = re.compile(r"downsample|shortcut|proj\b")
 _POOLING = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
@@ -77,12 +78,24 @@ class BackboneLayers:
         return cls(FeatureLayer(**record["stem"]), stages, norms)
 
 
+def has_patch_tokens(backbone: nn.Module) -> bool:
+    """Whether a network cuts its input into patches and works on their tokens, as ViT and Swin do."""
+    if is_timm(backbone):
+        return timm_has_patch_tokens(backbone)
+    return type(backbone).__module__ in _PATCH_TOKENS
+
+
 def find_stem(backbone: nn.Module) -> str:
     """Return the name of the layer after a known architecture's first convolution and activation.
 
     Raises:
-        WeightsError: the architecture is not known; name its stem layer instead.
+        WeightsError: it works on patch tokens; or it is not known: name its stem layer instead.
     """
+    if has_patch_tokens(backbone):
+        raise WeightsError(
+            f"{type(backbone).__name__} works on patch tokens, which AFD-Modules do not correct; "
+            "--afd off classifies with it"
+        )
     if isinstance(backbone, EfficientNetLite):
         return "act1"
     if is_timm(backbone):
@@ -178,12 +191,10 @@ def _probe(backbone: nn.Module, input_size: int) -> dict[str, FeatureLayer]:
 
 def _trunk(backbone: nn.Module, stem_name: str) -> Iterator[str]:
     """Yield the names of the stem's later siblings, and of their children where they are containers."""
-    from torchvision import models
-
     parent_name, _, own_name = stem_name.rpartition(".")
     parent = backbone.get_submodule(parent_name)
-    if isinstance(backbone, models.RegNet):  # its stages have a container of their own
-        parent_name, parent, own_name = "trunk_output", backbone.trunk_output, ""
+    if hasattr(backbone, "trunk_output"):  # torchvision's RegNet: its stages have a container of their own
+        parent_name, parent, own_name = "trunk_output", backbone.get_submodule("trunk_output"), ""
     elif isinstance(backbone, EfficientNetLite):
         parent_name, parent, own_name = "blocks", backbone.blocks, ""
     siblings = [name for name, _ in parent.named_children()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from torch import nn
 
 from dctafd.config import IMAGENET_MEAN, IMAGENET_STD, UNCHANGED, Preprocessing, PreprocessingChanges
 from dctafd.errors import WeightsError
+from dctafd.imagenet import imagenet_names
+from dctafd.nets.afd_files import module_beside
 from dctafd.nets.class_name_files import read_class_names
 from dctafd.nets.efficientnet_lite import SCALINGS, EfficientNetLite
 from dctafd.nets.packaged_weights import PACKAGED, read_by_position
@@ -113,7 +115,7 @@ def _lite_spec(name: str, resize: int, crop: int, temperature: float = 1.0) -> M
 
 def _lite_specs() -> tuple[ModelSpec, ...]:
     return (
-        _lite_spec("efficientnet_lite0", 256, 224),
+        _lite_spec("efficientnet_lite0", 256, 224, temperature=0.67),  # tools/checks/calibration.py
         _lite_spec("efficientnet_lite1", 274, 240),
         _lite_spec("efficientnet_lite2", 292, 256),
     )
@@ -194,7 +196,7 @@ def load_backbone(
         weights: a state dict, .safetensors or what `torch.save` wrote; None takes the model's own, which
             torchvision and timm download where they are not in their caches.
         labels: class names by index, or a file of them (`read_class_names`); None for the weights file's own,
-            or ImageNet's for 1,000 classes.
+            those of the AFD-Module beside it (`module_beside`), or ImageNet's for 1,000 classes.
         changes: what the classifier expects of its pixels where it is not what the model usually expects.
 
     Raises:
@@ -213,6 +215,9 @@ def load_backbone(
         return Backbone(module.eval(), spec, _labels(spec, {}, module, labels), path)
     path = Path(weights) if weights is not None else _own_weights(spec)
     metadata = read_metadata(path)
+    if weights is not None:
+        spec = replace(spec, temperature=1.0)  # the model's suits its own weights only
+        metadata = {**_told_beside(path), **metadata}
     spec = _changed(_with_metadata(spec, metadata, path), changes)
     if weights is None and model in PACKAGED:
         module = build_architecture(spec)
@@ -221,6 +226,22 @@ def load_backbone(
         module, state = _network_for(spec, read_state_dict(path))
     load_into(module, state, path, spec.name)
     return Backbone(module.eval(), spec, _labels(spec, metadata, module, labels), path)
+
+
+def _told_beside(weights: Path) -> dict[str, str]:
+    """Return what the AFD-Module beside a weights file tells of the classifier; {} where there is none."""
+    path = module_beside(weights)
+    try:
+        metadata = read_metadata(path) if path.is_file() else {}
+    except WeightsError:  # it is told where the module is wanted
+        return {}
+    return {key: metadata[key] for key in ("preprocessing", "labels") if metadata.get(key, "null") != "null"}
+
+
+def own_labels(backbone: Backbone) -> tuple[str, ...] | None:
+    """Return a classifier's class names; None where it has ImageNet's, or only numbers."""
+    labels = backbone.labels
+    return None if labels in (imagenet_names(), _numbers(len(labels))) else labels
 
 
 def _changed(spec: ModelSpec, changes: PreprocessingChanges) -> ModelSpec:
@@ -237,9 +258,7 @@ def _with_metadata(spec: ModelSpec, metadata: dict[str, str], path: Path) -> Mod
     changes: dict[str, Any] = {}
     try:
         if "preprocessing" in metadata:
-            stored = json.loads(metadata["preprocessing"])
-            changes = {"resize": int(stored["resize"]), "crop": int(stored["crop"])}
-            changes |= {name: tuple(float(x) for x in stored[name]) for name in ("mean", "std")}
+            changes = asdict(Preprocessing.from_dict(json.loads(metadata["preprocessing"])))
         if "temperature" in metadata:
             changes["temperature"] = float(json.loads(metadata["temperature"]))
     except (KeyError, TypeError, ValueError) as error:
@@ -358,10 +377,6 @@ def _download(spec: ModelSpec) -> None:
         ) from error
 
 
-def _imagenet_labels() -> tuple[str, ...]:
-    return tuple(_torchvision_weights("resnet50").meta["categories"])
-
-
 def _labels(
     spec: ModelSpec,
     metadata: dict[str, str],
@@ -375,11 +390,24 @@ def _labels(
         if classes is not None and len(names) != classes:
             raise WeightsError(f"there are {len(names)} class names, the network has {classes} classes")
         return names
-    if "labels" in metadata:
-        return tuple(json.loads(metadata["labels"]))
+    if (stored := _stored_labels(metadata)) is not None and classes in (None, len(stored)):
+        return stored
     if classes in (1000, None):
-        return _imagenet_labels()
+        return imagenet_names()
     known = timm_labels(spec.architecture) if spec.architecture.startswith(PREFIX) else None
     if known is not None and len(known) == classes:
         return known
-    return tuple(str(index) for index in range(classes))
+    return _numbers(classes)
+
+
+def _stored_labels(metadata: dict[str, str]) -> tuple[str, ...] | None:
+    """Return the class names that a weights file tells, None where it tells none."""
+    try:
+        names = json.loads(metadata.get("labels", "null"))
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"the class names in the weights file are damaged: {error}") from error
+    return tuple(map(str, names)) if isinstance(names, list) else None
+
+
+def _numbers(count: int) -> tuple[str, ...]:
+    return tuple(str(index) for index in range(count))

@@ -111,17 +111,13 @@ def is_timm(network: nn.Module) -> bool:
     return type(network).__module__.startswith("timm.") and hasattr(network, "feature_info")
 
 
-def timm_stem(network: nn.Module) -> str:
-    """Return the name of the layer after the first convolution and its activation.
+def timm_has_patch_tokens(network: nn.Module) -> bool:
+    """Whether a network of timm cuts its input into patches and works on their tokens."""
+    return hasattr(network, "patch_embed") or type(getattr(network, "stem", None)).__name__ == "PatchEmbed"
 
-    Raises:
-        WeightsError: the network works on patch tokens.
-    """
-    if hasattr(network, "patch_embed"):
-        raise WeightsError(
-            f"{type(network).__name__} works on patch tokens, which AFD-Modules do not correct; "
-            "--afd off classifies with it"
-        )
+
+def timm_stem(network: nn.Module) -> str:
+    """Return the name of the layer after the first convolution and its activation."""
     children = dict(network.named_children())
     for name in ("act1", "stem"):
         if name in children:

@@ -22,7 +22,7 @@ from dctafd.nets.afd_weights import AFDCard, module_fingerprints, read_afd_card,
 from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.layers import find_layers
-from dctafd.nets.registry import Backbone, load_backbone
+from dctafd.nets.registry import Backbone, load_backbone, own_labels
 from dctafd.nets.rep_conv import RepConv
 from dctafd.nets.state_dict import read_state_dict
 from dctafd.nets.stem import features_at
@@ -221,8 +221,8 @@ class Trainer:
         with self.runtime.autocast():
             teacher = self.teacher(batch)
             student = self.classifier(*batch.compressed.tensors(), record=True)
-        temperature, knee = self.backbone.spec.temperature, self.config.divergence_knee
-        return self._compare(student, teacher, self.classifier.afd, temperature, knee)
+        # At temperature 1, whatever suits the scores: what a training makes does not hang on calibration.
+        return self._compare(student, teacher, self.classifier.afd, knee=self.config.divergence_knee)
 
     @torch.no_grad()
     def _update_ema(self) -> None:
@@ -348,6 +348,8 @@ class Trainer:
                 "torch": torch.__version__,
                 **({} if verdict is None else {"verdict": dict(verdict)}),
             },
+            preprocessing=spec.preprocessing,
+            labels=own_labels(self.backbone),
         )
         save_afd(path, afd, card)
 

@@ -1,16 +1,24 @@
 """Exported programs give the classifier's answers for any batch size."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from dctafd.analysis.export import INPUT_NAMES, Logits, export_classifier
+from dctafd.analysis.export import (
+    INPUT_NAMES,
+    METADATA_FILE,
+    Logits,
+    classifier_metadata,
+    export_classifier,
+)
 from dctafd.errors import MissingExtraError
 from dctafd.nets.attach import CorrectedClassifier, attach
-from tests.support.small_nets import CROP, random_inputs, small_resnet, trained_afd
+from dctafd.nets.registry import Backbone
+from tests.support.small_nets import CROP, random_inputs, small_backbone, small_resnet, trained_afd
 
 HAS_ONNX = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
 
@@ -50,6 +58,38 @@ def test_a_plain_classifier_takes_pixels_only(tmp_path: Path) -> None:
     pixels = random_inputs(3)[0]
     with torch.no_grad():
         torch.testing.assert_close(torch.export.load(path).module()(pixels), net(pixels))
+
+
+def told(metadata: dict[str, str]) -> tuple[object, ...]:
+    sees = json.loads(metadata["preprocessing"])
+    return sees["resize"], sees["crop"], tuple(sees["mean"]), tuple(json.loads(metadata["labels"]))
+
+
+def wanted(backbone: Backbone) -> tuple[object, ...]:
+    spec = backbone.spec
+    return spec.resize, spec.crop, spec.mean, backbone.labels
+
+
+def test_a_torch_export_program_tells_labels_and_preprocessing(tmp_path: Path) -> None:
+    backbone, path = small_backbone(), tmp_path / "small.pt2"
+    export_classifier(attach(backbone.module), CROP, path, classifier_metadata(backbone))
+    files = {METADATA_FILE: ""}
+    torch.export.load(path, extra_files=files)
+    assert told(json.loads(files[METADATA_FILE])) == wanted(backbone)
+
+
+@pytest.mark.skipif(not HAS_ONNX, reason="needs the extra 'export' (onnx, onnxscript, onnxruntime)")
+@pytest.mark.filterwarnings("default")
+def test_an_onnx_model_tells_labels_and_preprocessing(tmp_path: Path) -> None:
+    import onnx
+
+    backbone, path = small_backbone(), tmp_path / "small.onnx"
+    export_classifier(attach(backbone.module), CROP, path, classifier_metadata(backbone))
+    model = onnx.load(path)
+    onnx.checker.check_model(model)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert told(metadata) == wanted(backbone)
+    assert metadata["model"] == backbone.spec.name
 
 
 @pytest.mark.skipif(not HAS_ONNX, reason="needs the extra 'export' (onnx, onnxscript, onnxruntime)")

@@ -56,6 +56,8 @@ def test_a_training_ends_with_a_report_and_writes_the_verdict_into_the_card(
     card = read_afd_card(output)
     assert card.training["verdict"] == found.verdict.to_dict()
     assert card.training["verdict"]["helps"] in (True, False)
+    spec = small_backbone().spec
+    assert (card.preprocessing, card.labels) == (spec.preprocessing, small_backbone().labels)
     assert said[0].startswith("6 photos to train on, 4 held out to prove it: few")
     assert str(found.verdict).startswith(("helps:", "does not help:"))
     record = json.loads(json.dumps(found.to_dict()))

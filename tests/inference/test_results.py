@@ -191,3 +191,47 @@ def test_a_narrow_table_tells_long_names_apart_and_fits(width):
     assert lines[1] != lines[2]
     assert lines[1].split()[0].endswith("1.jpg")
     assert "cat" in lines[1]
+
+
+UNSURE = replace(GOOD, unsure=True)
+SURE = replace(GOOD, unsure=False)
+
+
+def test_unsure_results_say_so_and_keep_their_predictions():
+    assert (UNSURE.best_label, SURE.best_label, GOOD.best_label, BAD.best_label) == (
+        "unsure",
+        'cat "tabby"',
+        'cat "tabby"',
+        None,
+    )
+    record = UNSURE.to_record()
+    assert list(record) == [*RECORD_KEYS, "unsure"]
+    assert record["predictions"] == GOOD.to_record()["predictions"]
+    assert Result.from_record(json.loads(json.dumps(record))) == UNSURE
+    assert SURE.to_record()["unsure"] is False
+    assert "unsure" not in GOOD.to_record()
+
+
+def test_unsure_results_in_tables_and_csv():
+    rows = written("table", [UNSURE, SURE]).splitlines()
+    assert "unsure" in rows[1]
+    assert 'cat "tabby" 75%, ant 25%' in rows[1]
+    assert "unsure" not in rows[2]
+    single = written("table", [UNSURE]).splitlines()
+    assert single[1].startswith("  unsure")
+    assert single[2].endswith('cat "tabby"')
+    unsure, sure = csv.DictReader(io.StringIO(written("csv", [UNSURE, SURE])))
+    assert (unsure["label"], unsure["score"], unsure["label_1"]) == ("unsure", "0.75", 'cat "tabby"')
+    assert sure["label"] == 'cat "tabby"'
+
+
+def test_unsure_results_in_parquet(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
+    from dctafd.batch.parquet import write_parquet
+
+    path = tmp_path / "o.parquet"
+    with path.open("wb") as file:
+        write_parquet([UNSURE.to_record(), SURE.to_record(), BAD.to_record()], file)
+    rows = parquet.read_table(path).to_pylist()
+    assert [row["label"] for row in rows] == ["unsure", 'cat "tabby"', None]
+    assert rows[0]["predictions"][0]["label"] == 'cat "tabby"'

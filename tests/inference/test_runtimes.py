@@ -169,6 +169,34 @@ def test_changed_weights_are_loaded_anew(loads, runtime, tmp_path):
     assert len(loads) == 2
 
 
+def test_a_module_that_appears_beside_the_weights_is_not_missed(loads, runtime, tmp_path):
+    weights = tmp_path / "weights.pth"
+
+    def load():
+        with pytest.warns(UserWarning, match="it may not fit"):
+            load_classifier("small", weights, runtime=runtime, device="cpu")
+        return len(loads)
+
+    assert [load(), load()] == [1, 1]
+    (tmp_path / "weights_afd.safetensors").write_bytes(b"new")
+    assert [load(), load()] == [2, 2]
+
+
+def test_results_below_the_least_score_are_unsure(loads, runtime, photos):
+    def unsure(min_score):
+        with pytest.warns(UserWarning, match="it may not fit"):
+            classifier = load_classifier("small", runtime=runtime, device="cpu", min_score=min_score)
+        return classifier.digest(), [result.unsure for result in classifier.classify(photos)]
+
+    plain, nothing = unsure(None)
+    asked, everything = unsure(1.0)
+    assert (set(nothing), set(everything), len(loads)) == ({None}, {True}, 1)
+    assert plain != asked
+    assert set(unsure(0.0)[1]) == {False}
+    with pytest.raises(ValueError, match="0 to 1"):
+        load_classifier("small", runtime=runtime, min_score=70)
+
+
 @pytest.mark.parametrize("damage", ["cut", "bit", "sums", "gone"])
 def test_a_damaged_entry_is_made_again(loads, runtime, photos, tmp_path, damage):
     expected = load_small(runtime)[0].classify(photos)

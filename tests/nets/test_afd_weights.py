@@ -61,6 +61,14 @@ def test_what_was_saved_is_loaded(backbone: Backbone, tmp_path: Path, folded: bo
         assert torch.equal(*(attach(backbone.module, module)(*inputs).logits for module in (loaded, afd)))
 
 
+def test_preprocessing_and_class_names_travel_in_a_modules_file(backbone: Backbone, tmp_path: Path) -> None:
+    path = tmp_path / "afd.safetensors"
+    told = {"preprocessing": backbone.spec.preprocessing, "labels": ("cat", "dog")}
+    save_afd(path, trained_afd(backbone.module, "deep"), card_of(backbone, **told))
+    card = read_afd_card(path)
+    assert (card.preprocessing, card.labels) == (backbone.spec.preprocessing, ("cat", "dog"))
+
+
 def test_half_precision_files_load_as_float32_and_nearly_equal(weights: Path, backbone: Backbone) -> None:
     loaded, afd = load_afd(weights), trained_afd(backbone.module, "deep")
     for key, value in afd.state_dict().items():

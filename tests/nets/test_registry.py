@@ -13,8 +13,9 @@ from torchvision import models
 
 from dctafd.config import PreprocessingChanges
 from dctafd.errors import WeightsError
+from dctafd.imagenet import imagenet_names
 from dctafd.nets.efficientnet_lite import EfficientNetLite
-from dctafd.nets.registry import get_spec, list_models, load_backbone
+from dctafd.nets.registry import get_spec, list_models, load_backbone, own_labels
 from dctafd.nets.tf_padding import use_tf_same_padding
 from tests.support.small_nets import CROP
 
@@ -141,6 +142,52 @@ def test_preprocessing_and_temperature_travel_in_our_weights_files(tmp_path: Pat
     assert backbone.labels == ("cat", "dog", "eel")
     save_file(squeezenet().state_dict(), path, {"preprocessing": '{"resize": 40}'})
     with pytest.raises(WeightsError, match="damaged metadata"):
+        load_backbone("squeezenet1_1", path)
+
+
+def test_a_module_beside_the_weights_tells_preprocessing_and_labels(tmp_path: Path) -> None:
+    weights, beside = tmp_path / "mine.pth", tmp_path / "mine_afd.safetensors"
+    torch.save(squeezenet().state_dict(), weights)
+    told = {
+        "preprocessing": {"resize": 72, "crop": 64, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]},
+        "labels": ["cat", "dog", "eel"],
+    }
+
+    def tell(record: dict[str, Any]) -> None:
+        save_file({"a": torch.zeros(1)}, beside, {k: json.dumps(v) for k, v in record.items()})
+
+    tell(told)
+    backbone = load_backbone("squeezenet1_1", weights)
+    assert (backbone.spec.crop, backbone.spec.mean, backbone.labels) == (
+        64,
+        (0.1, 0.2, 0.3),
+        ("cat", "dog", "eel"),
+    )
+    assert own_labels(backbone) == ("cat", "dog", "eel")
+    said = load_backbone("squeezenet1_1", weights, ["a", "b", "c"], PreprocessingChanges(crop=56))
+    assert (said.spec.resize, said.spec.crop, said.labels) == (72, 56, ("a", "b", "c"))
+    for other in ({**told, "labels": ["cat"]}, {**told, "labels": None}, {"preprocessing": None}):
+        tell(other)
+        assert own_labels(load_backbone("squeezenet1_1", weights)) is None
+    beside.write_bytes(b"no module")
+    assert load_backbone("squeezenet1_1", weights).labels == ("0", "1", "2")
+
+
+def test_a_models_temperature_is_that_of_its_own_weights(tmp_path: Path) -> None:
+    path = tmp_path / "mine.pth"
+    torch.save(EfficientNetLite(classes=3).state_dict(), path)
+    assert get_spec("efficientnet_lite0").temperature == 0.67
+    assert load_backbone("efficientnet_lite0", path).spec.temperature == 1.0
+
+
+def test_names_of_imagenets_classes_are_torchvisions() -> None:
+    assert imagenet_names() == tuple(models.ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def test_damaged_class_names_are_a_named_error(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(squeezenet().state_dict(), path, {"labels": "[1, "})
+    with pytest.raises(WeightsError, match="class names"):
         load_backbone("squeezenet1_1", path)
 
 

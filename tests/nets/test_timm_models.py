@@ -57,8 +57,10 @@ def test_crops_are_multiples_of_the_grids_cells() -> None:
     assert (spec.crop, spec.resize) == (296, 338)
 
 
-def test_networks_on_patch_tokens_are_not_corrected() -> None:
-    net = timm.create_model("vit_tiny_patch16_224", num_classes=5)
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "mixer_s32_224"])
+def test_networks_on_patch_tokens_are_not_corrected(name: str) -> None:
+    with torch.device("meta"):
+        net = timm.create_model(name, num_classes=5)
     with pytest.raises(WeightsError, match=r"patch tokens.*--afd off"):
         find_layers(net)
 

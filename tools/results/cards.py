@@ -17,7 +17,14 @@ from dctafd.nets.afd_weights import AFDCard, afd_name, read_afd_card
 from dctafd.nets.registry import get_spec
 from tools.recipes.recipe import ModuleRecipe, read_module_recipe
 from tools.results.records import Record, Results, source_of
-from tools.results.tables import cost_table, evaluation_table, harm_table, in_order, table
+from tools.results.tables import (
+    calibration_table,
+    cost_table,
+    evaluation_table,
+    harm_table,
+    in_order,
+    table,
+)
 
 _LICENCE_IDS = {"Apache-2.0": "apache-2.0", "CC BY-NC 4.0": "cc-by-nc-4.0"}
 _WIDTH = 110
@@ -149,6 +156,10 @@ def _figures(name: str, protocols: dict[str, Record], results: Results) -> list[
         sections += [harm_table(rows), *_sources(results, "do_no_harm", name)]
     if rows := results.rows("cost", module=name):
         sections += ["### What it costs", cost_table(rows), *_sources(results, "cost", name)]
+    for record in results.others.get("calibration", ()):
+        if rows := [row for row in record["rows"] if row["model"] == name]:
+            sections += ["### How far its scores can be trusted", calibration_table(rows)]
+            sections += [_filled(text) for text in (record.get("note"), source_of(record)) if text]
     if len(sections) == 1:
         sections.append("Nothing has been measured yet.")
     return sections

@@ -152,6 +152,28 @@ def order_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return table(("module", "photos", "rank correlation", *medians), cells)
 
 
+def calibration_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return how far scores are from how often they are right, without and with the fitted temperature."""
+    cells = [
+        (
+            f"`{row['model']}`",
+            "as stored" if row["quality"] is None else f"quality {row['quality']}",
+            "with it" if row["corrected"] else "without",
+            row["photos"],
+            f"{row['top1']:.1f}",
+            f"{100 * row['confidence']:.1f}",
+            f"{row['error']:.3f}",
+            f"{100 * row['confidence_then']:.1f}",
+            f"{row['error_then']:.3f}",
+        )
+        for row in rows
+    ]
+    fitted = sorted({f"{row['temperature']:.2f}" for row in rows})
+    then = [f"{what} at {', '.join(fitted)}" for what in ("mean score", "error")]
+    heads = "model", "photo", "module", "photos", "top-1", "mean score at 1", "error at 1", *then
+    return table(heads, cells)
+
+
 def cost_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the time that modules add to their networks."""
     cells = [
