@@ -26,6 +26,11 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Return a number and what it counts: "1 file", "2 files"; `many` where that is not `one` with an s."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def reason(error: BaseException, *, named: bool = False) -> str:
     """Return what an error says, without the number that the system gives it.
 

@@ -9,7 +9,12 @@ from PIL import Image
 from rich.cells import cell_len
 
 import dctafd
-from dctafd.plain_text import cut_middle, one_line, printable, rate_text, reason, size_text
+from dctafd.plain_text import counted, cut_middle, one_line, printable, rate_text, reason, size_text
+
+
+def test_one_file_is_no_files():
+    assert [counted(n, "file") for n in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
+    assert [counted(n, "entry", "entries") for n in (1, 2)] == ["1 entry", "2 entries"]
 
 
 @given(st.text())

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dctafd.analysis.protocols import Condition
+from dctafd.config import Limits
 from dctafd.inputs.model_input import ModelInput
 from dctafd.inputs.pictures import centre_crop, decode_jpeg, decode_picture, encode_jpeg, is_jpeg
 from dctafd.inputs.prepare import prepare
@@ -20,7 +21,11 @@ _LOSSLESS_QUALITY = 100
 
 
 def compressed_inputs(
-    original: bytes, conditions: Sequence[Condition], spec: ModelSpec, seed: Sequence[int] = (0,)
+    original: bytes,
+    conditions: Sequence[Condition],
+    spec: ModelSpec,
+    seed: Sequence[int] = (0,),
+    limits: Limits = Limits(),
 ) -> list[ModelInput]:
     """Compress a photo in several ways and prepare each for a classifier.
 
@@ -32,15 +37,18 @@ def compressed_inputs(
         conditions: the ways.
         spec: the classifier's preprocessing.
         seed: of the qualities that `Condition.times` draws, for each condition anew.
+        limits: what the original may cost.
 
     Raises:
         DctafdError, OSError: the file cannot be read.
     """
-    picture = _Original(original, spec)
-    return [
-        _prepared(*picture.compressed(condition, np.random.default_rng(seed)), spec)
-        for condition in conditions
-    ]
+    picture = _Original(original, spec, limits)
+    inputs = []
+    for condition in conditions:
+        file, cropped = picture.compressed(condition, np.random.default_rng(seed))
+        # A crop may be larger than the photo that it was made of.
+        inputs.append(_prepared(file, cropped, spec, limits if file is original else Limits()))
+    return inputs
 
 
 def compressed_file(
@@ -50,21 +58,30 @@ def compressed_file(
     return _Original(original, spec).compressed(condition, np.random.default_rng(seed))[0]
 
 
-def _prepared(file: bytes, cropped: bool, spec: ModelSpec) -> ModelInput:
-    return prepare(file, None if cropped else spec.resize, spec.crop, mean=spec.mean, std=spec.std)
+def _prepared(file: bytes, cropped: bool, spec: ModelSpec, limits: Limits) -> ModelInput:
+    return prepare(
+        file,
+        None if cropped else spec.resize,
+        spec.crop,
+        mean=spec.mean,
+        std=spec.std,
+        max_pixels=limits.max_pixels,
+        max_scans=limits.max_scans,
+        strict=limits.strict,
+    )
 
 
 class _Original:
     """One original; its pixels are decoded and cropped once, where a condition asks for them."""
 
-    def __init__(self, data: bytes, spec: ModelSpec) -> None:
-        self._data, self._spec = data, spec
+    def __init__(self, data: bytes, spec: ModelSpec, limits: Limits = Limits()) -> None:
+        self._data, self._spec, self._limits = data, spec, limits
         self._pixels: NDArray[np.uint8] | None = None
         self._crop: NDArray[np.uint8] | None = None
 
     def pixels(self) -> NDArray[np.uint8]:
         if self._pixels is None:
-            self._pixels = decode_picture(self._data)
+            self._pixels = decode_picture(self._data, self._limits.max_pixels)
         return self._pixels
 
     def crop(self) -> NDArray[np.uint8]:

@@ -20,6 +20,7 @@ from dctafd.analysis.failures import FileFailure
 from dctafd.analysis.photo_containers import read_file
 from dctafd.analysis.protocols import AS_IT_IS, PAPER_QUALITIES, Condition
 from dctafd.analysis.stem_features import StemFeatures
+from dctafd.config import Limits
 from dctafd.errors import DctafdError
 from dctafd.inputs.block_grid import RGB_TO_YCC
 from dctafd.inputs.folders import walk_photos
@@ -98,7 +99,9 @@ def measure_drift(
     batch_size: int = 8,
     jobs: int = 2,
     device: str = "cpu",
+    limits: Limits = Limits(),
     advance: Callable[[int], None] = lambda count: None,
+    on_failure: Callable[[FileFailure], None] = lambda failure: None,
 ) -> DriftMeasurement:
     """Measure the drift of photos' coefficients and stem features at each quality.
 
@@ -112,7 +115,9 @@ def measure_drift(
         batch_size: photos that go through the network together.
         jobs: threads that compress and prepare photos.
         device: where the networks run.
+        limits: what one photo may cost; larger ones count as failures.
         advance: called with the number of photos that are done.
+        on_failure: called with every photo that cannot be read; what it raises ends the measurement.
 
     Raises:
         DctafdError: there are no photos, none of them could be read, or the weights do not fit.
@@ -138,9 +143,12 @@ def measure_drift(
     with ThreadPoolExecutor(jobs) as pool:
         for first in range(0, len(photos), batch_size):
             chunk = photos[first : first + batch_size]
-            prepared = list(pool.map(lambda path: _prepare(path, backbone.spec, qualities), chunk))
+            prepared = list(pool.map(lambda path: _prepare(path, backbone.spec, qualities, limits), chunk))
             good = [inputs for inputs in prepared if not isinstance(inputs, FileFailure)]
-            failures += [found for found in prepared if isinstance(found, FileFailure)]
+            for found in prepared:
+                if isinstance(found, FileFailure):
+                    on_failure(found)
+                    failures.append(found)
             names += [
                 path.name
                 for path, found in zip(chunk, prepared, strict=True)
@@ -198,11 +206,13 @@ class _Batch:
     clean_channel_squares: NDArray[np.float64]
 
 
-def _prepare(path: Path, spec: ModelSpec, qualities: Sequence[int]) -> list[ModelInput] | FileFailure:
+def _prepare(
+    path: Path, spec: ModelSpec, qualities: Sequence[int], limits: Limits
+) -> list[ModelInput] | FileFailure:
     """Return the clean input and one a quality, or why there is none."""
     try:
         conditions = [AS_IT_IS, *(Condition(quality) for quality in qualities)]
-        return compressed_inputs(read_file(path), conditions, spec)
+        return compressed_inputs(read_file(path), conditions, spec, limits=limits)
     except Exception as error:  # whatever a hostile file sets off belongs to that file's record
         return FileFailure.of(path.name, error)
 

@@ -17,6 +17,7 @@ from dctafd.analysis.evaluation_rows import Measure
 from dctafd.analysis.evaluation_task import EvaluationTask
 from dctafd.analysis.labelled_photos import PhotoSet, find_photos
 from dctafd.analysis.protocols import AS_IT_IS, PAPER_QUALITIES, Protocol, protocol_conditions
+from dctafd.config import Limits
 from dctafd.inputs.class_names import ClassNames
 from dctafd.nets.device import choose_device
 from dctafd.nets.fold import fold_batch_norms
@@ -42,6 +43,7 @@ def plan_evaluation(
     jobs: int = 2,
     device: str = "cpu",
     seed: int = 0,
+    limits: Limits = Limits(),
 ) -> EvaluationTask:
     """Find the photos and their labels, and decide what is measured; arguments as `evaluate`.
 
@@ -82,6 +84,7 @@ def plan_evaluation(
         jobs=jobs,
         device=device,
         seed=seed,
+        limits=limits,
     )
 
 
@@ -99,6 +102,7 @@ def plan_of_photos(
     jobs: int = 2,
     device: str = "cpu",
     seed: int = 0,
+    limits: Limits = Limits(),
 ) -> EvaluationTask:
     """Return the task for photos that were found; arguments as `plan_evaluation`."""
     from dctafd.nets.attach import attach
@@ -118,6 +122,7 @@ def plan_of_photos(
         device,
         seed,
         compare,
+        limits,
     )
 
 
@@ -140,6 +145,7 @@ def evaluate(
     jobs: int = 2,
     device: str = "auto",
     seed: int = 0,
+    limits: Limits = Limits(),
     advance: Callable[[int], None] = lambda count: None,
 ) -> Evaluation:
     """Measure a classifier on compressed photos, with and without its AFD-Module.
@@ -164,6 +170,7 @@ def evaluate(
         jobs: threads that compress and prepare photos.
         device: "auto" (CUDA where there is a device), "cpu", "cuda" ...
         seed: of the qualities that protocol "repeated" draws.
+        limits: what one photo may cost; larger ones count as failures.
         advance: called with the number of photos that are done.
 
     Raises:
@@ -198,6 +205,7 @@ def evaluate(
         jobs=jobs,
         device=str(choose_device(device)),
         seed=seed,
+        limits=limits,
     )
     found = task.run(advance, None if per_photo is None else Path(per_photo), resume)
     if per_photo is not None:

@@ -72,7 +72,7 @@ def _change(score: PhotoScore) -> float:
 def _example(task: EvaluationTask, evaluation: Evaluation, index: int, number: int) -> Example:
     photo, condition, spec = task.photos.photos[index], task.conditions[number], task.backbone.spec
     ((_, read),) = task.photos.containers[photo.container].contents([photo.key])
-    (model_input,) = compressed_inputs(read(), [condition], spec, (task.seed, index))
+    (model_input,) = compressed_inputs(read(), [condition], spec, (task.seed, index), task.limits)
     wanted, labels = evaluation.photos[index].wanted, task.backbone.labels
     assert wanted is not None
     seen = map_input(

@@ -25,6 +25,7 @@ from dctafd.analysis.photo_scores import MeasuredPhoto, Networks
 from dctafd.analysis.protocols import AS_IT_IS, Condition, Protocol
 from dctafd.analysis.published import beside_published, published_top1
 from dctafd.batch.output_lock import only_writer
+from dctafd.config import Limits
 from dctafd.errors import DctafdError
 from dctafd.inputs.file_names import natural_key
 from dctafd.inputs.model_input import ModelInput
@@ -49,6 +50,7 @@ class EvaluationTask:
         device: where the networks run.
         seed: of the qualities that protocol "repeated" draws.
         compare: whether the paper's figures stand beside the rows.
+        limits: what one photo may cost.
     """
 
     backbone: Backbone
@@ -62,12 +64,14 @@ class EvaluationTask:
     device: str = "cpu"
     seed: int = 0
     compare: bool = False
+    limits: Limits = Limits()
 
     def run(
         self,
         advance: Callable[[int], None] = lambda count: None,
         journal: Path | None = None,
         resume: bool = False,
+        on_failure: Callable[[FileFailure], None] = lambda failure: None,
     ) -> Evaluation:
         """Measure the photos.
 
@@ -76,6 +80,8 @@ class EvaluationTask:
             journal: an output beside which the evaluation keeps what it has measured (`Journal`), until it is
                 complete.
             resume: go on with what lies there.
+            on_failure: called with every photo that cannot be read; what it raises ends the evaluation, which
+                can be resumed.
 
         Raises:
             DctafdError: none of the photos could be read.
@@ -89,7 +95,11 @@ class EvaluationTask:
                 kept.keep_first(len(kept.photos) // self.batch_size * self.batch_size)
             measured = list(kept.photos) if kept else []
             advance(len(measured))
+            for failure in (*self.photos.failures, *_failures(measured)):
+                on_failure(failure)
             for batch in self._measure(len(measured)):
+                for failure in _failures(batch):
+                    on_failure(failure)
                 measured += batch
                 if kept is not None:
                     kept.add(batch)
@@ -107,6 +117,7 @@ class EvaluationTask:
             "model": self.backbone.spec.name,
             "set of weights": _digest(self.classifier),
             "preprocessing": repr(_preprocessing(self.backbone.spec)),
+            "limit of what photos cost": repr(self.limits),
             "protocol": self.protocol,
             "choice of conditions": repr(self.conditions),
             "measure": self.measure,
@@ -161,7 +172,8 @@ class EvaluationTask:
         self, photo: FoundPhoto, index: int, read: Callable[[], bytes]
     ) -> list[ModelInput] | FileFailure:
         try:
-            return compressed_inputs(read(), self.conditions, self.backbone.spec, (self.seed, index))
+            seed, spec = (self.seed, index), self.backbone.spec
+            return compressed_inputs(read(), self.conditions, spec, seed, self.limits)
         except Exception as error:  # whatever a hostile file sets off belongs to that file's record
             return FileFailure.of(photo.name, error)
 
@@ -169,7 +181,7 @@ class EvaluationTask:
 
     def _evaluation(self, measured: Sequence[MeasuredPhoto]) -> Evaluation:
         good = [photo for photo in measured if photo.failure is None]
-        failures = [photo.failure for photo in measured if photo.failure is not None]
+        failures = _failures(measured)
         if not good:
             raise DctafdError(f"none of {len(measured)} photos could be read; the first: {failures[0]}")
         if self.protocol == "stored":
@@ -232,6 +244,10 @@ class EvaluationTask:
         if not self.compare:
             return row
         return beside_published(row, published_top1(self.backbone.spec.architecture))
+
+
+def _failures(measured: Sequence[MeasuredPhoto]) -> list[FileFailure]:
+    return [photo.failure for photo in measured if photo.failure is not None]
 
 
 def _read_now(read: Callable[[], bytes]) -> Callable[[], bytes]:

@@ -27,6 +27,7 @@ from dctafd.inputs.source_items import readable
 from dctafd.nets.afd_weights import load_afd
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.registry import load_backbone
+from dctafd.plain_text import counted
 from dctafd.training.checkpoints import read_checkpoint
 from dctafd.training.config import TrainingConfig, TrainingRuntime
 from dctafd.training.data import find_photos, load_photos
@@ -98,7 +99,7 @@ def held_out_count(photos: int) -> int:
 
 def enough_photos(photos: int, held_out: int) -> str:
     """Return a sentence on what so many photos are good for."""
-    text = f"{photos} photos to train on, {held_out} held out to prove it"
+    text = f"{counted(photos, 'photo')} to train on, {held_out} held out to prove it"
     if photos < _FEW_PHOTOS:
         text += f": few, of which a module learns much by heart; {_MANY_PHOTOS} are enough, without labels"
     elif photos < _MANY_PHOTOS:

@@ -10,8 +10,9 @@ from typing import Any
 
 from dctafd.inference.results import Result
 from dctafd.inputs.source_items import Skipped
-from dctafd.plain_text import rate_text, size_text
+from dctafd.plain_text import counted, rate_text, size_text
 
+_NOT_FILE, _NOT_FILES = "link to a directory, pipe or device", "links to directories, pipes and devices"
 _QUALITY_BINS = ((1, 10), (11, 20), (21, 40), (41, 60), (61, 75), (76, 85), (86, 95), (96, 100))
 _HISTOGRAM_FROM = 20  # photos; the table itself shows fewer well enough
 _BAR_WIDTH = 40
@@ -111,15 +112,16 @@ class Summary:
         if self.damaged:
             lines.append(f"{self.damaged} with warnings (damaged files that could be read)")
         if self.skipped.files:
-            lines.append(f"{self.skipped.files} files skipped that are not named like a JPEG")
+            are = "is" if self.skipped.files == 1 else "are"
+            lines.append(f"{counted(self.skipped.files, 'file')} skipped that {are} not named like a JPEG")
         if self.skipped.not_files:
-            lines.append(f"{self.skipped.not_files} links to directories, pipes and devices not followed")
+            what = counted(self.skipped.not_files, _NOT_FILE, _NOT_FILES)
+            lines.append(f"{what} not followed")
         if self.skipped.archive_count:
             shown = ", ".join(self.skipped.archives[:5])
             more = ", ..." if self.skipped.archive_count > 5 else ""
-            lines.append(
-                f"{self.skipped.archive_count} archives found inside others, not opened: {shown}{more}"
-            )
+            what = counted(self.skipped.archive_count, "archive")
+            lines.append(f"{what} found inside others, not opened: {shown}{more}")
         return lines + self._quality_lines()
 
     def _quality_lines(self) -> list[str]:

@@ -16,13 +16,16 @@ from dctafd.cli.options import (
     format_option,
     images_option,
     jobs_option,
+    max_pixels_option,
     model_options,
+    on_error_option,
     output_option,
     qualities_option,
     quiet_option,
 )
 from dctafd.cli.output import write_records
-from dctafd.cli.stderr import note_failures, progress
+from dctafd.cli.stderr import failure_handler, note_failures, progress
+from dctafd.config import Limits
 
 
 @click.command()
@@ -42,6 +45,8 @@ from dctafd.cli.stderr import note_failures, progress
 @format_option("table", "json", "jsonl", "csv", "parquet")
 @output_option
 @jobs_option
+@on_error_option
+@max_pixels_option
 @quiet_option
 def command(
     images: Path,
@@ -56,6 +61,8 @@ def command(
     output_format: str,
     output: Path | None,
     jobs: int,
+    on_error: str,
+    max_pixels: int,
     quiet: bool,
 ) -> None:
     """Measure how far compression moves coefficients and features, block by block.
@@ -87,7 +94,9 @@ def command(
             batch_size=batch_size,
             jobs=jobs,
             device=str(device),
+            limits=Limits(max_pixels),
             advance=advance,
+            on_failure=failure_handler(on_error),
         )
     summary = table_records if output_format == "table" else summary_records
     write_records((curve_records if curve else summary)(measurement), output_format, output)

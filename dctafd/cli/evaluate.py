@@ -26,13 +26,17 @@ from dctafd.cli.options import (
     format_option,
     images_option,
     jobs_option,
+    max_pixels_option,
     model_options,
+    on_error_option,
     output_option,
     qualities_option,
     quiet_option,
 )
 from dctafd.cli.output import text_output, write_records
-from dctafd.cli.stderr import note, note_failures, progress
+from dctafd.cli.stderr import failure_handler, note, note_failures, progress
+from dctafd.config import Limits
+from dctafd.plain_text import counted
 
 if TYPE_CHECKING:
     from dctafd.analysis.evaluation import Evaluation
@@ -104,6 +108,8 @@ def _times(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[
 @format_option("table", "json", "csv")
 @output_option
 @jobs_option
+@on_error_option
+@max_pixels_option
 @quiet_option
 def command(
     images: tuple[Path, ...],
@@ -123,6 +129,8 @@ def command(
     output_format: str,
     output: Path | None,
     jobs: int,
+    on_error: str,
+    max_pixels: int,
     quiet: bool,
 ) -> None:
     """Measure what the AFD-Module gives on compressed photos: top-1 and top-5 with and without it.
@@ -164,12 +172,13 @@ def command(
             jobs=jobs,
             device=str(device),
             seed=seed,
+            limits=Limits(max_pixels),
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     _tell_plan(task, quiet)
     with _timed_progress(task, quiet) as advance:
-        evaluation = task.run(advance, journal, resume)
+        evaluation = task.run(advance, journal, resume, failure_handler(on_error))
     if per_photo is not None:
         from dctafd.analysis.per_photo import save_per_photo
 
@@ -191,14 +200,13 @@ def _tell_plan(task: EvaluationTask, quiet: bool) -> None:
         what = "agreement with the answer on the uncompressed photo (no labels were found, or asked for)"
     else:
         what = f"accuracy, labels by {photos.labels}"
-    note(f"{len(photos.photos)} photos; {what}", quiet)
+    note(f"{counted(len(photos.photos), 'photo')}; {what}", quiet)
     if unmatched and task.measure == "accuracy":
         count = sum(label.photos for label in unmatched)
-        note(
-            f"{count} photos are left out, their labels ({len(unmatched)}) are no class of the model:", quiet
-        )
+        are, these = ("is", "its label is") if count == 1 else ("are", f"their labels ({len(unmatched)}) are")
+        note(f"{counted(count, 'photo')} {are} left out, {these} no class of the model:", quiet)
         for label in unmatched[:_SHOWN_LABELS]:
-            note(f"  {label.label!r}, {label.photos} photos: {label.reason}", quiet)
+            note(f"  {label.label!r}, {counted(label.photos, 'photo')}: {label.reason}", quiet)
         if len(unmatched) > _SHOWN_LABELS:
             note(f"  and {len(unmatched) - _SHOWN_LABELS} more (--format json lists them)", quiet)
 

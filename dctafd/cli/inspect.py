@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +17,7 @@ from dctafd.cli.options import (
     ModelChoice,
     figure_option,
     format_option,
+    jobs_option,
     max_pixels_option,
     model_options,
     output_option,
@@ -27,6 +30,9 @@ from dctafd.plain_text import reason
 if TYPE_CHECKING:
     from dctafd.inference.classifier import Classifier
 
+_DRAWING = Lock()
+"""Matplotlib draws one figure at a time."""
+
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
 @model_options(default=None)
 @format_option("table", "json", "jsonl")
 @output_option
+@jobs_option
 @max_pixels_option
 @quiet_option
 def command(
@@ -44,6 +51,7 @@ def command(
     choice: ModelChoice | None,
     output_format: str,
     output: Path | None,
+    jobs: int,
     max_pixels: int,
     quiet: bool,
 ) -> None:
@@ -60,10 +68,13 @@ def command(
     from dctafd.cli.inspect_output import write_inspections
 
     classifier = None if choice is None else load_chosen_classifier(choice, quiet)
-    records = []
-    for number, name in enumerate(files, start=1):
-        target = plot if plot is None or len(files) == 1 else plot.with_stem(f"{plot.stem}-{number}")
-        records.append(_inspect(name, max_pixels, classifier, target))
+
+    def inspect(number: int) -> dict[str, Any]:
+        target = plot if plot is None or len(files) == 1 else plot.with_stem(f"{plot.stem}-{number + 1}")
+        return _inspect(files[number], max_pixels, classifier, target)
+
+    with ThreadPoolExecutor(min(jobs, len(files))) as pool:
+        records = list(pool.map(inspect, range(len(files))))
     write_inspections(records, output_format, output)
     failed = [record for record in records if record["error"]]
     for record in failed:
@@ -98,7 +109,8 @@ def _inspect(name: str, max_pixels: int, classifier: Classifier | None, plot: Pa
     if plot is not None:
         from dctafd.analysis.inspection_plots import save_inspection_plot
 
-        save_inspection_plot(inspection, plot, source, drift)
+        with _DRAWING:
+            save_inspection_plot(inspection, plot, source, drift)
     return record
 
 

@@ -242,7 +242,12 @@ def _preprocessing_options() -> list[_Decorator[Any]]:
 
 
 def model_options(
-    *, default: str | None = DEFAULT_MODEL, afd: bool = True, device: bool = True, labels: bool = True
+    *,
+    default: str | None = DEFAULT_MODEL,
+    afd: bool = True,
+    device: bool = True,
+    labels: bool = True,
+    preprocessing: bool = True,
 ) -> _Decorator[Any]:
     """`--model`, `--weights` and what belongs to them, passed as one `choice: ModelChoice`.
 
@@ -251,6 +256,7 @@ def model_options(
         afd: whether the command corrects.
         device: whether it lets one choose where it runs.
         labels: whether `--labels` names the classes.
+        preprocessing: whether `--resize`, `--crop`, `--mean` and `--std` change what the model expects.
     """
     options = [
         click.option(
@@ -265,7 +271,8 @@ def model_options(
     if labels:
         text = "Class names: a file with one per line, or JSON."
         options.append(click.option("--labels", "class_names", type=_EXISTING_FILE, help=text))
-    options += _preprocessing_options()
+    if preprocessing:
+        options += _preprocessing_options()
     if afd:
         text = "The correction: auto, off, a weights file or a shipped module's name."
         options.append(click.option("--afd", default="auto", show_default=True, help=text))

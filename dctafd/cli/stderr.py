@@ -6,10 +6,14 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from dctafd.plain_text import printable
+
+if TYPE_CHECKING:
+    from dctafd.analysis.failures import FileFailure
 
 _SHOWN_FAILURES = 10
 
@@ -28,6 +32,15 @@ def note_failures(failures: Iterable[str], count: int, quiet: bool) -> None:
         note(failure, quiet)
     if count > _SHOWN_FAILURES:
         note(f"... {count} files failed", quiet)
+
+
+def failure_handler(on_error: str) -> Callable[[FileFailure], None]:
+    """Return what to do with a photo that cannot be read: nothing, or with "stop" end the command there."""
+
+    def stop(failure: FileFailure) -> None:
+        raise click.ClickException(f"stopped at {failure.file}: {failure.type}: {failure.message}")
+
+    return stop if on_error == "stop" else lambda failure: None
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ _WEIGHTS_FILE = NewFile({".safetensors": None})
     type=_WEIGHTS_FILE,
     help="The weights file, checkpoint and log beside it. [default: NAME_afd.safetensors beside --weights]",
 )
-@model_options(afd=False, labels=False)
+@model_options(afd=False, labels=False, preprocessing=False)
 @click.option(
     "--recipe",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -56,7 +57,6 @@ _WEIGHTS_FILE = NewFile({".safetensors": None})
     help="Begin with the nearest module that ships, with a new one, or with another training's checkpoint or "
     "weights file, whose module may be narrower.",
 )
-@click.option("--restart", is_flag=True, help="Begin anew even where there is a checkpoint.")
 @jobs_option
 @quiet_option
 def command(
@@ -69,7 +69,6 @@ def command(
     batch_size: int | None,
     held_out: int | None,
     start_from: str,
-    restart: bool,
     jobs: int,
     quiet: bool,
 ) -> None:
@@ -77,7 +76,8 @@ def command(
 
     It ends with a report on photos that it held out: how often the classifier gives the answer that it gives
     on the uncompressed photo, without the module and with it, and whether it helps. The weights file says so,
-    too. A training that was interrupted goes on where it stopped when the same command is given again.
+    too. A training that was interrupted goes on where it stopped when the same command is given again, and
+    begins anew without its .checkpoint.pt.
 
     \b
     Examples:
@@ -99,7 +99,7 @@ def command(
             f"{start_from!r} is neither auto, none nor a file", param_hint="--start-from"
         )
     device = str(chosen_device(choice.device))
-    backbone = load_chosen_backbone(choice)
+    backbone = load_chosen_backbone(replace(choice, changes=plan.preprocessing))
     running = False
     try:
         with _progress(quiet) as show:
@@ -116,7 +116,6 @@ def command(
                 config=plan.config,
                 held_out=plan.validation.held_out if held_out is None else held_out,
                 start_from=None if start_from == "none" else start_from,
-                restart=restart,
                 licence=plan.card.licence,
                 device=device,
                 jobs=jobs,

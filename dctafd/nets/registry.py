@@ -28,6 +28,7 @@ from dctafd.plain_text import summary
 WEIGHTS_DIRECTORY = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "efficientnet_lite0"
 
+_LARGEST_SIDE = 8192
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 _SHOWN = (
     *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
@@ -246,10 +247,14 @@ def own_labels(backbone: Backbone) -> tuple[str, ...] | None:
 
 def _changed(spec: ModelSpec, changes: PreprocessingChanges) -> ModelSpec:
     spec = replace(spec, **changes.to_dict())
-    if changes != UNCHANGED and (spec.crop % 8 or spec.crop > spec.resize):
+    if changes == UNCHANGED:
+        return spec
+    if spec.crop % 8 or not 8 <= spec.crop <= spec.resize <= _LARGEST_SIDE:
         raise WeightsError(
             f"a crop of {spec.crop} pixels from {spec.resize}: it has to be a multiple of 8, and no larger"
         )
+    if min(spec.std) <= 0:
+        raise WeightsError(f"std = {spec.std}: RGB is divided by it, so it is above 0")
     return spec
 
 

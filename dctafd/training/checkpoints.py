@@ -71,7 +71,7 @@ def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     if changed:
         raise WeightsError(
             f"{path} belongs to a training with another {', '.join(changed)}: "
-            "restart it, or choose another output"
+            "delete it to begin anew, or choose another output"
         )
     return record
 

@@ -13,6 +13,9 @@ Every key is optional and stands for what `TrainingConfig` has by default::
     [degradations]
     highest = 50
 
+    [preprocessing]
+    mean = [0.5, 0.5, 0.5]
+
     [validation]
     held_out = 48
 
@@ -29,6 +32,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from dctafd.config import UNCHANGED, PreprocessingChanges
 from dctafd.training.config import OLD_NAMES, TrainingConfig
 
 _Built = TypeVar("_Built")
@@ -70,12 +74,14 @@ class Recipe:
         config: what is trained and how; keys of its own stand at the top of the file.
         validation: what is held out.
         card: what the weights file will say.
+        preprocessing: what the classifier expects where it is not what its model usually expects.
         compile: whether to use torch.compile.
     """
 
     config: TrainingConfig = field(default_factory=TrainingConfig)
     validation: ValidationPlan = field(default_factory=ValidationPlan)
     card: CardPlan = field(default_factory=CardPlan)
+    preprocessing: PreprocessingChanges = UNCHANGED
     compile: bool = False
 
 
@@ -103,7 +109,8 @@ def read_recipe(path: Path, **changes: Any) -> Recipe:
 def recipe_of(table: dict[str, Any], **changes: Any) -> Recipe:
     """Return the recipe that a table of TOML tells; see `read_recipe`."""
     table = dict(table)
-    own = {name: table.pop(name) for name in ("validation", "card", "compile") if name in table}
+    names = ("validation", "card", "preprocessing", "compile")
+    own = {name: table.pop(name) for name in names if name in table}
     for old in OLD_NAMES.keys() & table.keys():
         table.setdefault(OLD_NAMES[old], table.pop(old))
     table |= {name: value for name, value in changes.items() if value is not None}
@@ -114,6 +121,7 @@ def recipe_of(table: dict[str, Any], **changes: Any) -> Recipe:
         _built(TrainingConfig, table, "", known),
         _built(ValidationPlan, own.get("validation", {}), "validation"),
         _built(CardPlan, own.get("card", {}), "card"),
+        _built(PreprocessingChanges, own.get("preprocessing", {}), "preprocessing"),
         _checked(bool, own.get("compile", False), "compile"),
     )
 

@@ -645,6 +645,34 @@ def test_failures_end_in_exit_code_1(folder: Path, small_model: Backbone) -> Non
     assert "1.jpg" in result.stderr
 
 
+def test_stop_ends_at_the_first_failure_and_can_be_resumed(
+    folder: Path, small_model: Backbone, tmp_path: Path
+) -> None:
+    (folder / "3.jpg").write_bytes(b"not a photo")
+    options = ("--qualities", "9", "--batch-size", "2", "-o", str(tmp_path / "out.json"))
+    result = run(folder, *options, "--on-error", "stop")
+    assert result.exit_code == 1
+    assert "stopped at 3.jpg" in result.stderr
+    assert not (tmp_path / "out.json").exists()
+    result = run(folder, *options, "--resume")
+    assert result.exit_code == 1
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert record["images"] == 6
+    assert [failure["file"] for failure in record["failures"]] == ["3.jpg"]
+
+
+@pytest.mark.parametrize("protocol", ["single", "native", "stored"])
+def test_larger_photos_are_refused(folder: Path, small_model: Backbone, protocol: str) -> None:
+    limits = ("--protocol", protocol, "--qualities", "9", "--max-pixels")
+    assert run(folder, *limits, "3072").exit_code == 0  # 48 x 64
+    large = io.BytesIO()
+    photo(9, (49, 64)).save(large, "JPEG")
+    (folder / "1.jpg").write_bytes(large.getvalue())
+    result = run(folder, *limits, "3072")
+    assert result.exit_code == 1
+    assert "1.jpg: LimitExceededError" in result.stderr
+
+
 @pytest.mark.parametrize(
     "options", [("--qualities", "0"), ("--qualities", "low"), ("--times", "3..1"), ("--times", "many")]
 )

@@ -165,6 +165,11 @@ def test_resume_of_a_finished_run_does_nothing(plan, tmp_path):
     assert (tmp_path / "o.jsonl").read_bytes() == expected
     assert summary.images == 11
     assert summary.lines()[0].startswith("already complete: 11 images")
+    summary.skipped.files, summary.skipped.not_files, summary.skipped.archive_count = 1, 1, 2
+    told = summary.lines()
+    assert "1 file skipped that is not named like a JPEG" in told
+    assert "1 link to a directory, pipe or device not followed" in told
+    assert any(line.startswith("2 archives found inside others") for line in told)
 
 
 def test_resume_of_a_finished_run_with_other_inputs_is_refused(plan, tmp_path):

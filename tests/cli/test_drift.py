@@ -48,6 +48,21 @@ def test_a_bad_photo_gives_exit_code_1(photos):
     assert "bad.jpg: DctafdError: the picture cannot be read" in result.stderr
 
 
+def test_stop_ends_at_the_first_failure(photos):
+    (photos / "bad.jpg").write_text("no photo")
+    result = run("--images", photos, "--qualities", "20", "--on-error", "stop")
+    assert result.exit_code == 1
+    assert "stopped at bad.jpg: DctafdError" in result.stderr
+    assert result.stdout == ""
+
+
+def test_larger_photos_are_refused(photos):
+    (photos / "large.jpg").write_bytes(encode(photo_like(97, 80), 95))
+    result = run("--images", photos, "--qualities", "20", "--max-pixels", 96 * 80)
+    assert result.exit_code == 1
+    assert "large.jpg: LimitExceededError" in result.stderr
+
+
 @pytest.mark.parametrize(
     "wrong", [("--qualities", "0"), ("--qualities", "x"), ("--blocks", "data.txt"), ("--images", "missing")]
 )

@@ -38,6 +38,22 @@ def test_json_of_several_files_keeps_their_order(photo, tmp_path):
     assert [record["color_space"] for record in records] == ["ycbcr", "gray"]
 
 
+def test_several_threads_keep_the_order_and_draw_the_same(photo, tmp_path):
+    others = []
+    for number in range(5):
+        others.append(tmp_path / f"{number}.jpg")
+        Image.new("L", (8 * number + 8, 16)).save(others[-1])
+    one, three = (
+        run(*others, photo, "--format", "jsonl", "--plot", tmp_path / f"{jobs}.png", "--jobs", jobs)
+        for jobs in (1, 3)
+    )
+    assert one.exit_code == three.exit_code == 0
+    assert one.stdout == three.stdout
+    assert [json.loads(line)["width"] for line in three.stdout.splitlines()] == [8, 16, 24, 32, 40, 256]
+    for number in range(1, 7):
+        assert (tmp_path / f"1-{number}.png").read_bytes() == (tmp_path / f"3-{number}.png").read_bytes()
+
+
 def test_standard_input(photo):
     result = run("-", "--format", "jsonl", input=photo.read_bytes())
     assert json.loads(result.stdout)["quality"]["value"] == 60

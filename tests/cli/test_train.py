@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from dctafd.cli.train import command
+from dctafd.config import PreprocessingChanges
 from dctafd.nets.afd_weights import read_afd_card
 from dctafd.training.recipe import recipe_of
 from tests.support.small_nets import small_backbone
@@ -81,7 +82,8 @@ def test_weights_checkpoint_and_log_are_written_and_a_longer_training_goes_on(
     assert read_afd_card(output).training["steps_done"] == 3
     assert len(output.with_suffix(".jsonl").read_text().splitlines()) == 2
 
-    anew = train(photos, output, "--steps", "1", "--restart")
+    output.with_suffix(".checkpoint.pt").unlink()
+    anew = train(photos, output, "--steps", "1")
     assert "going on" not in anew.stderr
     assert read_afd_card(output).training["steps_done"] == 1
 
@@ -110,6 +112,8 @@ def test_degradations_can_be_changed_one_by_one(photos: Path, tmp_path: Path) ->
         ("teachers = 3", "", "teachers = 3 is not a list of texts"),
         ("losses = 3", "", "[losses] is a table"),
         ("=", "", "is no TOML file"),
+        ("", "[preprocessing]\nmean = [0.5, 0.5]", "preprocessing.mean = [0.5, 0.5] is not"),
+        ("", "[preprocessing]\nsize = 64", "there is no key 'preprocessing.size': did you mean 'resize'"),
     ],
 )
 def test_a_recipe_that_says_something_odd_is_wrong_usage(
@@ -123,6 +127,28 @@ def test_a_recipe_that_says_something_odd_is_wrong_usage(
 def test_a_recipe_may_have_the_names_of_before() -> None:
     config = recipe_of({"shape": "stem", "boxes": 2}).config
     assert (config.variant, config.fixed_crops) == ("stem", 2)
+
+
+def test_preprocessing_of_the_recipe_goes_to_the_classifier(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def load(*arguments: object) -> object:
+        asked.append(arguments[-1])
+        return small_backbone()
+
+    monkeypatch.setattr("dctafd.nets.registry.load_backbone", load)
+    tables = "[preprocessing]\nresize = 64\nmean = [0.5, 0.5, 0.5]"
+    assert train(photos, tmp_path / "afd.safetensors", "--steps", "1", tables=tables).exit_code == 0
+    assert asked == [PreprocessingChanges(resize=64, mean=(0.5, 0.5, 0.5))]
+
+
+def test_about_a_dozen_flags_the_rest_is_the_recipes() -> None:
+    assert {option for parameter in command.params for option in parameter.opts if option[:2] == "--"} == {
+        *("--images", "--dir", "--output", "--model", "--weights", "--device", "--recipe", "--steps"),
+        *("--minutes", "--batch-size", "--held-out", "--start-from", "--jobs", "--quiet"),
+    }
 
 
 def test_photos_that_are_not_there_or_all_held_out_are_wrong_usage(photos: Path, tmp_path: Path) -> None:
