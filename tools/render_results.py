@@ -16,7 +16,8 @@ lies between is replaced. Blocks:
     calibration                   how far scores are from how often they are right
     cost                          the time that modules add to their networks
     history                       how often the earlier compression is found
-    speed                         ratios of tools/benchmarks
+    speed                         ratios of tools/benchmarks, on single photos
+    throughput                    images per second of whole runs
 
 A block whose file is not there says that nothing has been measured. Cards (dctafd/nets/weights/NAME_afd.md)
 are rendered whole, by the Hugging Face conventions, from the weights file's metadata, its figures and
@@ -33,6 +34,7 @@ To add figures, put a JSON file into docs/results/ and run this command; the nam
     cost*.json                 `python -m tools.benchmarks.afd_cost -o FILE`
     history.json               `python -m tools.checks.measure_history FOLDER -o FILE`
     speed.json                 `python -m tools.benchmarks.benchmark --json FILE`
+    throughput.json            `python -m tools.benchmarks.benchmark_batch -o FILE`
 
 Each has the keys command, commit, machine and date. `note` (a sentence to stand below the table) and `origin`
 (where figures come from that no command wrote) are optional. A new module needs its weights file and
@@ -64,6 +66,7 @@ _TABLES: dict[str, Callable[..., str]] = {
     "cost": tables.cost_table,
     "history": tables.history_table,
     "speed": tables.speed_table,
+    "throughput": tables.throughput_table,
 }
 _KINDS = {
     "calibration": "calibration",
@@ -73,6 +76,7 @@ _KINDS = {
     "cost": "cost",
     "history": "history",
     "speed": "speed",
+    "throughput": "throughput",
 }
 
 
@@ -117,7 +121,8 @@ def block(name: str, results: Results) -> str:
 
 
 def _sources(results: Results, kind: str) -> list[str]:
-    return [_filled(source_of(record)) for record in results.others[kind]]
+    records = results.others[kind]
+    return [_filled(text) for record in records for text in (record.get("note"), source_of(record)) if text]
 
 
 def _evaluation(results: Results, module: str, protocol: str) -> str:

@@ -12,7 +12,7 @@ from tools.results.cards import model_card
 from tools.results.records import PROVENANCE, read_results
 from tools.results.tables import evaluation_table
 
-FIGURE = re.compile(r"[+-]?\d[\d,.]*( ?%| points| MB)?( \(.*\))?")
+FIGURE = re.compile(r"[+-]?\d[\d,.]*( ?[%\w/]+)?( \(.*\))?")  # with a unit and an interval
 TABLE = re.compile(r"(?:^\|.*\|\n)+", re.M)
 BLOCK = re.compile(r"<!-- rendered: .*?<!-- end of rendered -->", re.S)
 
@@ -79,7 +79,7 @@ def figure_tables(text):
 
 
 def test_a_table_of_figures_is_told_from_others():
-    assert figure_tables("| a | b |\n|---|---|\n| x | 53.0 |\n| y | +1.2 (-0.3..+2) |\n")
+    assert figure_tables("| a | b |\n|---|---|\n| x | 53.0 |\n| y | +1.2 (-0.3..+2) |\n| z | 5 images/s |\n")
     assert not figure_tables("| a | b |\n|---|---|\n| x | 30 % of the photos |\n| `--jobs` | CPUs to use |\n")
 
 

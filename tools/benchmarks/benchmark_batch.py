@@ -39,6 +39,7 @@ from dctafd.inference.loading import load_classifier
 from dctafd.inference.prepared import prepare_item
 from dctafd.inference.torch_network import TorchNetwork
 from dctafd.inputs.source_items import Skipped
+from tools.checks.provenance import provenance
 
 SIZES = ((500, 375), (640, 480), (375, 500), (1024, 768))
 QUALITIES = (10, 25, 50, 75, 85, 95)
@@ -220,6 +221,7 @@ def resident_mb() -> int:
 @click.option("--memory", default=0, help="Only record the memory over a run of so many images.")
 @click.option("--stage-images", default=480, show_default=True)
 @click.option("--alternative-threads", default=usable_cpus(), show_default=True)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A JSON file.")
 def main(
     images: int,
     repeats: int,
@@ -230,6 +232,7 @@ def main(
     memory: int,
     stage_images: int,
     alternative_threads: int,
+    output: Path | None,
 ) -> None:
     """Measure the batch pipeline."""
     classifier = load_classifier(model, weights, afd)
@@ -247,10 +250,14 @@ def main(
         rows = measured(stages(path, classifier, min(stage_images, images)) + work, repeats)
     write_records(rows, "table")
     pace = {row["case"]: row["images/s"] for row in rows}
-    for count in workers.split(","):
-        ratio = pace[f"pipeline, {count} worker(s)"] / pace[f"Pillow + DataLoader, {count}"]
-        print(f"{count} worker(s): {ratio:.2f} times the alternative's images/s")
-    print(json.dumps({"model": model, "afd": afd, "images": images, "threads": torch.get_num_threads()}))
+    found = []
+    for count in map(int, workers.split(",")):
+        ours, theirs = pace[f"pipeline, {count} worker(s)"], pace[f"Pillow + DataLoader, {count}"]
+        found.append({"workers": count, "ours": ours, "theirs": theirs})
+        print(f"{count} worker(s): {ours / theirs:.2f} times the alternative's images/s")
+    if output is not None:
+        settings = {"model": model, "afd": afd, "images": images}
+        output.write_text(json.dumps({**provenance(), **settings, "rows": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

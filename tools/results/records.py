@@ -36,7 +36,10 @@ class Results:
         return [row for row in found if all(row[key] == value for key, value in wanted.items())]
 
 
-_KINDS = ("calibration", "do_no_harm", "gain_by_distance", "drift_order", "cost", "history", "speed")
+_KINDS = (
+    *("calibration", "do_no_harm", "gain_by_distance", "drift_order"),
+    *("cost", "history", "speed", "throughput"),
+)
 
 
 def read_results(folder: Path = ROOT / "docs/results") -> Results:

@@ -218,6 +218,15 @@ def speed_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return table(["contest", "megapixels", *(f"q{quality}" for quality in qualities)], cells)
 
 
+def throughput_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the pace of whole runs, a row for each number of workers."""
+    cells = [
+        (row["workers"], f"{row['ours']:.0f}", f"{row['theirs']:.0f}", f"{row['ours'] / row['theirs']:.2f}")
+        for row in rows
+    ]
+    return table(("workers", "dctafd, images/s", "Pillow + DataLoader + the same network", "ratio"), cells)
+
+
 def in_order(protocols: Mapping[str, Record]) -> list[tuple[str, Record]]:
     """Return a module's evaluations in the order of `PROTOCOLS`."""
     return [(name, protocols[name]) for name in PROTOCOLS if name in protocols]
