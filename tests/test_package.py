@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+import tomllib
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
 import dctafd
 
+ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "torchvision", "matplotlib", "pyarrow", "jinja2", "jpeglib", "numba", "ray")
 
 
@@ -29,6 +32,19 @@ def test_unknown_name_is_an_attribute_error():
 
 def test_package_is_marked_as_typed():
     assert files("dctafd").joinpath("py.typed").is_file()
+
+
+def test_every_file_of_the_packages_is_declared_as_their_data():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    for package, patterns in declared.items():
+        data = {path for pattern in patterns for path in (ROOT / package).glob(pattern)}
+        found = {path for path in (ROOT / package).rglob("*") if path.is_file()}
+        others = {path for path in found if path.suffix != ".py" and "__pycache__" not in path.parts}
+        assert others == data
+
+
+def test_the_citation_names_this_version():
+    assert f"\nversion: {dctafd.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_every_public_name_has_a_home():
