@@ -104,7 +104,10 @@ def test_the_front_matter_of_a_card_is_the_hubs(path, results):
     assert front["license"] in ("apache-2.0", "cc-by-nc-4.0", "other")
     assert (front["license"] == "other") == ("license_name" in front)
     assert "jpeg" in front["tags"]
-    record = results.evaluations[afd_name(path)]["single"]
+    record = results.evaluations.get(afd_name(path), {}).get("single")
+    if record is None:  # it has not been measured yet
+        assert "model-index" not in front
+        return
     values = [
         [metric["value"] for metric in entry["metrics"]] for entry in front["model-index"][0]["results"]
     ]
