@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import inspect
 import re
+import runpy
 import shlex
 from importlib import import_module
 from pathlib import Path
@@ -163,3 +164,16 @@ def test_the_readme_is_short():
 def test_the_reference_has_every_public_name():
     shown = re.findall(r"^::: [\w.]+\.(\w+)$", (ROOT / "docs" / "reference" / "api.md").read_text(), re.M)
     assert sorted(shown) == sorted(dctafd.__all__)
+
+
+def test_the_drift_study_runs(tmp_path, monkeypatch):
+    """`examples/drift_study.py`, as a script, on two photos."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("sys.argv", ["drift_study.py", "--limit", "2", "--out", str(tmp_path)])
+    found = runpy.run_path(str(ROOT / "examples" / "drift_study.py"))
+    assert found["history"].primary_quality == 10
+    assert found["predicted"].shape == (28, 28)
+    angles = found["measured"].feature_angles.mean(axis=(1, 2, 3))
+    assert list(angles) == sorted(angles, reverse=True)  # lower quality, more drift
+    figures = {path.stem for path in tmp_path.iterdir()}
+    assert figures == {"history", "drift-by-quality", "drift-map"}
