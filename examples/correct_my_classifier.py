@@ -15,9 +15,7 @@ from pathlib import Path
 
 import dctafd
 from dctafd.analysis.evaluation_figure import plot_evaluation
-from dctafd.analysis.export import export_classifier
-from dctafd.nets.afd_weights import load_afd
-from dctafd.nets.registry import load_backbone
+from dctafd.analysis.export import classifier_metadata, export_classifier
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("photos", type=Path, help="folder of clean photos, without labels")
@@ -30,7 +28,7 @@ parser.add_argument(
 parser.add_argument("--folder", type=Path, default=Path("correction"), help="where the results go")
 options = parser.parse_args()
 options.folder.mkdir(exist_ok=True)
-backbone = load_backbone(options.model, options.weights)
+backbone = dctafd.load_backbone(options.model, options.weights)
 
 # %% Train, and prove it on photos that were held out
 module = options.folder / f"{options.model}_afd.safetensors"
@@ -60,6 +58,7 @@ if options.test is not None:
         )
 
 # %% The corrected classifier as an ONNX file, for ONNX Runtime
-corrected = dctafd.attach(backbone.module, load_afd(module).reparameterize())
-export_classifier(corrected, backbone.spec.crop, options.folder / f"{options.model}_corrected.onnx")
+corrected = dctafd.attach(backbone.module, dctafd.load_afd(module).reparameterize())
+target = options.folder / f"{options.model}_corrected.onnx"
+export_classifier(corrected, backbone.spec.crop, target, classifier_metadata(backbone))
 print(f"wrote {', '.join(sorted(path.name for path in options.folder.iterdir()))} to {options.folder}/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -90,15 +91,17 @@ def export_classifier(
         torch.export.save(program, path, extra_files={METADATA_FILE: json.dumps(dict(metadata or {}))})
         return
     require_extra("export")
-    model = torch.onnx.export(
-        exported,
-        inputs,
-        input_names=list(INPUT_NAMES[: len(inputs)]),
-        output_names=["logits"],
-        dynamic_shapes=shapes,
-        dynamo=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "# The axis name", UserWarning)  # all inputs share the batch's axis
+        model = torch.onnx.export(
+            exported,
+            inputs,
+            input_names=list(INPUT_NAMES[: len(inputs)]),
+            output_names=["logits"],
+            dynamic_shapes=shapes,
+            dynamo=True,
+            verbose=False,
+        )
     assert model is not None
     model.model.metadata_props.update(metadata or {})
     model.save(path, external_data=False)
