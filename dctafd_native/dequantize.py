@@ -1,4 +1,4 @@
-"""Dequantisation of a grid of blocks to one plane a frequency."""
+"""Dequantisation of a grid of blocks to one plane per frequency."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def folder_rows(dataset: DatasetStatistics) -> list[tuple[str, FolderStatistics]
 
 
 def nested_records(dataset: DatasetStatistics) -> list[dict[str, Any]]:
-    """Return one record a folder, the total last, for JSON: everything that was measured."""
+    """Return one record per folder, the total last, for JSON: everything that was measured."""
     return [nested_record(name, entry) for name, entry in folder_rows(dataset)]
 
 
@@ -79,7 +79,7 @@ def nested_record(folder: str, entry: FolderStatistics) -> dict[str, Any]:
 
 
 def flat_records(dataset: DatasetStatistics) -> list[dict[str, Any]]:
-    """Return one record a folder, the total last, for CSV and Parquet: scalars, objects and lists of 64.
+    """Return one record per folder, the total last, for CSV and Parquet: scalars, objects and lists of 64.
 
     Objects (counts by name) and lists are JSON, the former as text.
 

@@ -36,7 +36,7 @@ class DatasetStatistics:
 
     Attributes:
         directory: what was looked at.
-        folders: one entry a folder down to `depth`, parents first, each with everything below it.
+        folders: one entry per folder down to `depth`, parents first, each with everything below it.
         total: all of them.
         depth: levels of folders told apart.
         cached: files whose measurements came from the cache.

@@ -74,7 +74,7 @@ class DriftMeasurement:
     failures: tuple[FileFailure, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON: one row a quality, as `dctafd drift --format json` has them."""
+        """Return plain values for JSON: one row per quality, as `dctafd drift --format json` has them."""
         from dctafd.analysis.drift_summary import summary_records
 
         return {

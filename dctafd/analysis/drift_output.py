@@ -23,7 +23,7 @@ _RANK_BINS = 20
 
 
 def save_blocks(measurement: DriftMeasurement, path: Path) -> None:
-    """Write one row a block to a .csv or .parquet file.
+    """Write one row per block to a .csv or .parquet file.
 
     Raises:
         ValueError: another suffix.

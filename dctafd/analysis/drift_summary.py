@@ -33,7 +33,7 @@ class DriftCurve:
 
 
 def drift_curves(measurement: DriftMeasurement, width: float = 2.0) -> list[DriftCurve]:
-    """Return a curve a quality, with bins of `width` degrees of coefficient angle."""
+    """Return a curve per quality, with bins of `width` degrees of coefficient angle."""
     curves = []
     for index, quality in enumerate(measurement.qualities):
         bins = (measurement.coefficient_angles[index].ravel() / width).astype(np.int64)
@@ -61,7 +61,7 @@ def average_ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def summary_records(measurement: DriftMeasurement, most: int = 5) -> list[dict[str, Any]]:
-    """Return one record a quality: means, correlations, and the frequencies and channels that drift most.
+    """Return one record per quality: means, correlations, and the frequencies and channels that drift most.
 
     `fdm_rank_correlation` is None without an AFD-Module (or where its prediction is constant).
     """
@@ -130,7 +130,7 @@ def curve_records(measurement: DriftMeasurement) -> list[dict[str, Any]]:
 
 
 def block_columns(measurement: DriftMeasurement) -> dict[str, NDArray]:
-    """Return the measurement as columns of one row a block: the data behind every figure."""
+    """Return the measurement as columns of one row per block: the data behind every figure."""
     shape = measurement.coefficient_angles.shape
     quality, photo, row, column = (index.ravel() for index in np.indices(shape, dtype=np.int32))
     columns: dict[str, NDArray] = {

@@ -1,7 +1,7 @@
 """What an evaluation has measured so far, on the disk: a killed one goes on where it stopped.
 
 ``FILE.partial`` lies beside the file that is to be written: a line of JSON that says which evaluation it is,
-then a line a photo. It is removed when the file is complete.
+then a line per photo. It is removed when the file is complete.
 """
 
 from __future__ import annotations

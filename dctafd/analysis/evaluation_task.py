@@ -218,7 +218,7 @@ class EvaluationTask:
         return clean, rows, means
 
     def _folder_rows(self, good: list[MeasuredPhoto]) -> tuple[list[EvaluationRow], list[EvaluationRow]]:
-        """Return a row a folder, the mean of each corruption's, and the mean of those means."""
+        """Return a row per folder, the mean of each corruption's, and the mean of those means."""
         folders: dict[str, list[MeasuredPhoto]] = {}
         for photo in good:
             folders.setdefault(photo.folder, []).append(photo)

@@ -41,7 +41,7 @@ def check_per_photo_file(path: Path) -> None:
 
 
 def per_photo_records(evaluation: Evaluation, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield a row a photo and condition; ranks count from 0, scores are probabilities of the wanted class.
+    """Yield a row per photo and condition; ranks count from 0, scores are probabilities of the wanted class.
 
     The wanted class is the label, or the classifier's answer on the uncompressed photo. A row with neither
     `quality` nor `times` is of the photo as it is. A photo that failed has one row with its `error`.

@@ -47,7 +47,7 @@ class JsonLines(Generic[Row]):
         return ""
 
     def batch(self, rows: Sequence[Row]) -> str:
-        """Return a line a row."""
+        """Return a line per row."""
         return "".join(json_text(self._to_record(row)) + "\n" for row in rows)
 
     def end(self) -> str:
@@ -56,7 +56,7 @@ class JsonLines(Generic[Row]):
 
 
 class Json(Generic[Row]):
-    """One JSON array, a record a line.
+    """One JSON array, a record per line.
 
     Args:
         to_record: makes a record of a row.
@@ -84,7 +84,7 @@ class Json(Generic[Row]):
 
 
 class Csv(Generic[Row]):
-    """A header line and a line a row; what is None is empty.
+    """A header line and a line per row; what is None is empty.
 
     Args:
         columns: names of the columns.
@@ -100,7 +100,7 @@ class Csv(Generic[Row]):
         return _csv_lines([self._columns])
 
     def batch(self, rows: Sequence[Row]) -> str:
-        """Return a line a row."""
+        """Return a line per row."""
         lines = []
         for row in rows:
             cells = self._to_cells(row)

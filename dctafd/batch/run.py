@@ -1,4 +1,4 @@
-"""A whole classification run: sources in, one record an input out, resumable where it writes to a file."""
+"""A whole classification run: sources in, one record per input out, resumable where it writes to a file."""
 
 from __future__ import annotations
 

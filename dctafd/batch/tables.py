@@ -68,11 +68,11 @@ def table_text(
     heading: bool = True,
     bold: Sequence[int] = (),
 ) -> str:
-    """Return a table as text, a line a row.
+    """Return a table as text, a line per row.
 
     Args:
         columns: from left to right; of equal rank, the rightmost is left out first.
-        rows: a cell a column; outside text is escaped here.
+        rows: a cell per column; outside text is escaped here.
         page: what it has to fit.
         heading: whether the first line holds the titles.
         bold: numbers of rows that stand out.

@@ -1,4 +1,4 @@
-"""`dctafd classify`: one record an input, from files, directories, globs, archives or stdin."""
+"""`dctafd classify`: one record per input, from files, directories, globs, archives or stdin."""
 
 from __future__ import annotations
 
@@ -87,11 +87,11 @@ class _Engine:
 @click.option(
     "--files-from",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-    help="Read more sources from this file, one a line; - is stdin.",
+    help="Read more sources from this file, one per line; - is stdin.",
 )
 @model_options()
 @click.option(
-    "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Predictions a photo."
+    "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Predictions per photo."
 )
 @click.option(
     "--min-score",

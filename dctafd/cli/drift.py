@@ -35,7 +35,7 @@ from dctafd.config import Limits
 @model_options(labels=False)
 @click.option("--layer", help="Name of the stem layer, where the architecture is not known.")
 @batch_size_option(8)
-@click.option("--curve", is_flag=True, help="Give the points of the curve FA over DA, not a row a quality.")
+@click.option("--curve", is_flag=True, help="Give the points of the curve FA over DA, not a row per quality.")
 @click.option(
     "--blocks",
     type=NewFile({".csv": None, ".parquet": "parquet"}),

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def evaluation_records(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return one record a row with all its figures: first the uncompressed photos, last the means."""
+    """Return one record per row with all its figures: first the uncompressed photos, last the means."""
     records = []
     for name, row in _named_rows(evaluation):
         record = row.to_dict()
@@ -20,7 +20,7 @@ def evaluation_records(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def table_records(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return one record a row with what people look at; its keys are the table's headings."""
+    """Return one record per row with what people look at; its keys are the table's headings."""
     top1, top5 = ("top-1", "top-5") if evaluation.measure == "accuracy" else ("agrees", "of best 5")
     heading = {"stored": "folder", "repeated": "times"}.get(evaluation.protocol, "quality")
     records = []

@@ -30,7 +30,7 @@ def text_output(output: Path | None) -> Iterator[IO[str]]:
 def write_records(records: Iterable[Record], output_format: str, output: Path | None = None) -> None:
     """Write plain results (dicts of scalars, lists and dicts) in one of the command line's formats.
 
-    In tables, CSV and Parquet a nested dict becomes one column a key ("sizes.mean"), and a list is written
+    In tables, CSV and Parquet a nested dict becomes one column per key ("sizes.mean"), and a list is written
     as JSON. A table that does not fit the terminal leaves out columns from the right; the first one stays.
 
     Args:

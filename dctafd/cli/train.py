@@ -27,7 +27,7 @@ _WEIGHTS_FILE = NewFile({".safetensors": None})
 
 @click.command()
 @images_option(
-    "Folder of clean photos, or a text file with one path a line; may be repeated.",
+    "Folder of clean photos, or a text file with one path per line; may be repeated.",
     multiple=True,
     file_too=True,
 )
@@ -45,7 +45,7 @@ _WEIGHTS_FILE = NewFile({".safetensors": None})
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps. [default: 20000, or --minutes]")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time to train.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Photos a step. [default: 32]")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Photos per step. [default: 32]")
 @click.option(
     "--held-out", type=click.IntRange(min=0), help="Photos to prove it on. [default: a fifth, 16-128]"
 )
@@ -157,7 +157,7 @@ def _write(found: Training, quiet: bool) -> None:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[TrainingReport], None]]:
-    """Show a bar with the losses on a terminal, a line a report elsewhere."""
+    """Show a bar with the losses on a terminal, a line per report elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 

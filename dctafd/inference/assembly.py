@@ -42,7 +42,7 @@ class ModelFacts:
 
 
 def assemble(batch: Sequence[Prepared], answer: Answer | None, facts: ModelFacts, top_k: int) -> list[Result]:
-    """Return one result an input, in order.
+    """Return one result per input, in order.
 
     Args:
         batch: good inputs and bad ones.

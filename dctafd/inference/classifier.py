@@ -59,7 +59,7 @@ class Classifier:
                 `torch.set_num_threads` with what is left for each of them.
 
         Returns:
-            One result a source, in order; a source that cannot be read has `error` set.
+            One result per source, in order; a source that cannot be read has `error` set.
         """
         return list(self.iter_classify(sources, top_k, batch_size=batch_size, jobs=jobs))
 

@@ -68,9 +68,9 @@ class CropCoefficients:
 
     Attributes:
         header: the photo's header facts.
-        windows: one array a component, (rows, columns, 8, 8) or (.., 1, 1) int16, for `decode_window`.
+        windows: one array per component, (rows, columns, 8, 8) or (.., 1, 1) int16, for `decode_window`.
         origins: (row, column) of each window's first block in its component.
-        grids: the blocks under the cells, one entry a component.
+        grids: the blocks under the cells, one entry per component.
     """
 
     header: JpegHeader

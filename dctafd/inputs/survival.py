@@ -2,9 +2,9 @@
 
 What a step q at frequency (v, u) does to the classifier's pixels depends on how the photo is resized: of a
 photo that shrinks, the filter averages most of it away. The *surviving step* is the step that would leave as
-much noise in a photo of the same sampling that is not resized at all. It is q times `survival`, which is a
-product of one factor an axis, the response of everything linear between a block's cosine and the classifier's
-pixels: libjpeg's reduced inverse DCT, its interpolation of subsampled components, and the triangle filter.
+much noise in a photo of the same sampling that is not resized at all. It is q times `survival`, a product of
+one factor per axis, the response of everything linear between a block's cosine and the classifier's pixels:
+libjpeg's reduced inverse DCT, its interpolation of subsampled components, and the triangle filter.
 Blocks are taken as independent. Where nothing is resized it is exactly 1.
 """
 

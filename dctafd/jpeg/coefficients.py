@@ -102,7 +102,7 @@ class JpegHeader:
         adobe_inverted: True where an Adobe marker says that CMYK or YCCK samples are stored inverted.
         process: "baseline", "extended", "progressive" or "arithmetic".
         orientation: EXIF orientation 1..8 (1 where the file says nothing).
-        components: one entry a component, in frame order.
+        components: one entry per component, in frame order.
         icc_profile: the embedded ICC profile, or None.
         has_exif: whether there is an EXIF segment.
         file_size: bytes of the source.

@@ -2,8 +2,8 @@
 
 jpeglib reads paths only, sizes its buffers by what it hopes, keeps process-global state in its marker
 functions and reports damage on stderr alone. So this engine never gives it the user's file: it writes a plain
-one from what our own parser admitted (no application data, one table a component, the height filled in) into
-memory, and calls the one thread-safe entry point with buffers sized by our frame header.
+one from what our own parser admitted (no application data, one table per component, the height filled in)
+into memory, and calls the one thread-safe entry point with buffers sized by our frame header.
 """
 
 import ctypes

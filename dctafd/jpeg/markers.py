@@ -85,7 +85,7 @@ def parse_markers(data: bytes, *, max_scans: int = 500) -> JpegStructure:
 
 
 class _Parser:
-    """The state that marker segments change, and one method a kind of segment."""
+    """The state that marker segments change, and one method per kind of segment."""
 
     def __init__(self, data: bytes, max_scans: int) -> None:
         self.data = data

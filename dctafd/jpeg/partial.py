@@ -77,7 +77,7 @@ class Decoded:
 
 
 def check_plans(frame: Frame, plans: Sequence[ComponentPlan]) -> None:
-    """Raise ValueError unless there is one plan a component and each stays inside its component."""
+    """Raise ValueError unless there is one plan per component and each stays inside its component."""
     if len(plans) != len(frame.components):
         raise ValueError(f"{len(plans)} plans for {len(frame.components)} components")
     for index, plan in enumerate(plans):

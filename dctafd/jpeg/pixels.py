@@ -65,8 +65,8 @@ def decode_window(
 
     Args:
         header: the photo's header facts.
-        coefficients: one array a component, (block rows, block columns, 8, 8) int16 C-contiguous; (.., 1, 1)
-            will do for components that are reduced to one sample a block.
+        coefficients: one array per component, (block rows, block columns, 8, 8) int16 C-contiguous;
+            (.., 1, 1) will do for components that are reduced to one sample per block.
         region: (left, top, right, bottom) in pixels of the reduced picture, inside it.
         out: (height, width, 3) uint8 C-contiguous; or (height, width, 4), the last channel left to chance.
         reduction: 1, 2, 4 or 8.

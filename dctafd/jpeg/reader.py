@@ -85,7 +85,7 @@ def read_planned(
 
     Args:
         source: as for `read`.
-        planner: is given the header, still without warnings, and returns one plan a component.
+        planner: is given the header, still without warnings, and returns one plan per component.
         limits: what the file may cost, and whether damage raises.
         engine: as for `read`.
 

@@ -183,10 +183,10 @@ def cut_progressive(
 
     Args:
         structure: what the file's markers say.
-        coefficients: (rows, columns, 8, 8) int16, one array a component.
+        coefficients: (rows, columns, 8, 8) int16, one array per component.
         plans: one a component.
         progress: what the scans gave.
-        padding: `estimate_lowest`'s, one array a component; None where nothing is to be estimated.
+        padding: `estimate_lowest`'s, one array per component; None where nothing is to be estimated.
     """
     parts = []
     for index, (array, plan) in enumerate(zip(coefficients, plans, strict=True)):

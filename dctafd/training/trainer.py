@@ -57,7 +57,7 @@ class TrainingReport:
         losses: the terms of the loss and their weighted sum, "loss".
         learning_rate: of this step.
         images_per_second: over the last steps.
-        validation: one row a quality, where the step ended with a validation.
+        validation: one row per quality, where the step ended with a validation.
     """
 
     step: int

@@ -70,7 +70,7 @@ class Validation:
         self.qualities, self.batch_size = tuple(qualities), batch_size
 
     def measure(self, classifier: CorrectedClassifier, device: torch.device) -> tuple[ValidationRow, ...]:
-        """Return one row a quality; the classifier stays in the mode in which it is."""
+        """Return one row per quality; the classifier stays in the mode in which it is."""
         return tuple(self._row(classifier, device, quality) for quality in self.qualities)
 
     @torch.no_grad()

@@ -6,7 +6,7 @@
 The temperature divides the logits before the softmax (Guo et al., "On Calibration of Modern Neural Networks",
 ICML 2017). It is fitted by cross-entropy to uncompressed photos of `--fit`, without a module; what comes of
 it is measured on photos of `--test`, which have a labels.csv. In ../shared/images/train the photos named
-elischwartz_NNNN have a class each: NNNN is its index, as in the collection of one photo a class that they
+elischwartz_NNNN have a class each: NNNN is its index, as in the collection of one photo per class that they
 are from.
 """
 

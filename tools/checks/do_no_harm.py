@@ -157,7 +157,7 @@ def change_interval(without: NDArray[np.bool_], corrected: NDArray[np.bool_]) ->
 
 
 def measure(modules: list[Corrected], photos: list[Path], condition: Condition) -> list[Row]:
-    """Return one row a module; each photo is made and prepared once for all that see the same of it."""
+    """Return one row per module; each photo is made and prepared once for all that see the same of it."""
     found: list[list[NDArray[np.float64]]] = [[] for _ in modules]
     for files in _batches(photos, condition):
         prepared: dict[tuple[int, int], InputBatch] = {}

@@ -82,7 +82,7 @@ def rounded(network: nn.Module, bits: int) -> nn.Module:
 def fine_tuned(
     network: nn.Module, classes: Path, size: int, steps: int, rate: float, normalize: Tensor
 ) -> nn.Module:
-    """Return a copy after so many steps on labelled photos, one folder a class, with a new last layer.
+    """Return a copy after so many steps on labelled photos, one folder per class, with a new last layer.
 
     The new layer is left out again, so that the copy still knows the classes it had.
     """

@@ -82,7 +82,7 @@ def load_photos(directory: Path, limit: int, size: int) -> list[Image.Image]:
 
 
 def measure(photos: list[Image.Image], way: Way) -> tuple[list[HistoryEstimate], float]:
-    """Return an estimate a photo and the median milliseconds of CPU time that one takes."""
+    """Return an estimate per photo and the median milliseconds of CPU time that one takes."""
     estimates, seconds = [], []
     for photo in photos:
         jpeg = dctafd.read(way(photo))

@@ -149,7 +149,7 @@ def rows_of(
     labels: NDArray[np.int64],
     clean: NDArray[np.int64],
 ) -> list[Row]:
-    """Return a row a module, the first of which is none."""
+    """Return a row per module, the first of which is none."""
     before = found[0] == labels, found[0] == clean
     return [
         row_of(level, answers == labels, answers == clean, before)

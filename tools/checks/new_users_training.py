@@ -52,7 +52,7 @@ def halves(classes: Path, folder: Path) -> tuple[Path, Path]:
 
 
 def fine_tuned(photos: Path, steps: int, preprocessing: Preprocessing) -> nn.Module:
-    """Return EfficientNet-Lite0 with a new last layer, fine-tuned on one folder a class."""
+    """Return EfficientNet-Lite0 with a new last layer, fine-tuned on one folder per class."""
     network = load_backbone("efficientnet_lite0").module
     network.requires_grad_(True)
     torch.manual_seed(0)
@@ -100,7 +100,7 @@ def summary(agreed: Sequence[float], right: Sequence[float]) -> str:
     "--classes",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     required=True,
-    help="Labelled photos, one folder a class.",
+    help="Labelled photos, one folder per class.",
 )
 @click.option("--minutes", default=10.0, show_default=True, help="Of `dctafd train`.")
 @click.option("--steps", default=200, show_default=True, help="Of the fine-tuning.")
