@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dctafd.inference.results import Prediction
 
 _WIDEST_LABEL = 28
+_MARK = "\N{HEAVY CHECK MARK}"
 
 
 def draw_answers(
@@ -43,7 +44,7 @@ def draw_answers(
         heat.imshow(found.pixels.mean(axis=2), cmap="gray")
         image = heat.imshow(found.drift, cmap="inferno", alpha=0.6, extent=(0, side, side, 0), vmin=0)
         heat.figure.colorbar(image, ax=heat, label="predicted drift of the stem's features", shrink=0.85)
-        heat.set(title=f"Feature Drifting Map, mean {found.drift.mean():.2f}")
+        heat.set(title=f"Feature Drifting Map,\nmean {found.drift.mean():.2f}")
     _draw_bars(answers, found, right)
 
 
@@ -65,8 +66,10 @@ def _draw_bars(axes: Axes, found: DriftMap, right: str | None) -> None:
         names += [_name(entry, right) for entry in best]
         position += len(best) + 0.6
     axes.set_yticks(ticks, names, fontsize=8)
-    axes.set(xlim=(0, 1.2), xlabel=f"probability by {figure_text(found.model, 30)}")
+    wanted = "" if right is None else f"\n{_MARK} the class that is wanted"
+    axes.set(xlim=(0, 1.2), xlabel=f"probability by {figure_text(found.model, 30)}{wanted}")
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    axes.spines["bottom"].set_bounds(0, 1)  # what is beyond is room for numbers
     axes.invert_yaxis()
     axes.grid(False)
     axes.legend(
@@ -76,5 +79,5 @@ def _draw_bars(axes: Axes, found: DriftMap, right: str | None) -> None:
 
 
 def _name(entry: Prediction, right: str | None) -> str:
-    mark = "\N{HEAVY CHECK MARK} " if right is not None and entry.label == right else ""
+    mark = f"{_MARK} " if right is not None and entry.label == right else ""
     return mark + figure_text(entry.label, _WIDEST_LABEL)

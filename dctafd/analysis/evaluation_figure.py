@@ -36,7 +36,7 @@ def plot_evaluation(evaluation: Evaluation, path: str | Path, task: EvaluationTa
     photos = [] if task is None else examples(task, evaluation)
     with new_figure(11.0, 4.2 + 3.4 * len(photos), rows=1 + len(photos), columns=3) as (figure, axes):
         grid = axes[0, 0].get_gridspec()
-        grid.set_width_ratios((1, 1.2, 1.5))
+        grid.set_width_ratios((1.2, 1.2, 1.4))
         for ax in axes[0]:
             ax.remove()
         _draw_rows(figure.add_subplot(grid[0, :]), evaluation)

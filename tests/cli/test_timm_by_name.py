@@ -13,7 +13,7 @@ from dctafd.cli.main import cli
 
 timm = pytest.importorskip("timm", reason="needs the extra timm (pip install 'dctafd[timm]')")
 
-SIZE = ("--resize", "72", "--crop", "64")
+SMALL = "[preprocessing]\nresize = 72\ncrop = 64\n"
 
 
 @pytest.fixture
@@ -38,11 +38,12 @@ def dctafd(*arguments: str | Path) -> Result:
 @pytest.mark.parametrize("name", ["resnet50d", "convnext_tiny", "mobilenetv3_large_100"])
 def test_every_command_takes_it_by_name(name: str, photos: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    weights, module = tmp_path / "mine.pth", tmp_path / "mine_afd.safetensors"
+    weights, module, recipe = (tmp_path / f"mine{end}" for end in (".pth", "_afd.safetensors", ".toml"))
+    recipe.write_text(SMALL)
     torch.save(timm.create_model(name, num_classes=4).state_dict(), weights)
     model = ("--model", f"timm/{name}", "--weights", weights)
     trained = dctafd(
-        *("train", "--images", photos, *model, *SIZE, "--steps", "2", "--batch-size", "2"),
+        *("train", "--images", photos, *model, "--recipe", recipe, "--steps", "2", "--batch-size", "2"),
         *("--held-out", "2", "--jobs", "1", "--device", "cpu"),
     )
     assert "after 2 steps" in trained.stderr

@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from dctafd.analysis.evaluate import evaluate
 from dctafd.analysis.proven_training import train
-from dctafd.analysis.verdict import PROVING_QUALITIES, STRONG_QUALITIES
+from dctafd.analysis.verdict import STRONG_QUALITIES
 from dctafd.config import Preprocessing
 from dctafd.nets.registry import load_backbone
 from dctafd.training.data import load_photos
@@ -52,15 +52,18 @@ def halves(classes: Path, folder: Path) -> tuple[Path, Path]:
 
 
 def fine_tuned(photos: Path, steps: int, preprocessing: Preprocessing) -> nn.Module:
-    """Return EfficientNet-Lite0 with a new last layer, fine-tuned on one folder per class."""
+    """Return EfficientNet-Lite0 with a new last layer, its last blocks fine-tuned on one folder per class."""
     network = load_backbone("efficientnet_lite0").module
-    network.requires_grad_(True)
+    network.requires_grad_(False)
+    for part in (*network.blocks[4:], network.conv_head):  # type: ignore[index, misc]
+        part.requires_grad_(True)
     torch.manual_seed(0)
     network.classifier = nn.Linear(1280, len(CLASSES))
     views = [load_photos(sorted((photos / name).iterdir()), _RESIZE, 1) for name in CLASSES]
     mean, std = (torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=steps)
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(learning, lr=0.01, momentum=0.9, weight_decay=1e-4)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=steps)
     rng = np.random.default_rng(0)
     for step in range(steps):
         labels = rng.integers(len(CLASSES), size=BATCH)
@@ -103,7 +106,7 @@ def summary(agreed: Sequence[float], right: Sequence[float]) -> str:
     help="Labelled photos, one folder per class.",
 )
 @click.option("--minutes", default=10.0, show_default=True, help="Of `dctafd train`.")
-@click.option("--steps", default=200, show_default=True, help="Of the fine-tuning.")
+@click.option("--steps", default=80, show_default=True, help="Of the fine-tuning.")
 @click.option("--jobs", default=2, show_default=True)
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True)
 def main(classes: Path, minutes: float, steps: int, jobs: int, output: Path) -> None:
@@ -120,7 +123,7 @@ def main(classes: Path, minutes: float, steps: int, jobs: int, output: Path) -> 
         click.echo(text, err=True)
 
     found = train(training, backbone, module, minutes=minutes, jobs=jobs, say=say)
-    labelled = evaluate(test, backbone, afd=module, qualities=PROVING_QUALITIES, jobs=jobs)
+    labelled = evaluate(test, backbone, afd=module, qualities=STRONG_QUALITIES, jobs=jobs)
     mean = labelled.mean_over(STRONG_QUALITIES)
     verdict = found.verdict
     assert verdict is not None
