@@ -16,8 +16,9 @@ from typing import IO, Any, cast
 
 from dctafd.batch.archive_links import Entry, LinkIndex
 from dctafd.batch.archives import Member, check_size, damage_named, failing
+from dctafd.batch.remote_files import RemoteStream
 from dctafd.batch.shown_urls import file_name, is_url, shown
-from dctafd.batch.stores import Described, RemoteStream
+from dctafd.batch.stores import Described
 from dctafd.errors import ArchiveError, DctafdError
 from dctafd.extras import require_extra
 from dctafd.inputs.source_items import Skipped

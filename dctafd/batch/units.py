@@ -11,8 +11,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from dctafd.batch.archives import Member, iter_members
+from dctafd.batch.remote_files import read_whole
 from dctafd.batch.shown_urls import is_url, shown
-from dctafd.batch.stores import Described, read_whole
+from dctafd.batch.stores import Described
 from dctafd.errors import LimitExceededError
 from dctafd.inputs.file_names import is_jpeg_name
 from dctafd.inputs.folders import Found

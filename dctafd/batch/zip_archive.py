@@ -12,8 +12,9 @@ from typing import Any
 
 from dctafd.batch.archive_links import Entry, LinkIndex
 from dctafd.batch.archives import Member, check_size, damage_named, failing
+from dctafd.batch.remote_files import RemoteFile
 from dctafd.batch.shown_urls import is_url, shown
-from dctafd.batch.stores import Described, RemoteFile
+from dctafd.batch.stores import Described
 from dctafd.errors import ArchiveError, DctafdError
 from dctafd.inputs.source_items import Skipped
 

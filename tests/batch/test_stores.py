@@ -6,7 +6,7 @@ import pickle
 import pytest
 from click.testing import CliRunner
 
-from dctafd.batch import stores
+from dctafd.batch import remote_files, shown_urls, store_failures, stores
 from dctafd.batch.run import run_to_file
 from dctafd.batch.sources import iter_sources, plan_sources
 from dctafd.cli.main import cli
@@ -24,7 +24,7 @@ MEMBERS = [(f"{i:03d}.jpg", bytes([i]) * 30_000) for i in range(40)] + [("notes.
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(stores, "PAUSES", (0.0, 0.0, 0.0, 0.0))
+    monkeypatch.setattr(store_failures, "PAUSES", (0.0, 0.0, 0.0, 0.0))
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_tar_is_read_once_from_front_to_back(server):
 
 
 def test_zip_is_read_by_ranges(server, monkeypatch):
-    monkeypatch.setattr(stores, "_BLOCK", 50_000)
+    monkeypatch.setattr(remote_files, "_BLOCK", 50_000)
     url, behaviour = server
     items = iter_sources([url + "a.zip"])
     assert next(items).read() == PHOTOS[0]
@@ -188,12 +188,12 @@ def test_no_secret_is_shown_anywhere(server, tmp_path, capfd):
     ],
 )
 def test_urls_as_they_are_shown(url, expected):
-    assert stores.shown(url) == expected
+    assert shown_urls.shown(url) == expected
 
 
 def test_messages_of_libraries_lose_what_is_in_the_environment(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")
-    text = stores.scrubbed("bad key wJalrXUtnFEMI for https://u:pw-pw@h/x?sig=abc")
+    text = shown_urls.scrubbed("bad key wJalrXUtnFEMI for https://u:pw-pw@h/x?sig=abc")
     assert text == "bad key ... for https://h/x?sig=..."
 
 
@@ -328,11 +328,11 @@ def bucket(monkeypatch):
         monkeypatch.setenv(name, value)
     import fsspec
 
-    stores._known_file_system.cache_clear()
+    stores.known_file_system.cache_clear()
     system = fsspec.filesystem("s3", skip_instance_cache=True)
     system.mkdir("photos")
     yield system
-    stores._known_file_system.cache_clear()
+    stores.known_file_system.cache_clear()
     server.stop()
 
 
