@@ -12,12 +12,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from dctafd.analysis.dataset_items import Leaves, measure_source
 from dctafd.analysis.file_statistics import FileFacts, measure_file
 from dctafd.analysis.folder_statistics import FolderStatistics
 from dctafd.analysis.frequency_sums import FrequencySums
 from dctafd.analysis.statistics_cache import StatisticsCache
+from dctafd.batch.shown_urls import is_url, shown
+from dctafd.batch.stores import local_path
 from dctafd.config import MAX_PIXELS
-from dctafd.inputs.file_names import natural_key
+from dctafd.inputs.file_names import is_archive, is_table, natural_key
 from dctafd.inputs.folders import Found, walk_photos
 from dctafd.inputs.source_items import readable
 from dctafd.plain_text import summary
@@ -61,14 +64,15 @@ def dataset_statistics(
     max_pixels: int = MAX_PIXELS,
     on_file: Callable[[str, FileFacts], None] | None = None,
 ) -> DatasetStatistics:
-    """Measure every JPEG file below a directory.
+    """Measure every JPEG file below a directory, in an archive or a table, or behind a URL of these.
 
     Files are read as they are found, a few at a time, so that memory depends on the number of folders told
     apart and on the size of single photos, not on the number of files. The result does not depend on `jobs`.
 
     Args:
         directory: searched recursively for .jpg, .jpeg, .jpe and .jfif; symbolic links to directories are
-            not followed. A folder that cannot be listed, or a link to nothing, counts as a failure.
+            not followed. A folder that cannot be listed, or a link to nothing, counts as a failure. Or what
+            `plan_sources` takes: an archive, a table, a URL, whose photos' names give the folders.
         jobs: threads.
         depth: levels of sub-folders to tell apart; None goes as deep as `MOST_FOLDERS` rows allow.
         sample: measure this many files only, chosen at random but always the same ones.
@@ -79,6 +83,7 @@ def dataset_statistics(
 
     Raises:
         NotADirectoryError: there is no such directory.
+        ValueError: `sample` or `cache` is asked for, which take a directory, of something else.
         DctafdError: the cache cannot be used.
 
     Example:
@@ -87,6 +92,18 @@ def dataset_statistics(
         ([('cat', 1), ('dog', 1)], 2)
     """
     root = Path(directory)
+    if not root.is_dir() and _is_stream(os.fspath(directory)):
+        if sample is not None or cache is not None:
+            raise ValueError("a sample is taken, and a cache kept, of directories only")
+        leaves_of_stream = Leaves(depth, DEEPEST, MOST_FOLDERS)
+        measure_source(
+            os.fspath(directory), leaves_of_stream, jobs, max_pixels, on_file or (lambda name, facts: None)
+        )
+        leaves_of_stream.finish()
+        folders, total = roll_up(leaves_of_stream.folders)
+        return DatasetStatistics(
+            readable(shown(os.fspath(directory))), folders, total, leaves_of_stream.depth
+        )
     if not root.is_dir():
         raise NotADirectoryError(f"{directory} is not a directory")
     depth = choose_depth(root) if depth is None else depth
@@ -103,6 +120,13 @@ def dataset_statistics(
                 on_file(readable(str(relative)), facts)
     folders, total = roll_up(leaves)
     return DatasetStatistics(str(directory), folders, total, depth, cached)
+
+
+def _is_stream(source: str) -> bool:
+    """Return whether a name is that of photos which are read one after the other, and of no directory."""
+    if is_url(source):
+        return local_path(source) is None
+    return os.path.isfile(source) and (is_archive(source) or is_table(source))
 
 
 def roll_up(leaves: dict[str, FolderStatistics]) -> tuple[tuple[FolderStatistics, ...], FolderStatistics]:

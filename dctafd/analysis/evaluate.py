@@ -151,7 +151,7 @@ def evaluate(
     """Measure a classifier on compressed photos, with and without its AFD-Module.
 
     Args:
-        images: a folder, a tar or zip archive, a Parquet file (or several of them) of photos.
+        images: a folder, a tar or zip archive, a Parquet file of photos, a URL of one of these (or several).
         model: a name of `dctafd models`, or what `load_backbone` returned.
         weights: the classifier's weights, where `model` is a name.
         afd: "auto" for the module that ships for the classifier, "off", or a weights file.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dctafd.analysis.frequency_sums import FrequencySums
 from dctafd.errors import DctafdError
+from dctafd.inputs.source_items import SourceItem
 from dctafd.jpeg.coefficients import JpegCoefficients
 from dctafd.jpeg.history import estimate_history
 from dctafd.jpeg.quality import estimate_quality
@@ -94,6 +95,19 @@ def measure_file(path: str | os.PathLike[str], max_pixels: int) -> tuple[FileFac
         return FileFacts(
             _size(path), error=type(error).__name__, message=reason(error, named=True)
         ), FrequencySums.empty()
+    return file_facts(jpeg), FrequencySums.of(jpeg.components)
+
+
+def measure_item(item: SourceItem, max_pixels: int) -> tuple[FileFacts, FrequencySums]:
+    """Measure an input that comes with its bytes, as `measure_file` does a file."""
+    size = 0
+    try:
+        data = item.read()
+        size = len(data)
+        jpeg = read(data, max_pixels=max_pixels)
+    except (DctafdError, OSError) as error:
+        message = reason(error, named=True)
+        return FileFacts(size, error=type(error).__name__, message=message), FrequencySums.empty()
     return file_facts(jpeg), FrequencySums.of(jpeg.components)
 
 

@@ -10,7 +10,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from dctafd.analysis.photo_containers import Container, Listed, containers_of
+from dctafd.analysis.photo_containers import Container, Listed
+from dctafd.analysis.photo_places import Place, containers_of, place_of
+from dctafd.batch.shown_urls import shown
 from dctafd.config import IMAGENET, Limits, Preprocessing
 from dctafd.errors import DctafdError
 from dctafd.inputs.class_names import ClassNames
@@ -70,8 +72,8 @@ class JpegDataset:
     table. What is not named like a JPEG is passed over.
 
     Args:
-        sources: a folder (searched with its sub-folders), tar or zip archive, or Parquet file; or several of
-            one kind.
+        sources: a folder (searched with its sub-folders), tar or zip archive, Parquet file, or a URL of one
+            of these; or several of one kind.
         gives: "inputs" for `ModelInput`, as `prepare` makes it, or "coefficients" for `JpegCoefficients`, as
             `read` does.
         preprocessing: of model inputs; ImageNet's by default.
@@ -108,7 +110,7 @@ class JpegDataset:
         if cls is not JpegDataset:
             return super().__new__(cls)
         sources = arguments[0] if arguments else options["sources"]
-        folders = [Path(source).is_dir() and _is_folder(Path(source)) for source in _listed(sources)]
+        folders = [_is_folder(place_of(source)) for source in _listed(sources)]
         if any(folders) and not all(folders):
             raise DctafdError("folders of photos go into one data set, archives and tables into another")
         kind = _Files if all(folders) else _Shards
@@ -130,11 +132,11 @@ class JpegDataset:
         self.gives, self.preprocessing, self.limits = gives, preprocessing, limits
         self.transform, self.skip_damaged = transform, skip_damaged
         self._containers = [
-            container for source in _listed(sources) for container in containers_of(Path(source))
+            container for source in _listed(sources) for container in containers_of(place_of(source))
         ]
         found = _find(self._containers)
         if not found:
-            raise DctafdError(f"there are no JPEG photos in {', '.join(map(str, _listed(sources)))}")
+            raise DctafdError(f"there are no JPEG photos in {', '.join(_names(sources))}")
         self.classes, labels = _labelled(self._containers, found, classes)
         self._entries = [
             _Entry(number, entry.key, entry.name, label)
@@ -223,9 +225,15 @@ def _listed(sources: str | Path | Sequence[str | Path]) -> list[str | Path]:
     return [sources] if isinstance(sources, str | Path) else list(sources)
 
 
-def _is_folder(folder: Path) -> bool:
-    """Whether a folder holds photos itself, not archives of them."""
-    return all(container.any_order for container in containers_of(folder))
+def _names(sources: str | Path | Sequence[str | Path]) -> list[str]:
+    return [shown(str(source)) for source in _listed(sources)]
+
+
+def _is_folder(place: Place) -> bool:
+    """Whether a place is a folder that holds photos itself, not archives of them."""
+    if isinstance(place, Path) and not place.is_dir():
+        return False
+    return all(container.any_order for container in containers_of(place))
 
 
 def _find(containers: Sequence[Container]) -> list[tuple[int, Listed]]:

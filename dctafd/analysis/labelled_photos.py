@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dctafd.analysis.failures import FileFailure
-from dctafd.analysis.photo_containers import Container, Folder, Listed, containers_of
+from dctafd.analysis.photo_containers import Container, Folder, Listed, RemoteFolder
+from dctafd.analysis.photo_places import containers_of, place_name, place_of
 from dctafd.inputs.class_names import ClassNames, wnid_in_name
 from dctafd.inputs.source_items import readable
 
@@ -116,7 +117,7 @@ def find_photos(
     """Find photos and match their labels with a model's classes.
 
     Args:
-        images: a folder, a tar or zip archive, a Parquet file (or several of them).
+        images: a folder, a tar or zip archive, a Parquet file, a URL of one of these (or several of them).
         names: the model's classes.
         labels: a CSV file with the columns `file` (relative to the folder `images`) and `label` (a class's
             0-based index, name or WordNet id); None looks where the photos lie.
@@ -126,16 +127,17 @@ def find_photos(
         ValueError: the CSV file lacks a column, is empty, or none of its labels is a class.
         OSError: a file is missing or cannot be read.
     """
-    paths = [Path(images)] if isinstance(images, str | Path) else [Path(path) for path in images]
+    listed = [images] if isinstance(images, str | Path) else list(images)
+    places = [place_of(source) for source in listed]
     if labels is not None:
-        if len(paths) != 1 or not paths[0].is_dir():
-            raise ValueError("a labels file goes with one folder of photos")
-        return _photos_of_csv(Path(labels), paths[0], names)
-    prefixes = [f"{readable(path.resolve().name)}/" if len(paths) > 1 else "" for path in paths]
+        if len(places) != 1 or isinstance(places[0], str) or not places[0].is_dir():
+            raise ValueError("a labels file goes with one folder of photos on the disk")
+        return _photos_of_csv(Path(labels), places[0], names)
+    prefixes = [f"{place_name(place)}/" if len(places) > 1 else "" for place in places]
     containers = [
         container
-        for path, prefix in zip(paths, prefixes, strict=True)
-        for container in containers_of(path, prefix)
+        for place, prefix in zip(places, prefixes, strict=True)
+        for container in containers_of(place, prefix)
     ]
     found: list[tuple[int, Listed]] = []
     failures = []
@@ -163,7 +165,7 @@ def _labelled(
     """Take the labels from the first of the places that has them for enough photos."""
     said = [entry.said for _, entry in found]
     roots = [
-        Path(container.name).resolve().name if isinstance(container, Folder) else ""
+        place_name(place_of(container.name)) if isinstance(container, Folder | RemoteFolder) else ""
         for container in containers
     ]
     parents = [_parent(entry.name) or roots[number] for number, entry in found]

@@ -43,6 +43,7 @@ def iter_members(
     wanted: Callable[[str], bool] = lambda name: True,
     start: int = 0,
     described: Described | None = None,
+    together: bool = False,
 ) -> Iterator[Member]:
     """Yield an archive's files in the order in which they are stored.
 
@@ -54,6 +55,8 @@ def iter_members(
         wanted: which names are; others are counted in `skipped`.
         start: a `Member.end`, to go on after that member.
         described: what is known of a URL, which it still has to be.
+        together: whether what shares a photo's key follows it, as far as the archive can be read out of order
+            (a zip).
 
     Raises:
         ArchiveError: the archive is damaged; members before the damage have been yielded.
@@ -67,7 +70,7 @@ def iter_members(
     name = file_name(path)
     with damage_named(name):
         if name.lower().endswith(".zip"):
-            yield from zip_members(path, skipped, wanted, described)
+            yield from zip_members(path, skipped, wanted, described, together)
         else:
             yield from tar_members(path, skipped, wanted, start, described)
 

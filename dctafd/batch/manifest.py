@@ -1,22 +1,20 @@
 """The run manifest beside an output: what the run is, how far it has come, what it adds up to.
 
 ``OUT.run.json`` proves that an interrupted run and the one that continues it have the same inputs, model and
-options. It is replaced as a whole at each checkpoint, after the results up to there have reached the disk. Of
-a finished run it is kept, hidden, as ``.OUT.run.json``: --resume then knows that nothing is left to do.
+options. It is replaced as a whole at each checkpoint, after the results up to there have reached their place.
+Of a finished run it is kept, hidden, as ``.OUT.run.json``, with a list of its units: --resume then knows that
+nothing is left to do, and --extend what there is to do.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import dctafd
 from dctafd.errors import ResumeError
-from dctafd.files import atomic_output
 from dctafd.inference.stream import Position
 from dctafd.inputs.source_items import Bookmark, Skipped
 
@@ -47,9 +45,10 @@ class Manifest:
     Attributes:
         identity: what the run is.
         position: the next input to be done.
-        written: what `PartialOutput.checkpoint` returned.
+        written: what `PartialOutput.checkpoint` returned; of a complete run, the output's size.
         summary: `Summary.to_json()`.
-        complete: whether the output is in its place.
+        complete: whether the results are sealed: in their place, or about to be put there.
+        units: of a complete run, name and digest of each.
     """
 
     identity: Identity
@@ -57,64 +56,57 @@ class Manifest:
     written: Mapping[str, int]
     summary: Mapping[str, Any]
     complete: bool = False
+    units: tuple[tuple[str, str], ...] = ()
 
-    def save(self, output: Path) -> None:
-        """Replace the manifest beside `output`."""
-        with atomic_output(manifest_path(output)) as file:
-            json.dump(asdict(self), file, indent=2)
-            file.write("\n")
-
-
-def manifest_path(output: Path) -> Path:
-    """Return where the manifest of `output` is while it is written."""
-    return output.with_name(output.name + ".run.json")
+    def to_json(self) -> str:
+        """Return the text of the manifest."""
+        return json.dumps(asdict(self), indent=2) + "\n"
 
 
-def finished_path(output: Path) -> Path:
-    """Return where the manifest of a finished `output` is: out of the way, yet there for another --resume."""
-    return output.with_name(f".{output.name}.run.json")
+def parse_manifest(text: str, name: str) -> Manifest:
+    """Read a manifest.
 
-
-def keep_finished(output: Path) -> None:
-    """Put the manifest of an output that is in its place out of the way."""
-    if manifest_path(output).exists():
-        os.replace(manifest_path(output), finished_path(output))
-
-
-def forget(output: Path) -> None:
-    """Remove what is known of earlier runs."""
-    manifest_path(output).unlink(missing_ok=True)
-    finished_path(output).unlink(missing_ok=True)
-
-
-def load_manifest(output: Path, identity: Identity) -> Manifest | None:
-    """Read the manifest beside `output`, of a run under way or finished; None if there is none.
+    Args:
+        text: what `Manifest.to_json` returned.
+        name: where it comes from, for messages.
 
     Raises:
-        ResumeError: it is of a run with other inputs, another model or other options, or it is damaged.
+        ResumeError: it is damaged.
     """
-    path = manifest_path(output)
-    if not path.exists():
-        path = finished_path(output)
-    if not path.exists():
-        return None
     try:
-        record = json.loads(path.read_text("utf-8"))
-        manifest = Manifest(
+        record = json.loads(text)
+        return Manifest(
             Identity(**record["identity"]),
             _position(record["position"]),
             {key: int(value) for key, value in record["written"].items()},
             record["summary"],
             bool(record["complete"]),
+            tuple((str(unit), str(digest)) for unit, digest in record.get("units", ())),
         )
-        differences = list(_differences(manifest.identity, identity))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResumeError(f"{path} is damaged ({error!r}): delete it to start again") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ResumeError(f"{name} is damaged ({error!r}): delete it to start again") from error
+
+
+def check_identity(found: Identity, wanted: Identity, name: str, *, inputs: bool = True) -> None:
+    """See that two runs are the same.
+
+    Args:
+        found: the manifest's.
+        wanted: this run's.
+        name: where the manifest is, for messages.
+        inputs: whether they have to be the same, too.
+
+    Raises:
+        ResumeError: they are not; it says in what.
+    """
+    try:
+        differences = list(_differences(found if inputs else replace(found, inputs=wanted.inputs), wanted))
+    except (TypeError, AttributeError) as error:
+        raise ResumeError(f"{name} is damaged ({error!r}): delete it to start again") from error
     if differences:
         raise ResumeError(
-            f"{path} is of a run with {'; '.join(differences)}: choose another -o, or delete it"
+            f"{name} is of a run with {'; '.join(differences)}: choose another -o, or delete it"
         )
-    return manifest
 
 
 def _position(record: Mapping[str, Any]) -> Position:

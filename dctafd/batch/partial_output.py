@@ -1,29 +1,27 @@
-"""Output files that grow beside their final place, survive a kill, and can be cut back to a checkpoint.
+"""Results that grow beside their final place, survive a kill, and can be cut back to a checkpoint.
 
-``OUT.partial`` holds what is done so far: the file itself for text, a directory of small Parquet files for
-Parquet (a Parquet file without its footer could not be read). `publish` puts ``OUT`` in its place at once.
+On the disk, text grows in one file, ``OUT.partial``. Parquet (a file without its footer could not be read),
+and everything behind a URL (an object cannot grow), is a folder of that name with small parts, which are
+joined at the end. An output that is extended begins with what it was.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 from dctafd.batch.formats import TextFormat
-from dctafd.batch.parquet import ROW_GROUP, join_parquet, parquet_schema, write_parquet
+from dctafd.batch.kept import Kinds
+from dctafd.batch.output_folders import PartsFolder, partial_path
+from dctafd.batch.parquet import ROW_GROUP, join_parquet, parquet_bytes, parquet_schema
 from dctafd.errors import ResumeError
 from dctafd.files import sync
 from dctafd.inference.results import Result
 
-_JOINED = "joined"
-
-
-def partial_path(output: Path) -> Path:
-    """Return where the unfinished results of `output` are."""
-    return output.with_name(output.name + ".partial")
+Opener = Callable[[], IO[bytes]]
 
 
 class PartialOutput(Protocol):
@@ -33,41 +31,40 @@ class PartialOutput(Protocol):
         """Add results."""
 
     def checkpoint(self) -> dict[str, int]:
-        """Bring everything to the disk; return what `open_partial` needs to go on from here."""
+        """Bring everything to where it survives; return what it takes to go on from here."""
 
     def seal(self) -> None:
-        """Complete what is on the disk, for `publish`."""
+        """Complete the results, for their final place."""
 
     def close(self) -> None:
         """Leave the partial results as they are."""
 
 
-def publish(output: Path) -> None:
-    """Put sealed results in their final place; does what is left to do where an earlier call was cut off."""
-    partial = partial_path(output)
-    if partial.is_dir():
-        if (joined := partial / _JOINED).exists():
-            os.replace(joined, output)
-        shutil.rmtree(partial)
-    elif partial.exists():
-        os.replace(partial, output)
-
-
 class PartialText:
-    """A text file that grows.
+    """A text file on the disk that grows.
 
     Args:
         output: the file's final place.
         text_format: how results are written.
         checkpoint: what `checkpoint` returned in an earlier process, empty to start afresh.
+        extends: whether it begins with the output that is in its place.
     """
 
-    def __init__(self, output: Path, text_format: TextFormat[Result], checkpoint: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        output: Path,
+        text_format: TextFormat[Result],
+        checkpoint: Mapping[str, int],
+        extends: bool = False,
+    ) -> None:
         self._format = text_format
         path = partial_path(output)
         if not checkpoint:
-            self._file: IO[bytes] = path.open("wb")
-            self._put(text_format.begin())
+            if extends:
+                shutil.copyfile(output, path)
+            self._file: IO[bytes] = path.open("ab" if extends else "wb")
+            if not extends:
+                self._put(text_format.begin())
             return
         if not path.is_file() or path.stat().st_size < checkpoint["bytes"]:
             raise ResumeError(f"{path} is shorter than its manifest says: delete both to start again")
@@ -138,58 +135,120 @@ class PartialPair:
         self._companion.close()
 
 
-class PartialParquet:
-    """Row groups in files of their own, joined at the end.
+class Encoding(Protocol):
+    """How parts are made of results, and a file of parts."""
+
+    suffix: str
+
+    def part(self, results: Sequence[Result]) -> bytes:
+        """Return some results as a part."""
+
+    def join(self, parts: Iterable[Opener], extends: bool, file: IO[bytes]) -> None:
+        """Write the whole of the parts; with `extends`, the first of them is a whole file already."""
+
+
+class TextParts:
+    """Parts of text.
 
     Args:
-        output: the file's final place.
-        checkpoint: what `checkpoint` returned in an earlier process, empty to start afresh.
+        text_format: how results are written.
+        suffix: of the parts' names.
+    """
+
+    def __init__(self, text_format: TextFormat[Result], suffix: str) -> None:
+        self._format, self.suffix = text_format, suffix
+
+    def part(self, results: Sequence[Result]) -> bytes:
+        """Return some results as text."""
+        return self._format.batch(results).encode("utf-8", "backslashreplace")
+
+    def join(self, parts: Iterable[Opener], extends: bool, file: IO[bytes]) -> None:
+        """Write one text after the other."""
+        if not extends:
+            file.write(self._format.begin().encode())
+        for opener in parts:
+            with opener() as part:
+                shutil.copyfileobj(part, file, 2**20)
+        file.write(self._format.end().encode())
+
+
+class ParquetParts:
+    """Small Parquet files.
+
+    Args:
+        kinds: name and kind of what is carried over.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
 
-    def __init__(self, output: Path, checkpoint: Mapping[str, int]) -> None:
-        parquet_schema()  # without pyarrow it fails here, not after an hour
-        self._directory = partial_path(output)
-        self._rows: list[dict[str, Any]] = []
-        self._parts = checkpoint.get("parts", 0)
-        self._directory.mkdir(exist_ok=True)
-        kept = {self._part(number) for number in range(self._parts)}
-        if missing := [path for path in kept if not path.is_file()]:
-            raise ResumeError(f"{missing[0]} is missing: delete {self._directory} to start again")
-        for path in set(self._directory.iterdir()) - kept:
-            path.unlink()
+    suffix = "parquet"
 
-    def _part(self, number: int) -> Path:
-        return self._directory / f"{number:06d}.parquet"
+    def __init__(self, kinds: Kinds = ()) -> None:
+        self.kinds = kinds
+        parquet_schema(kinds)  # without pyarrow it fails here, not after an hour
+
+    def part(self, results: Sequence[Result]) -> bytes:
+        """Return some results as a Parquet file with one row group."""
+        return parquet_bytes([result.to_record() for result in results], self.kinds)
+
+    def join(self, parts: Iterable[Opener], extends: bool, file: IO[bytes]) -> None:
+        """Join the row groups, each of `ROW_GROUP` rows whatever the checkpoints were."""
+        join_parquet(parts, file, self.kinds)
+
+
+class PartialParts:
+    """A folder of parts, joined at the end.
+
+    Args:
+        folder: where they are.
+        encoding: how they are made.
+        checkpoint: what `checkpoint` returned in an earlier process, empty to start afresh.
+        extends: whether it begins with the output that is in its place.
+    """
+
+    def __init__(
+        self, folder: PartsFolder, encoding: Encoding, checkpoint: Mapping[str, int], extends: bool = False
+    ) -> None:
+        self._folder, self._encoding, self._extends = folder, encoding, extends
+        self._results: list[Result] = []
+        self._parts = checkpoint.get("parts", 0)
+        there = folder.names()
+        kept = {self._name(number) for number in range(self._parts)}
+        if missing := sorted(kept - there):
+            raise ResumeError(f"{folder}/{missing[0]} is missing: delete {folder} to start again")
+        for name in there - kept:
+            folder.remove(name)
+        if extends and not self._parts:
+            folder.adopt_output(self._name(0))
+            self._parts = 1
+
+    def _name(self, number: int) -> str:
+        return f"{number:06d}.{self._encoding.suffix}"
 
     def write(self, results: Sequence[Result]) -> None:
-        """Add results; a full row group goes to the disk."""
-        self._rows.extend(result.to_record() for result in results)
-        if len(self._rows) >= ROW_GROUP:
+        """Add results; a full row group goes to its place."""
+        self._results.extend(results)
+        if len(self._results) >= ROW_GROUP:
             self._write_part()
 
     def _write_part(self) -> None:
-        if not self._rows:
-            return
-        with self._part(self._parts).open("wb") as file:
-            write_parquet(self._rows, file)
-            sync(file)
-        self._parts += 1
-        self._rows.clear()
+        if self._results:
+            self._folder.write(self._name(self._parts), self._encoding.part(self._results))
+            self._parts += 1
+            self._results.clear()
 
     def checkpoint(self) -> dict[str, int]:
-        """Bring everything to the disk and return how many files there are."""
+        """Write what there is and return how many parts there are."""
         self._write_part()
         return {"parts": self._parts}
 
     def seal(self) -> None:
-        """Join the row groups, each of `ROW_GROUP` rows whatever the checkpoints were."""
+        """Join the parts."""
         self._write_part()
-        with (self._directory / _JOINED).open("wb") as file:
-            join_parquet((self._part(number) for number in range(self._parts)), file)
-            sync(file)
+        names = [self._name(number) for number in range(self._parts)]
+        openers = [lambda name=name: self._folder.open(name) for name in names]
+        self._folder.deliver(lambda file: self._encoding.join(openers, self._extends, file))
 
     def close(self) -> None:
-        """Leave the row groups as they are; rows since the last checkpoint are done again."""
+        """Leave the parts as they are; results since the last checkpoint are done again."""

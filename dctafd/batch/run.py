@@ -9,28 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from dctafd.batch.appended_columns import AppendedParts
+from dctafd.batch.extension import Extension, plan_extension
 from dctafd.batch.formats import TextFormat
-from dctafd.batch.manifest import (
-    Identity,
-    Manifest,
-    forget,
-    keep_finished,
-    load_manifest,
-    manifest_path,
-)
+from dctafd.batch.manifest import Identity, Manifest, check_identity, parse_manifest
+from dctafd.batch.output_folders import partial_path, publish
 from dctafd.batch.output_lock import only_writer
+from dctafd.batch.output_places import LocalPlace, OutputPlace, StorePlace
 from dctafd.batch.parquet import ParquetStream
-from dctafd.batch.partial_output import (
-    PartialOutput,
-    PartialPair,
-    PartialParquet,
-    PartialText,
-    partial_path,
-    publish,
-)
+from dctafd.batch.partial_output import ParquetParts, PartialOutput, PartialPair, PartialText
 from dctafd.batch.sources import Plan
+from dctafd.batch.store_writing import OutputUrl, uploaded
 from dctafd.batch.summary import Summary
-from dctafd.batch.tables import Page
+from dctafd.batch.tables import PLAIN, Page
 from dctafd.batch.writers import input_name, text_format
 from dctafd.errors import DctafdError, ResumeError
 from dctafd.files import atomic_output, check_output, followed, is_stream
@@ -64,6 +55,9 @@ class RunOptions:
         stop_on_error: whether the first input that fails ends the run.
         output_format: "table", "json", "jsonl", "csv" or "parquet".
         thumbnail: pixels of the longer side of each result's thumbnail; None for none.
+        column: that of the photos in tables, where one was named.
+        append_columns: whether the output is a copy of the tables, with the results as further columns; see
+            `check_appendable`.
     """
 
     top_k: int
@@ -73,6 +67,8 @@ class RunOptions:
     stop_on_error: bool
     output_format: str
     thumbnail: int | None = None
+    column: str | None = None
+    append_columns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +113,7 @@ def run_to_stream(
     Raises:
         StoppedError: an input failed, with `stop_on_error`; what came before it has been written.
     """
-    layout = text_format(options.output_format, options.top_k, Page.of(stream))
+    layout = _layout(plan, options, Page.of(stream))
 
     def write(results: Sequence[Result]) -> None:
         stream.write(layout.batch(results))
@@ -178,16 +174,18 @@ def run_to_file(
     classifier: Classifier,
     plan: Plan,
     options: RunOptions,
-    output: Path,
+    output: Path | OutputUrl,
     resume: bool = False,
     on_step: Callable[[Step], None] = lambda step: None,
     engine: Engine = classify_locally,
     companion: Companion | None = None,
+    extend: bool = False,
 ) -> Summary:
     """Classify and put a complete file in its place.
 
     jsonl, csv and Parquet grow in ``OUT.partial`` and can be resumed; json and table appear at the end. A
-    device, pipe or FIFO is written straight through, whatever the format.
+    device, pipe or FIFO is written straight through, whatever the format. Behind a URL, ``OUT.partial`` is a
+    folder of parts and the manifest an object, so that any machine can go on.
 
     Args:
         classifier, plan, options: what is to be done.
@@ -195,7 +193,8 @@ def run_to_file(
         resume: go on with an interrupted run of the same inputs, model and options.
         on_step: is told of every batch.
         engine: what does the work.
-        companion: a second file, which appears, and is resumed, with the first.
+        companion: a second file, which appears, and is resumed, with the first; not with `extend`.
+        extend: add what is new in `plan` to the finished output.
 
     Raises:
         StoppedError: an input failed, with `stop_on_error`; the run can be resumed.
@@ -203,35 +202,50 @@ def run_to_file(
             another process is writing the same file; or what was written is a pipe, or has changed since.
         OSError: the file cannot be written; where it is for want of space, the run can be resumed.
     """
-    check_output(output)
-    if is_stream(output):
-        if resume:
-            raise ResumeError(f"{output} is a pipe or device: what was written to it cannot be resumed")
-        return _run_to_pipe(classifier, plan, options, output, on_step, engine, companion)
-    output = followed(output)
-    if options.output_format not in RESUMABLE_FORMATS:
-        with atomic_output(output) as file:
-            return run_to_stream(classifier, plan, options, file, on_step, engine, companion)
+    place: OutputPlace
+    if isinstance(output, OutputUrl):
+        if options.output_format not in RESUMABLE_FORMATS:
+            with uploaded(output.url) as file:
+                return run_to_stream(classifier, plan, options, file, on_step, engine, companion)
+        place = StorePlace(output)
+    else:
+        check_output(output)
+        if is_stream(output):
+            if resume or extend:
+                raise ResumeError(f"{output} is a pipe or device: what was written to it cannot be resumed")
+            return _run_to_pipe(classifier, plan, options, output, on_step, engine, companion)
+        output = followed(output)
+        if options.output_format not in RESUMABLE_FORMATS:
+            with atomic_output(output) as file:
+                return run_to_stream(classifier, plan, options, file, on_step, engine, companion)
+        place = LocalPlace(output)
     if companion is not None:
         companion = replace(companion, path=followed(companion.path))
-    files = (output,) if companion is None else (output, companion.path)
-    identity = _identity(classifier, plan, options, companion)
     with ExitStack() as locks:
-        for path in files:
-            locks.enter_context(only_writer(path))
-        earlier = _earlier_run(files, identity, resume)
+        locks.enter_context(place.only_writer())
+        if companion is not None:
+            locks.enter_context(only_writer(companion.path))
+        identity = _identity(classifier, plan, options, companion)
+        extension = None
+        if extend:
+            extension = plan_extension(place, plan, identity)
+            plan, identity = extension.plan, replace(identity, inputs=extension.inputs)
+            if not plan.units:
+                return Summary.from_json(extension.summary)
+        earlier = _earlier_run(place, companion, identity, resume, extend)
         if earlier is not None and earlier.complete:
-            _publish(files)
+            _publish(place, companion)
             return Summary.from_json(earlier.summary)
-        run = _ResumableRun(options, output, identity, earlier, plan, companion)
-        return run.work(classifier, plan, on_step, engine)
+        run = _ResumableRun(options, place, identity, earlier, plan, companion, extension)
+        return run.work(classifier, on_step, engine)
 
 
-def _publish(files: Sequence[Path]) -> None:
-    """Put sealed files in their places, and the manifest of the first out of the way."""
-    for path in files:
-        publish(path)
-    keep_finished(files[0])
+def _publish(place: OutputPlace, companion: Companion | None) -> None:
+    """Put sealed files in their places, and the manifest out of the way."""
+    place.publish()
+    if companion is not None:
+        publish(companion.path)
+    place.keep_finished()
 
 
 def _run_to_pipe(
@@ -247,7 +261,7 @@ def _run_to_pipe(
     if options.output_format != "parquet":
         with atomic_output(output) as stream:
             return run_to_stream(classifier, plan, options, stream, on_step, engine, companion)
-    with atomic_output(output, binary=True) as file, ParquetStream(file) as rows:
+    with atomic_output(output, binary=True) as file, ParquetStream(file, plan.kinds) as rows:
 
         def write(results: Sequence[Result]) -> None:
             rows.write([result.to_record() for result in results])
@@ -269,24 +283,38 @@ def _identity(
     }
     if companion is not None:
         decisive["html"] = str(companion.path)
+    if plan.kinds:
+        decisive["keep"] = ",".join(f"{name} ({kind})" for name, kind in plan.kinds)
+    if options.column is not None:
+        decisive["column"] = options.column
+    if options.append_columns:
+        decisive["append_columns"] = 1
     return Identity(plan.fingerprint, classifier.name, classifier.digest(), decisive)
 
 
-def _earlier_run(files: Sequence[Path], identity: Identity, resume: bool) -> Manifest | None:
-    """Return the run to go on with, None to start afresh; the first of its files has the manifest."""
-    output = files[0]
-    partial = partial_path(output)
+def _earlier_run(
+    place: OutputPlace, companion: Companion | None, identity: Identity, resume: bool, extend: bool
+) -> Manifest | None:
+    """Return the run to go on with, None to start afresh."""
     if not resume:
-        if partial.exists():
-            raise ResumeError(f"{partial} is left of an interrupted run: add --resume, or delete it")
-        forget(output)
+        if place.has_partial():
+            raise ResumeError(f"{place.partial} is left of an interrupted run: add --resume, or delete it")
+        place.forget(finished=not extend)
         return None
-    manifest = load_manifest(output, identity)
-    if manifest is None and partial.exists():
-        raise ResumeError(f"{partial} has no manifest {manifest_path(output).name}: delete it to start again")
-    there = all(path.exists() or partial_path(path).exists() for path in files)
-    if manifest is not None and manifest.complete and not there:
-        forget(output)
+    text, name = place.running(), place.manifest
+    if text is None and not extend:
+        text = place.finished()
+    if text is None:
+        if place.has_partial():
+            raise ResumeError(f"{place.partial} has no manifest {name}: delete it to start again")
+        return None
+    manifest = parse_manifest(text, name)
+    check_identity(manifest.identity, identity, name)
+    there = place.size() is not None or place.has_partial()
+    if companion is not None:
+        there = there and (companion.path.exists() or partial_path(companion.path).exists())
+    if manifest.complete and not there:
+        place.forget()
         return None
     return manifest
 
@@ -297,57 +325,75 @@ class _ResumableRun:
     def __init__(
         self,
         options: RunOptions,
-        output: Path,
+        place: OutputPlace,
         identity: Identity,
         earlier: Manifest | None,
         plan: Plan,
         companion: Companion | None,
+        extension: Extension | None,
     ) -> None:
         self._options = options
-        self._output = output
+        self._place = place
         self._identity = identity
+        self._plan = plan
         self._companion = companion
+        self._extension = extension
         self._written: Mapping[str, int] = {}
         if earlier is None:
-            self._summary, self._position = Summary(), Position()
+            self._summary = Summary() if extension is None else Summary.from_json(extension.summary)
+            self._position = Position()
             self._summary.skipped.add(plan.skipped)
         else:
             self._summary, self._position = Summary.from_json(earlier.summary), earlier.position
             self._written = earlier.written
 
-    def work(
-        self, classifier: Classifier, plan: Plan, on_step: Callable[[Step], None], engine: Engine
-    ) -> Summary:
+    def work(self, classifier: Classifier, on_step: Callable[[Step], None], engine: Engine) -> Summary:
         """Do what is left. However it ends, the last checkpoint is there to go on from."""
         self._save(self._written)
         with closing(self._open()) as results:
             try:
-                with closing(engine(classifier, plan, self._options, self._position)) as steps:
+                with closing(engine(classifier, self._plan, self._options, self._position)) as steps:
                     self._write(steps, results, on_step)
             except StoppedError:
                 self._save(results.checkpoint())
                 raise
             results.seal()
-        self._save({}, complete=True)
-        _publish((self._output,) if self._companion is None else (self._output, self._companion.path))
+        self._finish()
         return self._summary
+
+    def _finish(self) -> None:
+        done = () if self._extension is None else self._extension.done
+        units = (*done, *self._plan.named_digests())
+        summary = self._summary.to_json()
+        written = {"bytes": self._place.sealed_size()}
+        finished = Manifest(self._identity, self._position, written, summary, True, units)
+        self._place.save(finished.to_json())
+        _publish(self._place, self._companion)
 
     def _open(self) -> PartialOutput:
         """Open what is written to, at the last checkpoint."""
         written, companion_written = PartialPair.checkpoints(self._written)
-        results: PartialOutput
-        if self._options.output_format == "parquet":
-            results = PartialParquet(self._output, written)
-        else:
-            layout = text_format(self._options.output_format, self._options.top_k)
-            results = PartialText(self._output, layout, written)
+        results = self._open_results(written)
         if self._companion is None:
             return results
         page = self._companion.layout(self._summary.images)
         return PartialPair(results, PartialText(self._companion.path, page, companion_written))
 
+    def _open_results(self, written: Mapping[str, int]) -> PartialOutput:
+        extends = self._extension is not None
+        if self._options.output_format == "parquet":
+            appended = self._options.append_columns
+            encoding = (
+                AppendedParts(self._plan, self._options.column)
+                if appended
+                else ParquetParts(self._plan.kinds)
+            )
+            return self._place.open_parts(encoding, written, extends)
+        layout = _layout(self._plan, self._options)
+        return self._place.open_text(layout, self._options.output_format, written, extends)
+
     def _write(self, steps: Iterable[Step], results: PartialOutput, on_step: Callable[[Step], None]) -> None:
-        pause = _SECONDS_BETWEEN_CHECKPOINTS[self._options.output_format]
+        pause = self._place.pause(_SECONDS_BETWEEN_CHECKPOINTS[self._options.output_format])
         due = time.monotonic() + pause
         for step in steps:
             if self._options.stop_on_error and (failure := _first_failure(step)) is not None:
@@ -360,10 +406,13 @@ class _ResumableRun:
                 self._save(results.checkpoint())
                 due = time.monotonic() + pause
 
-    def _save(self, written: Mapping[str, int], complete: bool = False) -> None:
-        Manifest(self._identity, self._position, written, self._summary.to_json(), complete).save(
-            self._output
-        )
+    def _save(self, written: Mapping[str, int]) -> None:
+        summary = self._summary.to_json()
+        self._place.save(Manifest(self._identity, self._position, written, summary).to_json())
+
+
+def _layout(plan: Plan, options: RunOptions, page: Page = PLAIN) -> TextFormat[Result]:
+    return text_format(options.output_format, options.top_k, page, [name for name, _ in plan.kinds])
 
 
 def _count(summary: Summary, done: Sequence[Result], step: Step) -> None:

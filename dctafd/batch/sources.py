@@ -1,10 +1,12 @@
 """From what a person names on the command line to a stream of inputs in a fixed order.
 
-`plan_sources` resolves the names once, without opening anything: directories (recursive, natural order),
-globs, WebDataset brace patterns and archives become units of work. `Unit.items` then yields a unit's inputs.
+`plan_sources` resolves the names once: directories (recursive, natural order), globs, WebDataset brace
+patterns, archives and tables become units of work. It opens nothing but tables, whose footers say what their
+row groups are. `Unit.items` then yields a unit's inputs.
 
-A unit is one archive or a run of plain files. Batches never span units: the same inputs give the same
-batches, and the same results to the last digit, whether one process works on them, a resumed one or several.
+A unit is one archive, some row groups of a table, or a run of plain files. Batches never span units: the same
+inputs give the same batches, and the same results to the last digit, whether one process works on them, a
+resumed one or several.
 """
 
 from __future__ import annotations
@@ -14,24 +16,30 @@ import errno
 import hashlib
 import os
 import stat
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from glob import has_magic, iglob
 from typing import IO
 
+from dctafd.batch.kept import Kinds
+from dctafd.batch.lookahead import in_order
 from dctafd.batch.shown_urls import file_name, is_url, shown
 from dctafd.batch.stores import Described, describe, find, local_path
-from dctafd.batch.units import STDIN, Unit
+from dctafd.batch.table_units import joint_kinds, table_facts, table_units
+from dctafd.batch.units import PHOTOS_ONLY, STDIN, Reading, Unit
 from dctafd.errors import LimitExceededError, MissingExtraError
-from dctafd.inputs.file_names import expand_braces, has_braces, is_archive, is_jpeg_name, natural_key
+from dctafd.inputs.file_names import (
+    expand_braces,
+    has_braces,
+    is_archive,
+    is_jpeg_name,
+    is_table,
+    natural_key,
+)
 from dctafd.inputs.folders import Found, kind_of, walk_photos
 from dctafd.inputs.source_items import Skipped, SourceItem, readable
 
 FILES_PER_UNIT = 1024
-_ASKED_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,41 +49,94 @@ class Plan:
     Attributes:
         units: in the order of the results.
         skipped: what was passed over in directories.
-        size: bytes on disk of all units.
-        fingerprint: SHA-256 over every path, size and modification time.
+        digests: of each unit, SHA-256 over its paths, sizes and modification times (ETags).
+        kinds: name and kind of what is carried over to the records.
+        schemas: the different sets of columns that the tables have.
     """
 
     units: tuple[Unit, ...]
     skipped: Skipped
-    size: int
-    fingerprint: str
+    digests: tuple[str, ...]
+    kinds: Kinds = ()
+    schemas: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk of all units."""
+        return sum(unit.size for unit in self.units)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the digests."""
+        return joint_digest(self.digests)
+
+    def named_digests(self) -> Iterator[tuple[str, str]]:
+        """Yield the source of each unit (the first, of several files) with its digest."""
+        for unit, digest in zip(self.units, self.digests, strict=True):
+            yield readable(shown(unit.entries[0].path)), digest
 
 
-def plan_sources(sources: Iterable[str], files_per_unit: int = FILES_PER_UNIT) -> Plan:
+def joint_digest(digests: Iterable[str]) -> str:
+    """Return the fingerprint of units with these digests, in this order."""
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def plan_sources(
+    sources: Iterable[str], files_per_unit: int = FILES_PER_UNIT, reading: Reading = PHOTOS_ONLY
+) -> Plan:
     """Resolve names to units of work.
 
     Args:
-        sources: paths or URLs of files, directories and archives, globs, brace patterns such as
+        sources: paths or URLs of files, directories, archives and tables, globs, brace patterns such as
             "shard-{000..099}.tar", "-" for stdin. What does not exist, and a brace pattern that stands for
             too many names, becomes an input that fails.
-        files_per_unit: plain files in one unit, a multiple of the batch size.
+        files_per_unit: plain files in one unit, a multiple of the batch size; row groups of a table come
+            together until they have as many rows.
+        reading: what is read besides the photos.
 
     Raises:
-        MissingExtraError: a URL, and what it takes is not installed.
+        MissingExtraError: a URL or a table, and what it takes is not installed.
+        NoColumnError: a table lacks a column that `reading` names.
     """
     skipped = Skipped()
     named = (entry for source in sources for entry in _resolve(source, skipped))
-    digest = hashlib.sha256()
     units: list[Unit] = []
-    for archive, run in _runs(_described(named, skipped), files_per_unit):
-        size = 0
-        for entry in run:
-            entry_size, changed = _size_and_version(entry)
-            size += entry_size
-            name = readable(shown(entry.path))
-            digest.update(f"{len(name)} {name} {entry_size} {changed}\n".encode())
-        units.append(Unit(tuple(run), archive, size))
-    return Plan(tuple(units), skipped, sum(unit.size for unit in units), digest.hexdigest())
+    digests: list[str] = []
+    kinds: list[Kinds] = []
+    schemas: dict[str, None] = {}
+    files: list[Found] = []
+
+    def add(unit: Unit) -> None:
+        units.append(unit)
+        digests.append(_digest(unit))
+
+    def add_files() -> None:
+        if files:
+            add(Unit(tuple(files), "files", sum(_size_and_version(entry)[0] for entry in files), reading))
+            files.clear()
+
+    described = (
+        entry for found, answer in _asked_about(named) for entry in _answered(found, answer, skipped)
+    )
+    for entry, facts in in_order(described, _is_table_entry, lambda entry: table_facts(entry, reading)):
+        if facts is not None:
+            add_files()
+            for unit in table_units(entry, facts, reading, files_per_unit):
+                add(unit)
+            if facts.kinds is not None:
+                kinds.append(facts.kinds)
+                schemas.setdefault(facts.schema)
+        elif entry.error is None and is_archive(file_name(entry.path)):
+            add_files()
+            add(Unit((entry,), "archive", _size_and_version(entry)[0], reading))
+        else:
+            files.append(entry)
+            if len(files) == files_per_unit:
+                add_files()
+    add_files()
+    only_tables = all(unit.kind == "table" for unit in units)
+    kept = joint_kinds(reading.keep, kinds, only_tables)
+    return Plan(tuple(units), skipped, tuple(digests), kept, tuple(schemas))
 
 
 def iter_sources(sources: Iterable[str], skipped: Skipped | None = None) -> Iterator[SourceItem]:
@@ -161,33 +222,23 @@ def _listed(url: str, skipped: Skipped, wanted: Callable[[str], bool]) -> Iterat
             skipped.count(shown(name))
 
 
-def _described(entries: Iterable[Found], skipped: Skipped) -> Iterator[Found]:
-    """Ask the stores about URLs, many at a time, and look into those that are folders; keep the order."""
-    waiting: deque[tuple[Found, Future[Described | Exception] | None]] = deque()
-    with ExitStack() as stack:
-        pool = None
-        for entry in entries:
-            unknown = entry.error is None and is_url(entry.path) and entry.size is None
-            if unknown and pool is None:
-                pool = stack.enter_context(ThreadPoolExecutor(_ASKED_AT_ONCE, "dctafd-describe"))
-            waiting.append((entry, pool.submit(_asked, entry.path) if pool and unknown else None))
-            if len(waiting) > 4 * _ASKED_AT_ONCE:
-                yield from _with_answer(*waiting.popleft(), skipped)
-        while waiting:
-            yield from _with_answer(*waiting.popleft(), skipped)
+def _asked_about(entries: Iterable[Found]) -> Iterator[tuple[Found, Described | Exception | None]]:
+    """Ask the stores about URLs of which nothing is known."""
+
+    def unknown(entry: Found) -> bool:
+        return entry.error is None and is_url(entry.path) and entry.size is None
+
+    def ask(entry: Found) -> Described | Exception:
+        try:
+            return describe(entry.path)
+        except Exception as error:
+            return error
+
+    return in_order(entries, unknown, ask)
 
 
-def _asked(url: str) -> Described | Exception:
-    try:
-        return describe(url)
-    except Exception as error:
-        return error
-
-
-def _with_answer(
-    entry: Found, asked: Future[Described | Exception] | None, skipped: Skipped
-) -> Iterator[Found]:
-    answer = None if asked is None else asked.result()
+def _answered(entry: Found, answer: Described | Exception | None, skipped: Skipped) -> Iterator[Found]:
+    """Yield what a URL stands for by a store's answer: a file, a folder's photos, or why there is nothing."""
     if isinstance(answer, MissingExtraError):
         raise answer
     if answer is None:
@@ -225,20 +276,19 @@ def _glob(pattern: str, skipped: Skipped) -> Iterator[Found]:
             yield from walk_photos(name, skipped)
 
 
-def _runs(found: Iterable[Found], files_per_unit: int) -> Iterator[tuple[bool, list[Found]]]:
-    """Gather entries into (whether it is an archive, entries) in their order."""
-    files: list[Found] = []
-    for entry in found:
-        archive = entry.error is None and is_archive(file_name(entry.path))
-        if files and (archive or len(files) == files_per_unit):
-            yield False, files
-            files = []
-        if archive:
-            yield True, [entry]
-        else:
-            files.append(entry)
-    if files:
-        yield False, files
+def _is_table_entry(entry: Found) -> bool:
+    return entry.error is None and is_table(file_name(entry.path))
+
+
+def _digest(unit: Unit) -> str:
+    digest = hashlib.sha256()
+    for entry in unit.entries:
+        size, version = _size_and_version(entry)
+        name = readable(shown(entry.path))
+        digest.update(f"{len(name)} {name} {size} {version}\n".encode())
+    if unit.rows is not None:
+        digest.update(f"{unit.rows.groups} {unit.rows.first_row} {unit.rows.rows}\n".encode())
+    return digest.hexdigest()
 
 
 def _size_and_version(entry: Found) -> tuple[int, int | str]:

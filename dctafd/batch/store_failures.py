@@ -16,7 +16,7 @@ from typing import TypeVar
 from dctafd.batch.shown_urls import scrubbed, shown
 from dctafd.errors import MissingExtraError
 
-PAUSES = (0.5, 1.0, 2.0, 4.0)
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds before each further attempt, each up to half as long again."""
 _PASSING_STATUS = frozenset((408, 425, 429, 500, 502, 503, 504, 509))
 _PASSING_CODES = frozenset(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def file_system(url: str) -> Any:
         raise OSError(errno.EINVAL, "chained URLs are not read", shown(url))
     scheme = url.split("://", 1)[0].lower()
     try:
-        return known_file_system("http" if scheme == "https" else scheme)
+        return known_file_system("http" if scheme == "https" else scheme, os.getpid())
     except ImportError as error:
         raise missing_extra(error, scheme) from None
     except ValueError:
@@ -104,8 +105,8 @@ def file_system(url: str) -> Any:
 
 
 @lru_cache
-def known_file_system(scheme: str) -> Any:
-    """Return fsspec's file system, made once in a process: it keeps connections."""
+def known_file_system(scheme: str, process: int) -> Any:
+    """Return fsspec's file system, made once in a process: it keeps connections, which no fork shares."""
     import fsspec
 
     options: dict[str, Any] = {}

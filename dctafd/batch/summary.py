@@ -74,6 +74,7 @@ class Summary:
             "unopened_archives": self.skipped.archives,
             "unopened_archive_count": self.skipped.archive_count,
             "skipped_not_files": self.skipped.not_files,
+            "skipped_sidecars": self.skipped.sidecars,
             "seconds": round(self.seconds + time.monotonic() - self.started, 3),
         }
 
@@ -91,6 +92,7 @@ class Summary:
                 list(record["unopened_archives"]),
                 record["unopened_archive_count"],
                 record["skipped_not_files"],
+                record["skipped_sidecars"],
             ),
             seconds=record["seconds"],
         )
@@ -114,13 +116,16 @@ class Summary:
         if self.skipped.files:
             are = "is" if self.skipped.files == 1 else "are"
             lines.append(f"{counted(self.skipped.files, 'file')} skipped that {are} not named like a JPEG")
+        if self.skipped.sidecars:
+            files = counted(self.skipped.sidecars, ".json, .cls or .txt file", ".json, .cls and .txt files")
+            lines.append(f"{files} left out; --keep carries them over")
         if self.skipped.not_files:
             what = counted(self.skipped.not_files, _NOT_FILE, _NOT_FILES)
             lines.append(f"{what} not followed")
         if self.skipped.archive_count:
             shown = ", ".join(self.skipped.archives[:5])
             more = ", ..." if self.skipped.archive_count > 5 else ""
-            what = counted(self.skipped.archive_count, "archive")
+            what = counted(self.skipped.archive_count, "archive or table", "archives and tables")
             lines.append(f"{what} found inside others, not opened: {shown}{more}")
         return lines + self._quality_lines()
 

@@ -3,8 +3,8 @@
 CSV has these columns: source, member, width, height, color_space, process, subsampling, quality,
 quality_exact, primary_quality, drift, model, label and score of the best prediction, then index_1, label_1,
 score_1, index_2 ... up to the number of predictions that was asked for, then warnings (joined by "; "),
-error_type and error_message. What is None is empty. Where a result is unsure, `label` says so,
-and `label_1` is the best class.
+error_type and error_message, and last what was carried over, as kept.NAME. What is None is empty. Where a
+result is unsure, `label` says so, and `label_1` is the best class.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dctafd.batch.formats import Csv, Json, JsonLines, TextFormat
+from dctafd.batch.formats import Csv, Json, JsonLines, TextFormat, json_text
 from dctafd.batch.tables import PLAIN, Column, Page, table_text
 from dctafd.inference.results import RECORD_KEYS, UNSURE, Result
 from dctafd.jpeg.damage import what_is_missing
@@ -22,16 +22,17 @@ _SCALARS = RECORD_KEYS[: RECORD_KEYS.index("predictions")]
 _ROWS_PER_TABLE = 100
 
 
-def text_format(name: str, top_k: int, page: Page = PLAIN) -> TextFormat[Result]:
+def text_format(name: str, top_k: int, page: Page = PLAIN, kept: Sequence[str] = ()) -> TextFormat[Result]:
     """Return the format called "jsonl", "json", "csv" or "table".
 
     Args:
         name: the format.
         top_k: predictions that a row of CSV has columns for.
         page: what a table is laid out for.
+        kept: names of what is carried over.
     """
     if name == "csv":
-        return Csv(_csv_columns(top_k), _csv_cells)
+        return Csv([*_csv_columns(top_k), *(f"kept.{name}" for name in kept)], _csv_cells)
     if name == "table":
         return Table(page)
     return JsonLines(Result.to_record) if name == "jsonl" else Json(Result.to_record)
@@ -56,6 +57,8 @@ def _csv_cells(result: Result) -> dict[str, Any]:
         cells |= {"label": result.best_label, "score": result.predictions[0].score}
     if result.error is not None:
         cells |= {"error_type": result.error.type, "error_message": result.error.message}
+    for name, value in (result.kept or {}).items():
+        cells[f"kept.{name}"] = json_text(value) if isinstance(value, dict | list) else value
     return {**cells, "warnings": "; ".join(result.warnings)}
 
 

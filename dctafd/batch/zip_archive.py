@@ -16,6 +16,7 @@ from dctafd.batch.remote_files import RemoteFile
 from dctafd.batch.shown_urls import is_url, shown
 from dctafd.batch.stores import Described
 from dctafd.errors import ArchiveError, DctafdError
+from dctafd.inputs.file_names import is_jpeg_name, sample_key
 from dctafd.inputs.source_items import Skipped
 
 _END_RECORD = struct.Struct("<10xH10x")  # the number of members, all told
@@ -25,14 +26,18 @@ _MAX_LINK_BYTES = 4096
 
 
 def zip_members(
-    path: str, skipped: Skipped, wanted: Callable[[str], bool], described: Described | None
+    path: str,
+    skipped: Skipped,
+    wanted: Callable[[str], bool],
+    described: Described | None,
+    together: bool,
 ) -> Iterator[Member]:
     """Yield the files of a zip; see `iter_members`."""
     with ExitStack() as stack:
         file: Any = stack.enter_context(RemoteFile(path, described)) if is_url(path) else path
         archive = stack.enter_context(zipfile.ZipFile(file))
         index: LinkIndex[zipfile.ZipInfo] | None = None
-        for info in archive.infolist():
+        for info in _samples_together(archive.infolist()) if together else archive.infolist():
             if info.is_dir():
                 continue
             if not wanted(info.filename):
@@ -47,6 +52,25 @@ def zip_members(
                 else:
                     yield Member(info.filename, target)
         _check_count(archive)
+
+
+def _samples_together(members: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+    """Return the members with those that share a photo's key right after the first such photo."""
+    keys = {sample_key(info.filename) for info in members if is_jpeg_name(info.filename)}
+    others: dict[str, list[zipfile.ZipInfo]] = {}
+    rest = []
+    for info in members:
+        key = sample_key(info.filename)
+        if key in keys and not is_jpeg_name(info.filename):
+            others.setdefault(key, []).append(info)
+        else:
+            rest.append(info)
+    ordered = []
+    for info in rest:
+        ordered.append(info)
+        if is_jpeg_name(info.filename):
+            ordered += others.pop(sample_key(info.filename), ())
+    return ordered
 
 
 def _check_count(archive: zipfile.ZipFile) -> None:

@@ -28,11 +28,15 @@ from dctafd.cli.options import (
 from dctafd.cli.stderr import note, progress
 from dctafd.config import DTYPES, RUNTIMES
 from dctafd.extras import EXTRAS
+from dctafd.files import followed, is_stream
 
 if TYPE_CHECKING:
+    from dctafd.batch.kept import Keep
     from dctafd.batch.run import Companion, Engine, RunOptions
     from dctafd.batch.sources import Plan
+    from dctafd.batch.store_writing import OutputUrl
     from dctafd.batch.summary import Summary
+    from dctafd.batch.units import Reading
     from dctafd.inference.classifier import Classifier
     from dctafd.inference.stream import Step
 
@@ -47,6 +51,23 @@ def _runtime_name(ctx: click.Context, parameter: click.Parameter, value: str) ->
     if value in EXTRAS:
         check_extra(value, parameter, ctx)
     return value
+
+
+def _keep(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Keep:
+    from dctafd.batch.kept import NOTHING, parse_keep
+
+    try:
+        return NOTHING if value is None else parse_keep(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, parameter) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What a run begins with: an interrupted run, a finished output, or nothing."""
+
+    resume: bool
+    extend: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +140,27 @@ class _Engine:
     type=NewFile({".html": "report", ".htm": "report"}),
     help="Write a gallery with thumbnails to this file, too: one page without any other files.",
 )
+@click.option(
+    "--column",
+    help="The column of Parquet files that holds the photos. [default: image, or what the layout says]",
+)
+@click.option(
+    "--keep",
+    metavar="NAME,...",
+    callback=_keep,
+    help="Carry these over to the records: columns of tables; key, cls, txt, json.url of shards' sidecars.",
+)
+@click.option(
+    "--append-columns",
+    is_flag=True,
+    help="Write a copy of the Parquet sources, with the results as further columns (dctafd_label ...).",
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run; needs -o and the same options.")
+@click.option(
+    "--extend",
+    is_flag=True,
+    help="Add archives and tables that are new to the finished output -o; needs the same options.",
+)
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
@@ -147,11 +188,15 @@ def command(
     dtype: str,
     runtime: str,
     html: Path | None,
+    column: str | None,
+    keep: Keep,
+    append_columns: bool,
     resume: bool,
+    extend: bool,
     engine: str,
     address: str | None,
     output_format: str,
-    output: Path | None,
+    output: Path | OutputUrl | None,
     jobs: int,
     on_error: str,
     max_pixels: int,
@@ -159,8 +204,8 @@ def command(
 ) -> None:
     """Classify JPEG photos, corrected for what compression did to them.
 
-    SOURCE is a file, a directory (searched recursively), a glob, a .tar, .tar.gz, .tar.zst or .zip archive,
-    shards as in "shard-{000..099}.tar", or - for one photo on stdin.
+    SOURCE is a file, a directory (searched recursively), a glob, a .tar, .tar.gz, .tar.zst or .zip archive, a
+    .parquet table, shards as in "shard-{000..099}.tar", a URL of any of these, or - for one photo on stdin.
 
     \b
     Examples:
@@ -168,9 +213,11 @@ def command(
       dctafd classify photos/ --format csv -o labels.csv
       dctafd classify photos/ --html gallery.html
       dctafd classify "shard-{000..099}.tar" -o labels.parquet --resume
+      dctafd classify "s3://bucket/*.parquet" --keep id,label -o s3://bucket/labels.parquet
     """
     from dctafd.analysis.gallery import THUMBNAIL
     from dctafd.batch.run import RunOptions
+    from dctafd.batch.units import Reading
     from dctafd.config import Limits
 
     if not sources and files_from is None:
@@ -179,9 +226,17 @@ def command(
         raise click.UsageError("--address belongs to --engine ray")
     if html is not None:
         _check_gallery(html, output)
-    if resume:
-        _check_resumable(sources, output_format, output)
-    plan = _plan(sources, files_from, batch_size)
+    if extend and html is not None:
+        raise click.UsageError("--extend adds to -o only: make the --html of all photos in a run of its own")
+    if resume or extend:
+        _check_resumable("--extend" if extend else "--resume", sources, output_format, output)
+    if append_columns and (output_format != "parquet" or extend or keep):
+        raise click.UsageError(
+            "--append-columns needs --format parquet, and goes without --extend and --keep"
+        )
+    plan = _plan(sources, files_from, batch_size, Reading(keep, column))
+    if append_columns:
+        _check_appendable(plan, column, output)
     classifier = load_chosen_classifier(choice, quiet, dtype, runtime, min_score)
     choose = "; --model chooses another, `dctafd models` lists them"
     note(f"model: {classifier.name} ({classifier.facts.description}){choose}", quiet)
@@ -193,31 +248,34 @@ def command(
         stop_on_error=on_error == "stop",
         output_format=output_format,
         thumbnail=None if html is None else THUMBNAIL,
+        column=column,
+        append_columns=append_columns,
     )
     work = _Engine(engine, address, choice, dtype, classifier.network.runtime, min_score).start()
     companion = None if html is None else _gallery(classifier, html)
-    summary = _run(classifier, plan, options, work, output, companion, resume, quiet)
+    start = _Start(resume, extend)
+    summary = _run(classifier, plan, options, work, output, companion, start, quiet)
     for line in summary.lines():
         note(line, quiet)
     if summary.failed:
         ctx.exit(EXIT_SOME_FAILED)
 
 
-def _check_resumable(sources: tuple[str, ...], output_format: str, output: Path | None) -> None:
+def _check_resumable(
+    option: str, sources: tuple[str, ...], output_format: str, output: Path | OutputUrl | None
+) -> None:
     from dctafd.batch.run import RESUMABLE_FORMATS
 
     if output is None or output_format not in RESUMABLE_FORMATS:
-        raise click.UsageError(f"--resume needs -o FILE in one of the formats {', '.join(RESUMABLE_FORMATS)}")
+        raise click.UsageError(f"{option} needs -o FILE in one of the formats {', '.join(RESUMABLE_FORMATS)}")
     if "-" in sources:
         raise click.UsageError("what came on stdin cannot be resumed")
 
 
-def _check_gallery(html: Path, output: Path | None) -> None:
-    from dctafd.files import followed, is_stream
-
+def _check_gallery(html: Path, output: Path | OutputUrl | None) -> None:
     if is_stream(html):
         raise click.BadParameter(f"{html} is a pipe or device: a gallery needs a file", param_hint="--html")
-    if output is not None and followed(html).absolute() == followed(output).absolute():
+    if isinstance(output, Path) and followed(html).absolute() == followed(output).absolute():
         raise click.UsageError("-o and --html name the same file")
 
 
@@ -230,14 +288,29 @@ def _gallery(classifier: Classifier, html: Path) -> Companion:
     return Companion(html, lambda written: Gallery(classifier.name, facts.description, facts.afd, written))
 
 
-def _plan(sources: tuple[str, ...], files_from: str | None, batch_size: int) -> Plan:
+def _plan(sources: tuple[str, ...], files_from: str | None, batch_size: int, reading: Reading) -> Plan:
+    from dctafd.batch.photo_table import NoColumnError
     from dctafd.batch.sources import plan_sources, read_list
 
     listed: list[str] = []
     if files_from is not None:
         with click.open_file(files_from, "rb") as file:
             listed = list(read_list(file))
-    return plan_sources([*sources, *listed], files_per_unit=32 * batch_size)
+    try:
+        return plan_sources([*sources, *listed], 32 * batch_size, reading)
+    except NoColumnError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _check_appendable(plan: Plan, column: str | None, output: Path | OutputUrl | None) -> None:
+    from dctafd.batch.appended_columns import check_appendable
+
+    if isinstance(output, Path) and is_stream(output):
+        raise click.UsageError("--append-columns needs a file or URL")
+    try:
+        check_appendable(plan, column)
+    except ValueError as error:
+        raise click.UsageError(f"--append-columns: {error}") from None
 
 
 def _run(
@@ -245,9 +318,9 @@ def _run(
     plan: Plan,
     options: RunOptions,
     engine: Engine,
-    output: Path | None,
+    output: Path | OutputUrl | None,
     companion: Companion | None,
-    resume: bool,
+    start: _Start,
     quiet: bool,
 ) -> Summary:
     from dctafd.batch.run import StoppedError, run_to_file, run_to_stream
@@ -258,14 +331,16 @@ def _run(
             on_step = _bytes_advance(plan, advance)
             if output is None:
                 return run_to_stream(classifier, plan, options, sys.stdout, on_step, engine, companion)
-            return run_to_file(classifier, plan, options, output, resume, on_step, engine, companion)
+            return run_to_file(
+                classifier, plan, options, output, start.resume, on_step, engine, companion, start.extend
+            )
     except StoppedError as error:
         raise click.ClickException(f"stopped at {error}{_resume_hint(options, output)}") from error
     except KeyboardInterrupt:  # told by the group, after the bar is gone
         raise KeyboardInterrupt(_resume_hint(options, output)) from None
 
 
-def _resume_hint(options: RunOptions, output: Path | None) -> str:
+def _resume_hint(options: RunOptions, output: Path | OutputUrl | None) -> str:
     from dctafd.batch.run import RESUMABLE_FORMATS
 
     resumable = output is not None and options.output_format in RESUMABLE_FORMATS

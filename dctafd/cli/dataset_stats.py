@@ -20,14 +20,20 @@ from dctafd.cli.options import (
 )
 from dctafd.cli.output import text_output, write_records
 from dctafd.cli.stderr import note, note_failures, progress
+from dctafd.inputs.file_names import is_archive, is_table
 
 if TYPE_CHECKING:
     from dctafd.analysis.dataset_stats import DatasetStatistics
     from dctafd.analysis.file_statistics import FileFacts
+    from dctafd.batch.store_writing import OutputUrl
 
 
 @click.command()
-@images_option("The directory, searched with all its sub-directories.")
+@images_option(
+    "The directory, searched with all its sub-directories; or an archive, a Parquet file, a URL of these.",
+    file_too=True,
+    urls=True,
+)
 @click.option(
     "--depth",
     type=click.IntRange(min=0),
@@ -51,13 +57,13 @@ if TYPE_CHECKING:
 @max_pixels_option
 @quiet_option
 def command(
-    images: Path,
+    images: Path | str,
     depth: int | None,
     sample: int | None,
     cache: Path | None,
     html: Path | None,
     output_format: str,
-    output: Path | None,
+    output: Path | OutputUrl | None,
     jobs: int,
     on_error: str,
     max_pixels: int,
@@ -74,7 +80,19 @@ def command(
       dctafd dataset-stats --dir imagenet-c/jpeg_compression --html report.html
     """
     from dctafd.analysis.dataset_stats import dataset_statistics
+    from dctafd.analysis.photo_places import place_of
+    from dctafd.batch.shown_urls import shown
 
+    images = place_of(images)
+    is_directory = isinstance(images, Path) and images.is_dir()
+    if (
+        isinstance(images, Path)
+        and images.is_file()
+        and not (is_archive(images.name) or is_table(images.name))
+    ):
+        raise click.UsageError(f"{images} is no directory, archive or Parquet file")
+    if not is_directory and (sample is not None or cache is not None):
+        raise click.UsageError("--sample and --cache take a directory on the disk")
     with progress("files", quiet=quiet) as advance:
 
         def on_file(name: str, facts: FileFacts) -> None:
@@ -92,7 +110,7 @@ def command(
             on_file=on_file,
         )
     if not dataset.total.files:
-        raise click.UsageError(f"there are no JPEG files (.jpg, .jpeg, .jpe, .jfif) in {images}")
+        raise click.UsageError(f"there are no JPEG files (.jpg, .jpeg, .jpe, .jfif) in {shown(str(images))}")
     _write(dataset, output_format, output)
     if html is not None:
         _write_html(dataset, html)
@@ -104,7 +122,7 @@ def command(
         raise SystemExit(EXIT_SOME_FAILED)
 
 
-def _write(dataset: DatasetStatistics, output_format: str, output: Path | None) -> None:
+def _write(dataset: DatasetStatistics, output_format: str, output: Path | OutputUrl | None) -> None:
     from dctafd.analysis.dataset_records import flat_records, nested_records, stats_table
     from dctafd.batch.tables import Page
 

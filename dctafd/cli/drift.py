@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,6 +27,9 @@ from dctafd.cli.options import (
 from dctafd.cli.output import write_records
 from dctafd.cli.stderr import failure_handler, note_failures, progress
 from dctafd.config import Limits
+
+if TYPE_CHECKING:
+    from dctafd.batch.store_writing import OutputUrl
 
 
 @click.command()
@@ -59,7 +63,7 @@ def command(
     blocks: Path | None,
     plot: Path | None,
     output_format: str,
-    output: Path | None,
+    output: Path | OutputUrl | None,
     jobs: int,
     on_error: str,
     max_pixels: int,

@@ -41,6 +41,7 @@ from dctafd.plain_text import counted
 if TYPE_CHECKING:
     from dctafd.analysis.evaluation import Evaluation
     from dctafd.analysis.evaluation_task import EvaluationTask
+    from dctafd.batch.store_writing import OutputUrl
 
 _SHOWN_LABELS = 10
 _SECONDS_BEFORE_ESTIMATE = 5.0
@@ -59,9 +60,10 @@ def _times(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[
 
 @click.command()
 @images_option(
-    "Folder, tar or zip archive (WebDataset shard) or Parquet file of photos; may be repeated.",
+    "Folder, tar or zip archive (WebDataset shard) or Parquet file of photos, or a URL; may be repeated.",
     multiple=True,
     file_too=True,
+    urls=True,
 )
 @click.option(
     "--labels",
@@ -112,7 +114,7 @@ def _times(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[
 @max_pixels_option
 @quiet_option
 def command(
-    images: tuple[Path, ...],
+    images: tuple[Path | str, ...],
     labels: Path | None,
     protocol: Protocol,
     measure: str,
@@ -127,7 +129,7 @@ def command(
     resume: bool,
     plot: Path | None,
     output_format: str,
-    output: Path | None,
+    output: Path | OutputUrl | None,
     jobs: int,
     on_error: str,
     max_pixels: int,
@@ -150,7 +152,7 @@ def command(
     from dctafd.analysis.evaluate import plan_evaluation
     from dctafd.nets.fold import fold_batch_norms
 
-    journal = per_photo or output
+    journal = per_photo or (output if isinstance(output, Path) else None)
     if resume and journal is None:
         raise click.UsageError("--resume needs the file that was to be written: -o FILE or --per-photo FILE")
     device = chosen_device(choice.device)
@@ -234,7 +236,7 @@ def _timed_progress(task: EvaluationTask, quiet: bool) -> Iterator[Callable[[int
         yield count
 
 
-def _write(evaluation: Evaluation, output_format: str, output: Path | None) -> None:
+def _write(evaluation: Evaluation, output_format: str, output: Path | OutputUrl | None) -> None:
     if output_format == "json":
         with text_output(output) as file:
             file.write(json_text(evaluation.to_dict()) + "\n")

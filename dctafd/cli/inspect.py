@@ -28,6 +28,7 @@ from dctafd.errors import DctafdError
 from dctafd.plain_text import reason
 
 if TYPE_CHECKING:
+    from dctafd.batch.store_writing import OutputUrl
     from dctafd.inference.classifier import Classifier
 
 _DRAWING = Lock()
@@ -50,7 +51,7 @@ def command(
     plot: Path | None,
     choice: ModelChoice | None,
     output_format: str,
-    output: Path | None,
+    output: Path | OutputUrl | None,
     jobs: int,
     max_pixels: int,
     quiet: bool,

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dctafd.cli.output import text_output, write_records
 from dctafd.plain_text import printable
+
+if TYPE_CHECKING:
+    from dctafd.batch.store_writing import OutputUrl
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _SHOWN_VALUES = 12
 
 
-def write_inspections(records: Sequence[dict[str, Any]], output_format: str, output: Path | None) -> None:
+def write_inspections(
+    records: Sequence[dict[str, Any]], output_format: str, output: Path | OutputUrl | None
+) -> None:
     """Write the records of `inspection_record`, to a file or to stdout."""
     if output_format != "table":
         write_records(records, output_format, output)

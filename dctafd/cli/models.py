@@ -13,13 +13,14 @@ from dctafd.cli.output import write_records
 _CLASSES = 1000  # all that are known by name are ImageNet-1k's
 
 if TYPE_CHECKING:
+    from dctafd.batch.store_writing import OutputUrl
     from dctafd.nets.registry import ModelSpec
 
 
 @click.command()
 @format_option("table", "json", "jsonl", "csv")
 @output_option
-def command(output_format: str, output: Path | None) -> None:
+def command(output_format: str, output: Path | OutputUrl | None) -> None:
     """List the models: how many classes, whether the weights are here, which have a correction, the licence.
 
     Any other classifier of torchvision can be named to --model, too. --format json also tells the network,

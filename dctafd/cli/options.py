@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -31,6 +31,9 @@ from dctafd.errors import MissingExtraError
 from dctafd.extras import require_extra
 from dctafd.files import check_output
 from dctafd.plain_text import reason
+
+if TYPE_CHECKING:
+    from dctafd.batch.store_writing import OutputUrl
 
 FORMATS = ("table", "json", "jsonl", "csv", "parquet")
 DEFAULT_MODEL = "efficientnet_lite0"
@@ -57,7 +60,7 @@ class NewFile(click.ParamType[Path]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path."""
         if is_url(str(value)):
-            self.fail("URLs are read, not written yet: name a file, and copy it there", param, ctx)
+            self.fail("only -o writes to URLs: name a file here, and copy it there", param, ctx)
         path = Path(value)
         if self.suffixes is not None:
             suffix = path.suffix.lower()
@@ -70,6 +73,21 @@ class NewFile(click.ParamType[Path]):
         except OSError as error:
             self.fail(reason(error), param, ctx)
         return path
+
+
+def _output_url(url: str, param: click.Parameter, ctx: click.Context) -> Path | OutputUrl:
+    """Return what a URL stands for that results go to, and see that it can be written."""
+    from dctafd.batch.store_writing import OutputUrl, check_output_url
+    from dctafd.batch.stores import local_path
+
+    path = local_path(url)
+    if path is not None:
+        return NewFile().convert(path, param, ctx)
+    try:
+        check_output_url(url)
+    except (OSError, MissingExtraError) as error:
+        raise click.BadParameter(reason(error), ctx, param) from None
+    return OutputUrl(url)
 
 
 def check_extra(extra: str | None, param: click.Parameter | None, ctx: click.Context | None) -> None:
@@ -117,9 +135,11 @@ def format_option(*formats: str, default: str = "table") -> _Decorator[Any]:
 
 
 def output_option(function: _Function) -> _Function:
-    """`-o FILE`, passed as `output: Path | None`; None (also for `-`) is stdout."""
+    """`-o FILE`, passed as `output: Path | OutputUrl | None`; None (also for `-`) is stdout."""
 
-    def check(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    def check(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Path | OutputUrl | None:
+        if value is not None and is_url(value):
+            return _output_url(value, parameter, ctx)
         if value is not None and value != "-":
             return NewFile().convert(value, parameter, ctx)
         if sys.stdout is None or not sys.stdout.writable():
@@ -132,22 +152,36 @@ def output_option(function: _Function) -> _Function:
         metavar="FILE",
         is_eager=True,  # --format looks at its suffix
         callback=check,
-        help="Write the results to this file, whole or not at all. [default: stdout]",
+        help="Write the results to this file or URL, whole or not at all. [default: stdout]",
     )(function)
 
 
 # What is read -----------------------------------------------------------------------------------------
 
 
-def images_option(help: str, *, multiple: bool = False, file_too: bool = False) -> _Decorator[Any]:
-    """`--images DIR`, also called `--dir`, passed as `images: Path` (or `tuple[Path, ...]`)."""
+class PathOrUrl(click.Path):
+    """An existing path (passed as `Path`), or a URL (passed as it is)."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path or URL."""
+        return value if is_url(str(value)) else super().convert(value, param, ctx)
+
+
+def images_option(
+    help: str, *, multiple: bool = False, file_too: bool = False, urls: bool = False
+) -> _Decorator[Any]:
+    """`--images DIR`, also called `--dir`, passed as `images: Path` (or `tuple[Path, ...]`).
+
+    With `urls`, a URL is taken, too, and passed as text.
+    """
+    kind = PathOrUrl if urls else click.Path
     return click.option(
         "--images",
         "--dir",
         "images",
         required=True,
         multiple=multiple,
-        type=click.Path(exists=True, file_okay=file_too, path_type=Path),
+        type=kind(exists=True, file_okay=file_too, path_type=Path),
         help=help,
     )
 

@@ -7,27 +7,40 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from dctafd.batch.formats import Csv, Json, JsonLines, Record, TextFormat, json_text
 from dctafd.batch.tables import Column, Page, table_text
 from dctafd.extras import require_extra
 from dctafd.files import atomic_output
 
+if TYPE_CHECKING:
+    from dctafd.batch.store_writing import OutputUrl
+
 
 @contextmanager
-def text_output(output: Path | None) -> Iterator[IO[str]]:
+def text_output(output: Path | OutputUrl | None) -> Iterator[IO[str]]:
     """Open what text results are written to: a file that appears whole or not at all, or stdout for None."""
     if output is None:
         yield sys.stdout
         return
-    with atomic_output(output) as file:
+    with _opened(output) as file:
         yield file
 
 
-def write_records(records: Iterable[Record], output_format: str, output: Path | None = None) -> None:
+def _opened(output: Path | OutputUrl, binary: bool = False) -> AbstractContextManager[IO[Any]]:
+    if isinstance(output, Path):
+        return atomic_output(output, binary=binary)
+    from dctafd.batch.store_writing import uploaded
+
+    return uploaded(output.url, binary=binary)
+
+
+def write_records(
+    records: Iterable[Record], output_format: str, output: Path | OutputUrl | None = None
+) -> None:
     """Write plain results (dicts of scalars, lists and dicts) in one of the command line's formats.
 
     In tables, CSV and Parquet a nested dict becomes one column per key ("sizes.mean"), and a list is written
@@ -36,7 +49,7 @@ def write_records(records: Iterable[Record], output_format: str, output: Path | 
     Args:
         records: the results; the columns are all keys in the order of their first appearance.
         output_format: "table", "json", "jsonl", "csv" or "parquet".
-        output: a file, written atomically, or None for stdout.
+        output: a file or URL, written whole or not at all, or None for stdout.
 
     Raises:
         MissingExtraError: Parquet is wanted and pyarrow is not installed.
@@ -46,7 +59,7 @@ def write_records(records: Iterable[Record], output_format: str, output: Path | 
     if output_format == "parquet":
         if output is None:
             raise ValueError("parquet needs a file")
-        with atomic_output(output, binary=True) as binary_file:
+        with _opened(output, binary=True) as binary_file:
             _write_parquet(records, binary_file)
         return
     with text_output(output) as file:

@@ -57,7 +57,14 @@ def assemble(batch: Sequence[Prepared], answer: Answer | None, facts: ModelFacts
         if isinstance(entry.outcome, Failure):
             origin = entry.origin
             results.append(
-                Result(origin.source, origin.member, model=facts.name, afd=facts.afd, error=entry.outcome)
+                Result(
+                    origin.source,
+                    origin.member,
+                    model=facts.name,
+                    afd=facts.afd,
+                    error=entry.outcome,
+                    kept=origin.kept,
+                )
             )
         else:
             results.append(_result(entry, entry.outcome, next(predictions), next(drifts, None), facts))
@@ -110,4 +117,5 @@ def _result(
         warnings=tuple(header.warnings),
         thumbnail=photo.thumbnail,
         unsure=None if facts.min_score is None else predictions[0].score < facts.min_score,
+        kept=entry.origin.kept,
     )

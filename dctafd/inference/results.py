@@ -85,6 +85,7 @@ class Result:
         warnings: what was wrong with the file but did not prevent classifying it.
         error: why there are no predictions, or None.
         thumbnail: a small JPEG file of what the network saw, where one was asked for; no part of the record.
+        kept: what was carried over from the source, by name; None where nothing was.
     """
 
     source: str
@@ -105,6 +106,7 @@ class Result:
     error: Failure | None = None
     thumbnail: bytes | None = field(default=None, repr=False, compare=False)
     unsure: bool | None = None
+    kept: Mapping[str, Any] | None = None
 
     @property
     def best_label(self) -> str | None:
@@ -116,7 +118,8 @@ class Result:
     def to_record(self) -> dict[str, Any]:
         """Return the result as plain dicts and lists, with the keys of `RECORD_KEYS` in their order.
 
-        Where a least score was asked for there is a last key, `unsure`.
+        Where a least score was asked for there is a key more, `unsure`; where something was carried over,
+        `kept` follows.
         """
         record: dict[str, Any] = {key: getattr(self, key) for key in RECORD_KEYS}
         record["predictions"] = [
@@ -127,6 +130,8 @@ class Result:
             record["error"] = {"type": self.error.type, "message": self.error.message}
         if self.unsure is not None:
             record["unsure"] = self.unsure
+        if self.kept is not None:
+            record["kept"] = dict(self.kept)
         return record
 
     @classmethod

@@ -9,6 +9,8 @@ from dctafd.errors import LimitExceededError
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".zip")
+TABLE_SUFFIXES = (".parquet",)
+SIDECAR_SUFFIXES = (".json", ".cls", ".txt")
 MAX_BRACE_NAMES = 1_000_000
 _MAX_BRACES = 100
 
@@ -23,6 +25,27 @@ def is_jpeg_name(name: str) -> bool:
 def is_archive(name: str) -> bool:
     """Return whether a file is named like an archive that can be read."""
     return name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def is_table(name: str) -> bool:
+    """Return whether a file is named like a table that can be read."""
+    return name.lower().endswith(TABLE_SUFFIXES)
+
+
+def is_sidecar(name: str) -> bool:
+    """Return whether a member is named like what WebDataset shards have beside a photo."""
+    return name.lower().endswith(SIDECAR_SUFFIXES)
+
+
+def sample_key(name: str) -> str:
+    """Return what the members of a WebDataset sample share: the name up to the first dot after its folder."""
+    folder, slash, base = name.rpartition("/")
+    return folder + slash + base.partition(".")[0]
+
+
+def sample_extension(name: str) -> str:
+    """Return what tells the members of a WebDataset sample apart: what follows that dot, in lower case."""
+    return name.rpartition("/")[2].partition(".")[2].lower()
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import IO
+from typing import IO, Any
 
 from dctafd.errors import LimitExceededError
-from dctafd.inputs.file_names import is_archive
+from dctafd.inputs.file_names import is_archive, is_sidecar, is_table
 from dctafd.jpeg.foreign import open_file
 
 #: No file, and no member of an archive, larger than this is read.
@@ -39,6 +40,7 @@ class SourceItem:
         data: the bytes of a member or of stdin, or None.
         error: why there is nothing to read, or None.
         bookmark: where to go on after it, None where that cannot be told.
+        kept: what is carried over to its record: plain values by name; None where nothing is.
     """
 
     source: str
@@ -47,6 +49,7 @@ class SourceItem:
     data: bytes | None = None
     error: Exception | None = None
     bookmark: Bookmark | None = None
+    kept: Mapping[str, Any] | None = None
 
     def read(self) -> bytes:
         """Return the bytes.
@@ -74,20 +77,26 @@ class Skipped:
     """What was passed over.
 
     Attributes:
-        files: files and members that are not named like a JPEG.
-        archives: names of archives inside archives or directories, which are not opened (the first 100).
+        files: files and members that are named neither like a JPEG nor like what follows.
+        archives: names of archives and tables inside archives or directories, which are not opened (the first
+            100).
         archive_count: how many of them there are.
         not_files: links to directories, which could lead in circles; pipes, devices and sockets.
+        sidecars: files and members named .json, .cls or .txt, as WebDataset has them beside photos.
     """
 
     files: int = 0
     archives: list[str] = field(default_factory=list)
     archive_count: int = 0
     not_files: int = 0
+    sidecars: int = 0
 
     def count(self, name: str) -> None:
         """Count one file or member that is not named like a JPEG."""
-        if not is_archive(name):
+        if is_sidecar(name):
+            self.sidecars += 1
+            return
+        if not (is_archive(name) or is_table(name)):
             self.files += 1
             return
         self.archive_count += 1
@@ -96,7 +105,7 @@ class Skipped:
 
     def copy(self) -> Skipped:
         """Return the counts as they are now."""
-        return Skipped(self.files, list(self.archives), self.archive_count, self.not_files)
+        return Skipped(self.files, list(self.archives), self.archive_count, self.not_files, self.sidecars)
 
     def add(self, other: Skipped) -> None:
         """Add what another part of the run passed over."""
@@ -104,6 +113,7 @@ class Skipped:
         self.archive_count += other.archive_count
         self.archives.extend(other.archives[: _MAX_NAMED_ARCHIVES - len(self.archives)])
         self.not_files += other.not_files
+        self.sidecars += other.sidecars
 
 
 def readable(name: str) -> str:

@@ -249,8 +249,8 @@ def test_a_table_without_the_column_is_an_error(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
-    parquet.write_table(pa.table({"picture": [b""], "label": [1]}), tmp_path / "x.parquet")
-    with pytest.raises(ValueError, match="no column 'image'; it has picture, label"):
+    parquet.write_table(pa.table({"pixels": ["no bytes"], "label": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match="no column of photos such as 'image'; it has pixels, label"):
         find_photos(tmp_path / "x.parquet", NAMES)
 
 

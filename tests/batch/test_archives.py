@@ -480,7 +480,7 @@ def test_archive_of_a_folder_with_links_gives_what_the_folder_gives(tmp_path, na
     found, skipped = photos_in(pack(folder, tmp_path / name), "")
     assert found == wanted
     assert passed_over.not_files == 2  # folder.jpg, and b, which in an archive is counted by its name
-    assert (skipped.files, skipped.not_files) == (2, 1)
+    assert (skipped.sidecars, skipped.files, skipped.not_files) == (1, 1, 1)
 
 
 def test_link_leaves_the_archive_under_no_circumstances(tmp_path):

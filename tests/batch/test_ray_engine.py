@@ -14,6 +14,7 @@ from torchvision import models
 
 from dctafd.errors import MissingExtraError
 from tests.support.archive_files import write_tar
+from tests.support.s3_server import KEY_ID, SECRET_KEY, forget_stores, made_bucket, s3_server
 from tests.support.tiny_classifier import LABELS, photo
 
 needs_ray = pytest.mark.skipif(
@@ -65,7 +66,7 @@ def shards(tmp_path):
     return tmp_path
 
 
-def classify(folder: Path, worker: str, output: str, *more: str) -> int:
+def classify(folder: Path, worker: str, output: str, *more: str, sources: str = "s{0..5}.tar") -> int:
     options = [
         "--model",
         "squeezenet1_1",
@@ -79,7 +80,7 @@ def classify(folder: Path, worker: str, output: str, *more: str) -> int:
         "4",
         "-q",
     ]
-    arguments = ["classify", "s{0..5}.tar", *options, "-o", output, *more]
+    arguments = ["classify", sources, *options, "-o", output, *more]
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
     command = [sys.executable, "run.py", worker, *arguments]
     return subprocess.run(command, cwd=folder, env=environment, timeout=300, check=False).returncode
@@ -93,6 +94,29 @@ def test_ray_gives_the_local_engines_file_though_a_worker_is_killed(shards):
     assert (shards / "died").exists()
     assert (shards / "ray.jsonl").read_bytes() == (shards / "local.jsonl").read_bytes()
     assert len((shards / "ray.jsonl").read_text().splitlines()) > 35
+
+
+@needs_ray
+@pytest.mark.slow
+def test_ray_over_a_bucket_gives_the_local_engines_file_though_a_worker_is_killed(shards, monkeypatch):
+    """Workers open the URLs themselves; results and manifest go to the bucket, without the keys."""
+    assert classify(shards, "immortal", "local.jsonl") == 1
+    with s3_server() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        store = made_bucket("work")
+        for number in range(6):
+            store.put_file(str(shards / f"s{number}.tar"), f"work/s{number}.tar")
+        bucket = {"sources": "s3://work/s{0..5}.tar"}
+        assert classify(shards, "mortal", "s3://work/out/o.jsonl", "--engine", "ray", **bucket) == 1
+        assert (shards / "died").exists()
+        found = store.cat_file("work/out/o.jsonl")
+        wanted = (shards / "local.jsonl").read_bytes().replace(b'"source": "', b'"source": "s3://work/')
+        assert found == wanted
+        written = [store.cat_file(name) for name in store.find("work/out")]
+        assert len(written) == 2
+        assert not [text for text in written if SECRET_KEY.encode() in text or KEY_ID.encode() in text]
+    forget_stores()
 
 
 def test_without_ray_the_extra_is_named(monkeypatch):

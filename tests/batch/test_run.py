@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dctafd.batch import run as run_module
-from dctafd.batch.manifest import finished_path, manifest_path
-from dctafd.batch.partial_output import partial_path
+from dctafd.batch.output_folders import partial_path
+from dctafd.batch.output_places import LocalPlace, finished_path, manifest_path
 from dctafd.batch.run import RunOptions, StoppedError, run_to_file, run_to_stream
 from dctafd.batch.sources import plan_sources
 from dctafd.config import Limits
@@ -73,7 +73,7 @@ def test_finished_run_leaves_output_and_manifest_only(plan, tmp_path, name):
     path = tmp_path / "out" / f"o.{name}"
     summary = run_to_file(tiny_classifier(), plan, options(name), path)
     assert sorted(os.listdir(path.parent)) == [f".{path.name}.run.json", path.name]
-    assert (summary.images, dict(summary.failures), summary.skipped.files) == (11, {"NotAJpegError": 1}, 1)
+    assert (summary.images, dict(summary.failures), summary.skipped.sidecars) == (11, {"NotAJpegError": 1}, 1)
     assert json.loads(finished_path(path).read_text())["complete"] is True
 
 
@@ -90,7 +90,7 @@ def test_resumed_run_gives_the_same_file(plan, tmp_path, name, steps):
     assert not path.exists()
     summary = run_to_file(tiny_classifier(), plan, options(name), path, resume=True)
     assert path.read_bytes() == expected
-    assert (summary.images, summary.failed, summary.skipped.files) == (11, 1, 1)
+    assert (summary.images, summary.failed, summary.skipped.sidecars) == (11, 1, 1)
     assert not partial_path(path).exists()
 
 
@@ -128,7 +128,7 @@ def test_end_of_the_process_while_the_file_is_put_in_place(plan, tmp_path, monke
         raise KilledError
 
     with monkeypatch.context() as context:
-        context.setattr(run_module, "publish", killed)
+        context.setattr(LocalPlace, "publish", killed)
         with pytest.raises(KilledError):
             run_to_file(tiny_classifier(), plan, options(name), path)
     assert not path.exists()

@@ -36,7 +36,7 @@ def test_directory_is_walked_in_natural_order_and_what_is_no_jpeg_is_counted(tre
         "d/10.JPG",
         "d/z.jpe",
     ]
-    assert skipped == Skipped(files=1, archives=["d/old.zip"], archive_count=1)
+    assert skipped == Skipped(sidecars=1, archives=["d/old.zip"], archive_count=1)
 
 
 def test_brace_pattern_over_directories_is_that_of_a_glob(tree):
@@ -172,7 +172,7 @@ def test_archive_members_by_name(tmp_path, name, write):
         (str(path), "../x.JPG", b"1"),
         (str(path), "d/photo.jpeg", b"4"),
     ]
-    assert skipped == Skipped(files=1, archives=[f"{path}: in.tar"], archive_count=1)
+    assert skipped == Skipped(archives=[f"{path}: in.tar"], archive_count=1, sidecars=1)
     assert sorted(os.listdir(tmp_path)) == [name]
 
 
@@ -197,12 +197,12 @@ def test_items_from_the_middle_are_the_same_items(tmp_path, tree):
 def test_units_are_archives_and_runs_of_files(tree, tmp_path):
     archive = write_tar(tmp_path / "a.tar", [("0.jpg", b"data")])
     plan = plan_sources(["d", str(archive), "d/2.jpg"], files_per_unit=2)
-    assert [(unit.archive, len(unit.entries)) for unit in plan.units] == [
-        (False, 2),
-        (False, 2),
-        (False, 1),
-        (True, 1),
-        (False, 1),
+    assert [(unit.kind, len(unit.entries)) for unit in plan.units] == [
+        ("files", 2),
+        ("files", 2),
+        ("files", 1),
+        ("archive", 1),
+        ("files", 1),
     ]
 
 

@@ -6,7 +6,7 @@ import pickle
 import pytest
 from click.testing import CliRunner
 
-from dctafd.batch import remote_files, shown_urls, store_failures, stores
+from dctafd.batch import remote_files, shown_urls, store_failures
 from dctafd.batch.run import run_to_file
 from dctafd.batch.sources import iter_sources, plan_sources
 from dctafd.cli.main import cli
@@ -15,6 +15,7 @@ from dctafd.inputs.source_items import Skipped
 from tests.batch.test_run import KilledError, killed_after, options
 from tests.support.archive_files import write_tar, write_zip
 from tests.support.http_server import Behaviour, http_server
+from tests.support.s3_server import forget_stores, made_bucket, s3_server
 from tests.support.tiny_classifier import photo, tiny_classifier
 
 pytest.importorskip("aiohttp", reason="needs the extra remote")
@@ -52,7 +53,7 @@ def test_sources_behind_urls_are_those_of_the_disk(server, name):
     skipped = Skipped()
     items = list(iter_sources([url + name], skipped))
     assert [item.read() for item in items] == PHOTOS
-    assert skipped.files == (0 if name.startswith("photos") else 1)
+    assert skipped.sidecars == (0 if name.startswith("photos") else 1)
     if name == "a.tar":
         assert (items[3].source, items[3].member) == (url + "a.tar", "003.jpg")
 
@@ -228,7 +229,7 @@ def test_resumed_tar_is_read_on_from_its_offset(small_server, tmp_path, monkeypa
     behaviour.requests.clear()
     summary = run_to_file(tiny_classifier(), plan_sources([source]), options("jsonl"), path, resume=True)
     assert path.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    assert summary.skipped == whole.skipped == Skipped(files=3)
+    assert summary.skipped == whole.skipped == Skipped(sidecars=3)
     assert summary.images == whole.images == 40
     if where == "url":
         ((_, _, wanted),) = [request for request in behaviour.requests if request[0] == "GET"]
@@ -288,7 +289,7 @@ def test_folders_and_globs_of_a_store(memory, source, expected):
     skipped = Skipped()
     items = list(iter_sources([source], skipped))
     assert [item.read().decode().removeprefix("p/") for item in items] == expected
-    assert skipped.files == (source == "memory://bucket/p")
+    assert skipped.sidecars == (source == "memory://bucket/p")
 
 
 def test_file_url_is_a_path(tmp_path):
@@ -314,26 +315,11 @@ def test_inspect_looks_at_a_url_and_shows_no_secret(small_server):
 @pytest.fixture
 def bucket(monkeypatch):
     """A bucket of moto's server on the loopback interface; its keys stand in the environment, as usual."""
-    pytest.importorskip("s3fs", reason="needs the extra remote")
-    moto = pytest.importorskip("moto.server", reason="needs moto's server (the extra dev)")
-    server = moto.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "5ecretsignature",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    import fsspec
-
-    stores.known_file_system.cache_clear()
-    system = fsspec.filesystem("s3", skip_instance_cache=True)
-    system.mkdir("photos")
-    yield system
-    stores.known_file_system.cache_clear()
-    server.stop()
+    with s3_server() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield made_bucket("photos")
+    forget_stores()
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")

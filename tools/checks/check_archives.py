@@ -6,10 +6,10 @@
 
 First: photos come from the directories that are named; one in a hundred is cut off after 100 bytes, one in a
 hundred replaced by a GIF's first bytes, and each of these has to be in the records with its error. One in
-fifty has a hard and a symbolic link. The URLs are those of a server on 127.0.0.1. Second: archives (zip, tar,
-tar.gz, tar.zst) with spoiled headers and data, 500 in one run that is killed and resumed. Without --model a
-network of a few hundred weights answers. Third: the most memory that a quarter of so many photos, and all of
-them, take from a tar behind a URL.
+fifty has a hard and a symbolic link. The URLs are those of a web server and of moto's S3 on 127.0.0.1.
+Second: archives (zip, tar, tar.gz, tar.zst) with spoiled headers and data, 500 in one run that is killed and
+resumed. Without --model a network of a few hundred weights answers. Third: the memory that a run over a tar
+behind a URL takes, tenth by tenth.
 """
 
 import json
@@ -19,20 +19,26 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
+import pyarrow
+from pyarrow import parquet
 
 from dctafd.batch.sources import iter_sources
 from tests.support.archive_files import tar_bytes
 from tests.support.http_server import Behaviour, http_server
+from tests.support.s3_server import made_bucket, s3_server
 from tests.support.tiny_classifier import photo
+from tools.checks.memory_over_time import growth, report, watched
 from tools.checks.spoiled_archives import check_spoiled_archives
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = "tests.support.tiny_cli"
-_FLAT_MB = 50  # what two runs of the same length differ by
+_FLAT_MB = 30  # what a run's quarters differ by anyway
+_ROW_GROUP = 256
 
 
 def members(directories: tuple[str, ...], images: int) -> list[tuple[str, bytes]]:
@@ -49,7 +55,7 @@ def members(directories: tuple[str, ...], images: int) -> list[tuple[str, bytes]
 
 
 def write_all(folder: Path, photos: list[tuple[str, bytes]]) -> list[Path]:
-    """Write the photos, and links to some, as a directory, a tar (with links) and a zip (with the files)."""
+    """Write the photos, and links to some, as a directory, a tar (with links), a zip and a table (files)."""
     directory = folder / "photos"
     directory.mkdir()
     for number, (name, data) in enumerate(photos):
@@ -57,14 +63,18 @@ def write_all(folder: Path, photos: list[tuple[str, bytes]]) -> list[Path]:
         if number % 50 == 0:
             os.link(directory / name, directory / f"{number:05d}-hard.jpg")
             (directory / f"{number:05d}-soft.jpg").symlink_to(name)
+    names = [Path(item.source).name for item in iter_sources([str(directory)])]
     with (
         tarfile.open(folder / "photos.tar", "w") as tar,
         zipfile.ZipFile(folder / "photos.zip", "w") as archive,
     ):
-        for name in (Path(item.source).name for item in iter_sources([str(directory)])):
+        for name in names:
             tar.add(directory / name, name)
             archive.write(directory / name, name)
-    return [directory, folder / "photos.tar", folder / "photos.zip"]
+    rows = [{"bytes": (directory / name).read_bytes(), "path": name} for name in names]
+    table = pyarrow.table({"image": rows, "number": range(len(rows))})
+    parquet.write_table(table, folder / "photos.parquet", row_group_size=_ROW_GROUP)
+    return [directory, *(folder / f"photos.{kind}" for kind in ("tar", "zip", "parquet"))]
 
 
 def records(source: Path | str, module: str, options: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -78,14 +88,19 @@ def records(source: Path | str, module: str, options: tuple[str, ...]) -> list[d
 
 
 def check_agreement(directories: tuple[str, ...], images: int, module: str, options: tuple[str, ...]) -> bool:
-    """Compare the records of a directory, a tar and a zip, on disk and behind URLs."""
-    with tempfile.TemporaryDirectory() as name:
+    """Compare the records of a directory, archives and a table, on disk, behind http:// and s3:// URLs."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         photos = members(directories, images)
         places = write_all(Path(name), photos)
         served = {place.name: place.read_bytes() for place in places[1:]}
-        with http_server(Behaviour(served)) as url:
-            sources = [*places, *(url + name for name in served)]
-            directory, tar, *others = (records(source, module, options) for source in sources)
+        url = stack.enter_context(http_server(Behaviour(served)))
+        os.environ.update(stack.enter_context(s3_server()))
+        store = made_bucket("photos")
+        for file, data in served.items():
+            store.pipe(f"photos/{file}", data)
+        sources = [*map(str, places), *(place + file for place in (url, "s3://photos/") for file in served)]
+        found = {source: records(source, module, options) for source in sources}
+    directory, tar = found[sources[0]], found[sources[1]]
     wanted = {
         f"{number:05d}.jpg": kind
         for number in range(len(photos))
@@ -94,32 +109,55 @@ def check_agreement(directories: tuple[str, ...], images: int, module: str, opti
     }
     named = {record["member"]: record["error"]["type"] for record in tar if record["error"]}
     links = 2 * len(range(0, len(photos), 50))
-    same = all(found == directory for found in (tar, *others))
-    counts = ", ".join(str(len(found)) for found in (directory, tar, *others))
-    print(f"{counts} records of {len(photos)} photos and {links} links")
-    print("directory, tar, zip, tar and zip behind URLs:", "the same" if same else "DIFFERENT")
+    print(f"{len(photos)} photos and {links} links")
+    for source, theirs in found.items():
+        verdict = "the same" if theirs == directory else "DIFFERENT"
+        print(f"{source.replace(url, 'http://.../')}: {len(theirs)} records, {verdict}")
     print(f"{len(wanted)} spoilt members:", "each named" if named == wanted else f"NOT as expected: {named}")
+    same = all(theirs == directory for theirs in found.values())
     return same and named == wanted and len(tar) == len(photos) + links
 
 
 def check_memory(images: int) -> bool:
-    """Classify a quarter of `images` tiny photos from a tar behind a URL, then all; compare the memory."""
+    """Classify tiny photos from a tar behind a URL, and look at the memory meanwhile."""
     photos = [photo(number) for number in range(100)]
-    peaks = []
-    for count in (images // 4, images):
-        tar = tar_bytes([(f"{number:06d}.jpg", photos[number % 100]) for number in range(count)])
-        with http_server(Behaviour({"photos.tar": tar})) as url, tempfile.TemporaryDirectory() as folder:
-            output = Path(folder) / "o.jsonl"
-            command = [sys.executable, "-m", TINY, "classify", f"{url}photos.tar", "-q", "-o", str(output)]
-            process = subprocess.Popen(command, cwd=ROOT)
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            lines = len(output.read_text().splitlines()) if process.returncode == 0 else 0
-        peaks.append(usage.ru_maxrss / 1024)
-        print(f"{lines} records of {count} photos, at most {peaks[-1]:.0f} MB", flush=True)
-        if lines != count:
-            return False
-    return peaks[1] < peaks[0] + _FLAT_MB
+    tar = tar_bytes([(f"{number:06d}.jpg", photos[number % 100]) for number in range(images)])
+    with http_server(Behaviour({"photos.tar": tar})) as url, tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "o.jsonl"
+        partial = output.with_name("o.jsonl.partial")
+        lines = Lines(partial)
+        command = [sys.executable, "-m", TINY, "classify", f"{url}photos.tar", "-q", "-o", str(output)]
+        status, samples = watched(command, lines.count, ROOT)
+        done = len(output.read_text().splitlines()) if status == 0 else 0
+    print(report(samples, images))
+    grown = growth(samples, images)
+    print(
+        f"{done} records of {images} photos; from the second quarter to the last, {grown:+.0f} MB", flush=True
+    )
+    return done == images and grown < _FLAT_MB
+
+
+class Lines:
+    """Counts the lines of a file that grows.
+
+    Args:
+        path: the file; one that is gone has as many as it had.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._read, self._lines = path, 0, 0
+
+    def count(self) -> int:
+        """Return how many there are."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._read)
+                data = file.read()
+        except OSError:
+            return self._lines
+        self._read += len(data)
+        self._lines += data.count(b"\n")
+        return self._lines
 
 
 @click.command()
@@ -139,7 +177,7 @@ def main(
     model: str | None,
     weights: str | None,
 ) -> None:
-    """Compare the records of a directory, a tar and a zip; classify spoiled archives."""
+    """Compare the records of the same photos in many places; classify spoiled archives; look at memory."""
     good = True
     if directories:
         chosen = {"--model": model, "--weights": weights}

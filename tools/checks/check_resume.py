@@ -2,15 +2,19 @@
 
     python -m tools.checks.check_resume --rounds 20
     python -m tools.checks.check_resume --rounds 10 --http
+    python -m tools.checks.check_resume --rounds 10 --s3
     python -m tools.checks.check_resume --model resnet18 --weights resnet18.pth --images 2000 photos/
 
 Each round makes a run of its own in one of jsonl, csv and Parquet, kills it (SIGKILL) after a random time
 within the length of the undisturbed run's work, `--kills` times, and lets the next process finish it with
 `--resume`. The file has to be the undisturbed run's to the byte. Without photos it makes a tar of synthetic
 ones, with damaged and foreign members among them; without --model a network of a few hundred weights answers.
+With --http the sources come from a web server on this machine; with --s3 they come from moto's S3 server, and
+the results, the manifest and the parts go there.
 """
 
 import io
+import os
 import random
 import signal
 import subprocess
@@ -21,15 +25,79 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 from PIL import Image
 
 from tests.support.http_server import Behaviour, http_server
+from tests.support.s3_server import made_bucket, s3_server
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ("jsonl", "csv", "parquet")
+
+
+class Disk:
+    """Outputs in a folder.
+
+    Args:
+        folder: where.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def output(self, name: str) -> str:
+        """Return what -o is given."""
+        return str(self._folder / name)
+
+    def names(self, name: str) -> list[str]:
+        """Return the files that begin with a name."""
+        return sorted(path.name for path in self._folder.glob(f"{name}*"))
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes, b"" where there is none."""
+        path = self._folder / name
+        return path.read_bytes() if path.is_file() else b""
+
+    def state(self, name: str) -> str:
+        """Return how far a killed run had come."""
+        partial = self._folder / f"{name}.partial"
+        if partial.is_dir():
+            return f"{len(list(partial.iterdir()))} parts"
+        return f"{partial.stat().st_size} bytes" if partial.exists() else "nothing yet"
+
+
+class Bucket:
+    """Outputs in a bucket of the S3 server that the environment names.
+
+    Args:
+        system: fsspec's file system.
+    """
+
+    def __init__(self, system: Any) -> None:
+        self._system = system
+
+    def output(self, name: str) -> str:
+        """Return what -o is given."""
+        return f"s3://check/{name}"
+
+    def names(self, name: str) -> list[str]:
+        """Return the objects that begin with a name."""
+        found = (path.removeprefix("check/") for path in self._system.find("check"))
+        return sorted(path for path in found if path.startswith(name))
+
+    def read(self, name: str) -> bytes:
+        """Return an object's bytes, b"" where there is none."""
+        try:
+            return self._system.cat_file(f"check/{name}")
+        except FileNotFoundError:
+            return b""
+
+    def state(self, name: str) -> str:
+        """Return how far a killed run had come."""
+        return f"{sum('.partial/' in path for path in self.names(name))} parts"
 
 
 @dataclass(frozen=True)
@@ -39,12 +107,13 @@ class Command:
     sources: tuple[str, ...]
     options: tuple[str, ...]
     module: str
+    place: Disk | Bucket
 
-    def start(self, output: Path, *more: str) -> subprocess.Popen[bytes]:
-        """Start a run that writes to `output`."""
+    def start(self, name: str, *more: str) -> subprocess.Popen[bytes]:
+        """Start a run that writes the output of a name."""
         command = [sys.executable, "-m", self.module, "classify", *self.sources, *self.options]
         return subprocess.Popen(
-            [*command, "-q", "-o", str(output), *more], stderr=subprocess.DEVNULL, cwd=ROOT
+            [*command, "-q", "-o", self.place.output(name), *more], stderr=subprocess.DEVNULL, cwd=ROOT
         )
 
 
@@ -67,47 +136,38 @@ def synthetic_tar(path: Path, images: int, seed: int) -> None:
             archive.addfile(header, io.BytesIO(data))
 
 
-def wait_for_work(process: subprocess.Popen[bytes], output: Path) -> None:
+def wait_for_work(process: subprocess.Popen[bytes], place: Disk | Bucket, name: str) -> None:
     """Wait until a run has written its manifest anew, or has ended."""
-    manifest = output.with_name(output.name + ".run.json")
-    before = manifest.stat().st_mtime_ns if manifest.exists() else 0
-    while process.poll() is None and not (manifest.exists() and manifest.stat().st_mtime_ns > before):
-        time.sleep(0.01)
+    before = place.read(f"{name}.run.json")
+    while process.poll() is None and place.read(f"{name}.run.json") in (b"", before):
+        time.sleep(0.02)
 
 
-def undisturbed(command: Command, output: Path) -> float:
+def undisturbed(command: Command, name: str) -> float:
     """Make a whole run; return the seconds that it worked, without loading the libraries."""
-    process = command.start(output)
-    wait_for_work(process, output)
+    process = command.start(name)
+    wait_for_work(process, command.place, name)
     started = time.monotonic()
     if process.wait() not in (0, 1):
         raise click.ClickException("the undisturbed run failed")
     return time.monotonic() - started
 
 
-def killed_and_resumed(command: Command, output: Path, seconds: float, kills: int) -> tuple[int, list[str]]:
+def killed_and_resumed(command: Command, name: str, seconds: float, kills: int) -> tuple[int, list[str]]:
     """Kill a run `kills` times and finish it; return the last exit code and what each kill hit."""
     hits = []
     for number in range(kills):
-        process = command.start(output, *(["--resume"] if number else []))
+        process = command.start(name, *(["--resume"] if number else []))
         if random.random() < 0.9:
-            wait_for_work(process, output)
+            wait_for_work(process, command.place, name)
         try:
             process.wait(random.uniform(0, seconds))
             hits.append("the end")
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            hits.append(state(output))
-    return command.start(output, "--resume").wait(), hits
-
-
-def state(output: Path) -> str:
-    """Return how far a killed run had come."""
-    partial = output.with_name(output.name + ".partial")
-    if partial.is_dir():
-        return f"{len(list(partial.iterdir()))} parts"
-    return f"{partial.stat().st_size} bytes" if partial.exists() else "nothing yet"
+            hits.append(command.place.state(name))
+    return command.start(name, "--resume").wait(), hits
 
 
 @click.command()
@@ -120,6 +180,7 @@ def state(output: Path) -> str:
 @click.option("--afd", default="auto", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--http", is_flag=True, help="Serve the sources on 127.0.0.1 and read them from there.")
+@click.option("--s3", is_flag=True, help="Read from, and write to, moto's S3 server on 127.0.0.1.")
 def main(
     sources: tuple[str, ...],
     rounds: int,
@@ -130,6 +191,7 @@ def main(
     afd: str,
     seed: int,
     http: bool,
+    s3: bool,
 ) -> None:
     """Check that killed and resumed runs give the undisturbed run's file."""
     random.seed(seed)
@@ -143,22 +205,32 @@ def main(
             synthetic_tar(folder / "photos.tar", images, seed)
             sources = (str(folder / "photos.tar"),)
         sources = tuple(str(Path(source).resolve()) for source in sources)
+        os.environ.setdefault("TINY_CHECKPOINTS", "0.1")
+        place: Disk | Bucket = Disk(folder)
+        served = {Path(source).name: source for source in sources} if http or s3 else {}
         if http:
-            served = {Path(source).name: Path(source).read_bytes() for source in sources}
-            url = stack.enter_context(http_server(Behaviour(served)))
+            contents = {name: Path(source).read_bytes() for name, source in served.items()}
+            url = stack.enter_context(http_server(Behaviour(contents)))
             sources = tuple(url + name for name in served)
-        command = Command(sources, options, "dctafd" if model else "tests.support.tiny_cli")
+        elif s3:
+            os.environ.update(stack.enter_context(s3_server()))
+            store = made_bucket("check")
+            for name, source in served.items():
+                store.put_file(source, f"check/{name}")
+            sources = tuple(f"s3://check/{name}" for name in served)
+            place = Bucket(store)
+        command = Command(sources, options, "dctafd" if model else "tests.support.tiny_cli", place)
         seconds = {}
         for kind in FORMATS:
-            seconds[kind] = undisturbed(command, folder / f"whole.{kind}")
+            seconds[kind] = undisturbed(command, f"whole.{kind}")
             print(f"undisturbed {kind}: {seconds[kind]:.1f} s", flush=True)
         wrong = 0
         for number in range(rounds):
             kind = FORMATS[number % len(FORMATS)]
-            output = folder / f"round{number}.{kind}"
+            output = f"round{number}.{kind}"
             code, hits = killed_and_resumed(command, output, seconds[kind], kills)
-            same = code in (0, 1) and output.read_bytes() == (folder / f"whole.{kind}").read_bytes()
-            tidy = sorted(path.name for path in folder.glob(f"{output.name}*")) == [output.name]
+            same = code in (0, 1) and place.read(output) == place.read(f"whole.{kind}")
+            tidy = place.names(output) == [output]
             wrong += not (same and tidy)
             print(f"round {number + 1:2d} {kind:7s} killed at {', '.join(hits)}: "
                   f"{'the same file' if same and tidy else 'DIFFERENT'}", flush=True)  # fmt: skip
