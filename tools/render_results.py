@@ -18,6 +18,7 @@ lies between is replaced. Blocks:
     history                       how often the earlier compression is found
     speed                         ratios of tools/benchmarks, on single photos
     throughput                    images per second of whole runs
+    cores                         images per second of a core's time, and core-hours for a million
 
 A block whose file is not there says that nothing has been measured. Cards (dctafd/nets/weights/NAME_afd.md)
 are rendered whole, by the Hugging Face conventions, from the weights file's metadata, its figures and
@@ -35,6 +36,7 @@ To add figures, put a JSON file into docs/results/ and run this command; the nam
     history.json               `python -m tools.checks.measure_history FOLDER -o FILE`
     speed.json                 `python -m tools.benchmarks.benchmark --json FILE`
     throughput.json            `python -m tools.benchmarks.benchmark_batch -o FILE`
+    images_per_core*.json      `python -m tools.benchmarks.images_per_core PHOTOS -o FILE`
 
 Each has the keys command, commit, machine and date. `note` (a sentence to stand below the table) and `origin`
 (where figures come from that no command wrote) are optional. A new module needs its weights file and
@@ -67,6 +69,7 @@ _TABLES: dict[str, Callable[..., str]] = {
     "history": tables.history_table,
     "speed": tables.speed_table,
     "throughput": tables.throughput_table,
+    "images_per_core": tables.cores_table,
 }
 _KINDS = {
     "calibration": "calibration",
@@ -77,6 +80,7 @@ _KINDS = {
     "history": "history",
     "speed": "speed",
     "throughput": "throughput",
+    "cores": "images_per_core",
 }
 
 

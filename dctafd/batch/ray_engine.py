@@ -155,15 +155,14 @@ def _dataset(rows: list[_Row], options: RunOptions, worker: dict[str, Any]) -> A
     gpus = 1 if resources.get("GPU") and worker["arguments"].get("device") != "cpu" else 0
     if gpus:
         workers = max(1, min(workers, int(resources["GPU"])))
+    # Ray Data begins lost actors anew, and does again what they were at, as often as it takes.
     return ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         UnitWorker,
         fn_constructor_kwargs=worker,
         batch_size=1,
-        concurrency=workers,
+        compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=options.jobs,
         num_gpus=gpus,
-        max_restarts=-1,
-        max_task_retries=-1,
     )
 
 

@@ -39,7 +39,8 @@ class MortalWorker(ray_engine.UnitWorker):
 if __name__ == "__main__":
     if sys.argv.pop(1) == "mortal":
         ray_engine.UnitWorker = MortalWorker
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    if "ray" in sys.argv:
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200_000_000)
     main()
 """
 
@@ -81,9 +82,9 @@ def classify(folder: Path, worker: str, output: str, *more: str, sources: str = 
         "-q",
     ]
     arguments = ["classify", sources, *options, "-o", output, *more]
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "120"}
     command = [sys.executable, "run.py", worker, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, timeout=300, check=False).returncode
+    return subprocess.run(command, cwd=folder, env=environment, timeout=600, check=False).returncode
 
 
 @needs_ray

@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -39,12 +40,21 @@ def cpu_seconds(command: list[str]) -> float:
 @click.command()
 @click.argument("photos", type=click.Path(exists=True, file_okay=False))
 @click.option("--times", default=4, show_default=True, help="How often the longer run has each photo.")
-@click.option("--runtime", default="auto", show_default=True)
-@click.option("--afd", default="auto", show_default=True)
+@click.option("--limit", default=100, show_default=True, help="Photos in the shorter run.")
+@click.option("--runtime", "runtimes", multiple=True, default=["openvino", "torch"], show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
-def main(photos: str, times: int, runtime: str, afd: str, output: Path) -> None:
+def main(photos: str, times: int, limit: int, runtimes: tuple[str, ...], output: Path) -> None:
     """Measure, and write the figures as JSON."""
-    members = [(Path(item.source).name, item.read()) for item in iter_sources([photos])]
+    found = islice(iter_sources([photos]), limit)
+    members = [(Path(item.source).name, item.read()) for item in found]
+    rows = [row(members, times, runtime, afd) for runtime in runtimes for afd in ("auto", "off")]
+    record = {**provenance(), "model": "efficientnet_lite0", "photos": f"{len(members)} of {photos}"}
+    with atomic_output(output) as file:
+        file.write(json.dumps({**record, "rows": rows}, indent=2) + "\n")
+
+
+def row(members: list[tuple[str, bytes]], times: int, runtime: str, afd: str) -> dict[str, str | float]:
+    """Return what one runtime does."""
     options = ["--runtime", runtime, "--afd", afd, "--jobs", "1", "-q", "--format", "jsonl"]
     with tempfile.TemporaryDirectory() as folder:
         seconds = []
@@ -56,19 +66,13 @@ def main(photos: str, times: int, runtime: str, afd: str, output: Path) -> None:
             print(f"{len(members) * repeats} photos: {seconds[-1]:.1f} CPU seconds", flush=True)
     _, short, long = seconds
     images = len(members) * (times - 1)
-    record = {
-        **provenance(),
-        "model": "efficientnet_lite0",
-        "afd": afd,
+    return {
         "runtime": runtime,
-        "photos": f"{len(members)} of {photos}",
+        "afd": afd,
         "bytes_per_photo": round(sum(len(data) for _, data in members) / len(members)),
         "start_cpu_seconds": round(short - (long - short) / (times - 1), 1),
         "images_per_core_second": round(images / (long - short), 1),
     }
-    with atomic_output(output) as file:
-        file.write(json.dumps(record, indent=2) + "\n")
-    print(json.dumps(record, indent=2))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Results:
 
 _KINDS = (
     *("calibration", "do_no_harm", "gain_by_distance", "drift_order"),
-    *("cost", "history", "speed", "throughput"),
+    *("cost", "history", "speed", "throughput", "images_per_core"),
 )
 
 

@@ -202,6 +202,23 @@ def history_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return table((*header, "evidence min / median / max, nats", "CPU ms"), cells)
 
 
+def cores_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what a core does in a second, and how many hours of one a million photos take."""
+    cells = [
+        (
+            row["runtime"],
+            "no" if row["afd"] == "off" else "yes",
+            f"{row['bytes_per_photo'] / 1000:.0f} kB",
+            f"{row['images_per_core_second']:.0f}",
+            f"{1e6 / row['images_per_core_second'] / 3600:.1f}",
+            f"{row['start_cpu_seconds']:.0f} s",
+        )
+        for row in rows
+    ]
+    header = ("runtime", "corrected", "a photo", "images a core-second", "core-hours a million", "to start")
+    return table(header, cells)
+
+
 def speed_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the ratios of tools/benchmarks, a row for each contest and size, a column for each quality."""
     alone = [row for row in rows if row.get("threads", 1) == 1]
