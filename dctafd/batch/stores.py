@@ -64,9 +64,11 @@ def find(url: str) -> Iterator[tuple[str, Described]]:
     """
     system = file_system(url)
     search = system.glob if "*" in url or "[" in url else system.find
-    scheme = url.split("://", 1)[0]
-    for name, info in again(url, lambda: search(path_of(url), detail=True)).items():
-        yield name if "://" in name else f"{scheme}://{name}", _described(info)
+    path, place = path_of(url), url.rstrip("/")
+    # What stands before the path: the scheme, and a host where the store has one ("sftp://host" + "/path").
+    before = place.removesuffix(path) if place.endswith(path) else f"{url.split('://', 1)[0]}://"
+    for name, info in again(url, lambda: search(path, detail=True)).items():
+        yield name if "://" in name else f"{before}{name}", _described(info)
 
 
 def _described(info: dict[str, Any]) -> Described:
