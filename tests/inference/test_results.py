@@ -138,7 +138,7 @@ def test_the_sql_of_the_documentation_gives_typed_tables(tmp_path, monkeypatch):
     (tmp_path / "labels.csv").write_text(written("csv", results))
     (tmp_path / "labels.jsonl").write_text(written("jsonl", results))
     with (tmp_path / "labels.parquet").open("wb") as file:
-        parquet.write_parquet([result.to_record() for result in results], file)
+        file.write(parquet.parquet_bytes([result.to_record() for result in results]))
     page = (Path(__file__).parents[2] / "docs" / "batch.md").read_text()
     (sql,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
     with duckdb.connect() as connection:
@@ -227,11 +227,11 @@ def test_unsure_results_in_tables_and_csv():
 
 def test_unsure_results_in_parquet(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
-    from dctafd.batch.parquet import write_parquet
+    from dctafd.batch.parquet import parquet_bytes
 
     path = tmp_path / "o.parquet"
     with path.open("wb") as file:
-        write_parquet([UNSURE.to_record(), SURE.to_record(), BAD.to_record()], file)
+        file.write(parquet_bytes([UNSURE.to_record(), SURE.to_record(), BAD.to_record()]))
     rows = parquet.read_table(path).to_pylist()
     assert [row["label"] for row in rows] == ["unsure", 'cat "tabby"', None]
     assert rows[0]["predictions"][0]["label"] == 'cat "tabby"'
