@@ -42,6 +42,8 @@ def test_every_command_takes_it_by_name(name: str, photos: Path, tmp_path: Path)
     recipe.write_text(SMALL)
     torch.save(timm.create_model(name, num_classes=4).state_dict(), weights)
     model = ("--model", f"timm/{name}", "--weights", weights)
+    recipe = weights.with_name("recipe.toml")
+    recipe.write_text("[preprocessing]\nresize = 72\ncrop = 64\n")
     trained = dctafd(
         *("train", "--images", photos, *model, "--recipe", recipe, "--steps", "2", "--batch-size", "2"),
         *("--held-out", "2", "--jobs", "1", "--device", "cpu"),
