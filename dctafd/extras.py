@@ -1,6 +1,6 @@
 """Optional dependencies: which extra stands for which packages, and which options need it.
 
-The one place that knows; `pyproject.toml` and the README list the same, which a test compares.
+The one place that knows; `pyproject.toml` and docs/index.md list the same, which tests compare.
 """
 
 from __future__ import annotations

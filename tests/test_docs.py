@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import dctafd
 from dctafd.cli.main import COMMANDS, cli
+from dctafd.extras import EXTRAS
 from tests.support.jpeg_files import encode, photo_like
 
 ROOT = Path(__file__).parents[1]
@@ -159,6 +160,11 @@ def test_lines_are_short(page):
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().split()) <= 1300
+
+
+def test_the_start_page_lists_every_extra():
+    listed = re.findall(r"^\| (`.*?`) \|", (ROOT / "docs" / "index.md").read_text(), re.M)
+    assert set(EXTRAS) <= set(re.findall(r"`(\w+)`", " ".join(listed)))
 
 
 def test_the_reference_has_every_public_name():
