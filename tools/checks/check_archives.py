@@ -12,9 +12,9 @@ resumed. Without --model a network of a few hundred weights answers. Third: the 
 behind a URL takes, tenth by tenth.
 """
 
+import io
 import json
 import os
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -27,11 +27,15 @@ import click
 import pyarrow
 from pyarrow import parquet
 
-from dctafd.batch.sources import iter_sources
+from dctafd.batch.run import RunOptions, run_to_stream
+from dctafd.batch.sources import iter_sources, plan_sources
+from dctafd.config import Limits
+from dctafd.inference.classifier import Classifier
+from dctafd.inference.loading import load_classifier
 from tests.support.archive_files import tar_bytes
 from tests.support.http_server import Behaviour, http_server
 from tests.support.s3_server import made_bucket, s3_server
-from tests.support.tiny_classifier import photo
+from tests.support.tiny_classifier import photo, tiny_classifier
 from tools.checks.memory_over_time import growth, report, watched
 from tools.checks.spoiled_archives import check_spoiled_archives
 
@@ -39,6 +43,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = "tests.support.tiny_cli"
 _FLAT_MB = 30  # what a run's quarters differ by anyway
 _ROW_GROUP = 256
+_BATCH = 32
 
 
 def members(directories: tuple[str, ...], images: int) -> list[tuple[str, bytes]]:
@@ -77,17 +82,18 @@ def write_all(folder: Path, photos: list[tuple[str, bytes]]) -> list[Path]:
     return [directory, *(folder / f"photos.{kind}" for kind in ("tar", "zip", "parquet"))]
 
 
-def records(source: Path | str, module: str, options: tuple[str, ...]) -> list[dict[str, Any]]:
+def records(source: str, classifier: Classifier) -> list[dict[str, Any]]:
     """Classify a source; return its records with the photo's name for source and member."""
-    command = [sys.executable, "-m", module, "classify", str(source), "--format", "jsonl", "-q", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    if done.returncode != 1:
-        raise click.ClickException(f"exit code {done.returncode} instead of 1: {done.stderr}")
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+    options = RunOptions(
+        top_k=5, batch_size=_BATCH, jobs=1, limits=Limits(), stop_on_error=False, output_format="jsonl"
+    )
+    text = io.StringIO()
+    run_to_stream(classifier, plan_sources([source], 32 * _BATCH), options, text)
+    found = [json.loads(line) for line in text.getvalue().splitlines()]
     return [{**r, "source": None, "member": Path(r["member"] or r["source"]).name} for r in found]
 
 
-def check_agreement(directories: tuple[str, ...], images: int, module: str, options: tuple[str, ...]) -> bool:
+def check_agreement(directories: tuple[str, ...], images: int, classifier: Classifier) -> bool:
     """Compare the records of a directory, archives and a table, on disk, behind http:// and s3:// URLs."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         photos = members(directories, images)
@@ -99,7 +105,7 @@ def check_agreement(directories: tuple[str, ...], images: int, module: str, opti
         for file, data in served.items():
             store.pipe(f"photos/{file}", data)
         sources = [*map(str, places), *(place + file for place in (url, "s3://photos/") for file in served)]
-        found = {source: records(source, module, options) for source in sources}
+        found = {source: records(source, classifier) for source in sources}
     directory, tar = found[sources[0]], found[sources[1]]
     wanted = {
         f"{number:05d}.jpg": kind
@@ -180,9 +186,8 @@ def main(
     """Compare the records of the same photos in many places; classify spoiled archives; look at memory."""
     good = True
     if directories:
-        chosen = {"--model": model, "--weights": weights}
-        options = tuple(text for pair in chosen.items() if pair[1] is not None for text in pair)
-        good = check_agreement(directories, images, "dctafd" if model else TINY, options)
+        classifier = load_classifier(model, weights) if model else tiny_classifier()
+        good = check_agreement(directories, images, classifier)
     if mutations:
         with tempfile.TemporaryDirectory() as name:
             good = check_spoiled_archives(Path(name), mutations, seed) and good
