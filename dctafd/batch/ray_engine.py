@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dctafd.batch.run import Engine, RunOptions
+from dctafd.batch.run import Engine
+from dctafd.batch.run_options import RunOptions
 from dctafd.batch.sources import Plan
 from dctafd.batch.units import Unit
 from dctafd.errors import WeightsError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from dctafd.batch.output_lock import only_writer
 from dctafd.batch.output_places import LocalPlace, OutputPlace, StorePlace
 from dctafd.batch.parquet import ParquetStream
 from dctafd.batch.partial_output import ParquetParts, PartialOutput, PartialPair, PartialText
+from dctafd.batch.run_options import Companion, RunOptions
 from dctafd.batch.sources import Plan
 from dctafd.batch.store_writing import OutputUrl, uploaded
 from dctafd.batch.summary import Summary
@@ -29,7 +30,6 @@ from dctafd.inference.results import Result
 from dctafd.inference.stream import Position, Step
 
 if TYPE_CHECKING:
-    from dctafd.config import Limits
     from dctafd.inference.classifier import Classifier
 
 RESUMABLE_FORMATS = ("jsonl", "csv", "parquet")
@@ -41,47 +41,6 @@ Engine = Callable[["Classifier", Plan, "RunOptions", Position], Generator[Step, 
 
 class StoppedError(DctafdError):
     """An input failed and the run was told to stop there."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What a run is told besides its sources and its model.
-
-    Attributes:
-        top_k: predictions in each result.
-        batch_size: inputs that go through the network together.
-        jobs: threads that decode and prepare.
-        limits: what a hostile file may cost.
-        stop_on_error: whether the first input that fails ends the run.
-        output_format: "table", "json", "jsonl", "csv" or "parquet".
-        thumbnail: pixels of the longer side of each result's thumbnail; None for none.
-        column: that of the photos in tables, where one was named.
-        append_columns: whether the output is a copy of the tables, with the results as further columns; see
-            `check_appendable`.
-    """
-
-    top_k: int
-    batch_size: int
-    jobs: int
-    limits: Limits
-    stop_on_error: bool
-    output_format: str
-    thumbnail: int | None = None
-    column: str | None = None
-    append_columns: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Companion:
-    """A second file that a run writes beside its results, such as a page with pictures.
-
-    Attributes:
-        path: the file.
-        layout: how results become its text, given how many of them an earlier process has written already.
-    """
-
-    path: Path
-    layout: Callable[[int], TextFormat[Result]]
 
 
 def classify_locally(

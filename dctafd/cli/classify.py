@@ -32,7 +32,8 @@ from dctafd.files import followed, is_stream
 
 if TYPE_CHECKING:
     from dctafd.batch.kept import Keep
-    from dctafd.batch.run import Companion, Engine, RunOptions
+    from dctafd.batch.run import Engine
+    from dctafd.batch.run_options import Companion, RunOptions
     from dctafd.batch.sources import Plan
     from dctafd.batch.store_writing import OutputUrl
     from dctafd.batch.summary import Summary
@@ -216,7 +217,7 @@ def command(
       dctafd classify "s3://bucket/*.parquet" --keep id,label -o s3://bucket/labels.parquet
     """
     from dctafd.analysis.gallery import THUMBNAIL
-    from dctafd.batch.run import RunOptions
+    from dctafd.batch.run_options import RunOptions
     from dctafd.batch.units import Reading
     from dctafd.config import Limits
 
@@ -282,7 +283,7 @@ def _check_gallery(html: Path, output: Path | OutputUrl | None) -> None:
 def _gallery(classifier: Classifier, html: Path) -> Companion:
     """Return the page that is written beside the results."""
     from dctafd.analysis.gallery import Gallery
-    from dctafd.batch.run import Companion
+    from dctafd.batch.run_options import Companion
 
     facts = classifier.facts
     return Companion(html, lambda written: Gallery(classifier.name, facts.description, facts.afd, written))

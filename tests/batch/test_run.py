@@ -10,7 +10,8 @@ import pytest
 from dctafd.batch import run as run_module
 from dctafd.batch.output_folders import partial_path
 from dctafd.batch.output_places import LocalPlace, finished_path, manifest_path
-from dctafd.batch.run import RunOptions, StoppedError, run_to_file, run_to_stream
+from dctafd.batch.run import StoppedError, run_to_file, run_to_stream
+from dctafd.batch.run_options import RunOptions
 from dctafd.batch.sources import plan_sources
 from dctafd.config import Limits
 from dctafd.errors import ResumeError

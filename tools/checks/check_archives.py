@@ -27,7 +27,8 @@ import click
 import pyarrow
 from pyarrow import parquet
 
-from dctafd.batch.run import RunOptions, run_to_stream
+from dctafd.batch.run import run_to_stream
+from dctafd.batch.run_options import RunOptions
 from dctafd.batch.sources import iter_sources, plan_sources
 from dctafd.config import Limits
 from dctafd.inference.classifier import Classifier

@@ -15,7 +15,8 @@ from typing import Any
 
 import click
 
-from dctafd.batch.run import RunOptions, run_to_file
+from dctafd.batch.run import run_to_file
+from dctafd.batch.run_options import RunOptions
 from dctafd.batch.sources import iter_sources, plan_sources
 from dctafd.config import Limits
 from dctafd.inference.stream import Step
