@@ -170,7 +170,7 @@ def test_resume_of_a_finished_run_does_nothing(plan, tmp_path):
     told = summary.lines()
     assert "1 file skipped that is not named like a JPEG" in told
     assert "1 link to a directory, pipe or device not followed" in told
-    assert any(line.startswith("2 archives found inside others") for line in told)
+    assert any(line.startswith("2 archives and tables found inside others") for line in told)
 
 
 def test_resume_of_a_finished_run_with_other_inputs_is_refused(plan, tmp_path):
