@@ -26,7 +26,7 @@ def imports() -> grimp.ImportGraph:
     return graph
 
 
-def test_imports_lead_down(imports):
+def test_imports_lead_down(imports: grimp.ImportGraph) -> None:
     upward = imports.find_illegal_dependencies_for_layers(layers=[grimp.Layer(*floor) for floor in ROOMS])
     assert (
         sorted(
@@ -38,7 +38,7 @@ def test_imports_lead_down(imports):
     )
 
 
-def test_every_module_is_in_a_room(imports):
+def test_every_module_is_in_a_room(imports: grimp.ImportGraph) -> None:
     rooms = {room for floor in ROOMS for room in floor}
     outside = imports.find_children("dctafd") - rooms - {"dctafd.__main__"}
     assert not outside

@@ -51,7 +51,7 @@ def commands(page: Path) -> list[str]:
 
 
 @pytest.fixture
-def photo_folder(tmp_path, monkeypatch):
+def photo_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with photo.jpg and a folder photos/ of two classes."""
     (tmp_path / "photo.jpg").write_bytes(encode(photo_like(320, 240), 75))
     for seed, name in enumerate(("cat", "dog")):
@@ -64,14 +64,14 @@ def photo_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name
 )
-def test_python_on_a_page_runs(page, photo_folder):
+def test_python_on_a_page_runs(page: Path, photo_folder: Path) -> None:
     namespace = {"dctafd": dctafd}
     for block in blocks(page, "python"):
         exec(compile(block, str(page), "exec"), namespace)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
-def test_commands_on_a_page_exist_with_their_options(page):
+def test_commands_on_a_page_exist_with_their_options(page: Path) -> None:
     for line in commands(page):
         words = shlex.split(line.partition(" | ")[0].partition(" > ")[0], comments=True)
         command = import_module(COMMANDS[words[1]][0]).command
@@ -87,7 +87,7 @@ def names_and_answers(table: str) -> list[tuple[str, ...]]:
     return re.findall(r"^(examples/\S+) +\d+x\d+ +(\d+) +[\d.]+  ([a-z ]+?)  ", table, re.M)
 
 
-def test_commands_whose_files_are_here_run(monkeypatch):
+def test_commands_whose_files_are_here_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     shown = [line for page in PAGES for block in blocks(page, "console") for line in block.splitlines()]
     lines = [line.removeprefix("$ ") for line in shown]
@@ -99,8 +99,8 @@ def test_commands_whose_files_are_here_run(monkeypatch):
         assert result.exit_code == 0, result.stderr
         assert result.stdout
         if words == ["classify", "examples/"]:
-            shown = (ROOT / "README.md").read_text()
-            assert names_and_answers(result.stdout) == names_and_answers(shown)
+            readme = (ROOT / "README.md").read_text()
+            assert names_and_answers(result.stdout) == names_and_answers(readme)
 
 
 def _examples(name: str) -> list[doctest.DocTest]:
@@ -118,7 +118,7 @@ SHOWN = [
 
 
 @pytest.mark.parametrize("name", dctafd.__all__)
-def test_examples_of_a_public_name_run(name, photo_folder):
+def test_examples_of_a_public_name_run(name: str, photo_folder: Path) -> None:
     tests = _examples(name)
     assert tests or name not in SHOWN
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
@@ -137,14 +137,14 @@ _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(?:#([^)\s]+))?\)")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
+def test_links_lead_somewhere(page: Path) -> None:
     for target, anchor in _LINK.findall(page.read_text()):
         path = page.parent / target
         assert path.exists(), f"{target} is not there"
         assert not anchor or anchor in anchors(path), f"{target} has no heading #{anchor}"
 
 
-def test_there_are_twenty_questions_each_with_an_answer():
+def test_there_are_twenty_questions_each_with_an_answer() -> None:
     text = (ROOT / "docs" / "questions.md").read_text()
     questions = re.split(r"^\d+\. ", text, flags=re.M)[1:]
     assert len(questions) == 20
@@ -152,27 +152,27 @@ def test_there_are_twenty_questions_each_with_an_answer():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_lines_are_short(page):
+def test_lines_are_short(page: Path) -> None:
     """But rows of tables in the lab notes and links cannot be wrapped."""
     rows = re.compile(r"\s*\|") if "lab-notes" in page.parts else re.compile(r"<no line>")
     assert not [line for line in page.read_text().splitlines() if len(line) >= 120 and not rows.match(line)]
 
 
-def test_the_readme_is_short():
+def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().split()) <= 1300
 
 
-def test_the_start_page_lists_every_extra():
+def test_the_start_page_lists_every_extra() -> None:
     listed = re.findall(r"^\| (`.*?`) \|", (ROOT / "docs" / "index.md").read_text(), re.M)
     assert set(EXTRAS) <= set(re.findall(r"`(\w+)`", " ".join(listed)))
 
 
-def test_the_reference_has_every_public_name():
+def test_the_reference_has_every_public_name() -> None:
     shown = re.findall(r"^::: [\w.]+\.(\w+)$", (ROOT / "docs" / "reference" / "api.md").read_text(), re.M)
     assert sorted(shown) == sorted(dctafd.__all__)
 
 
-def test_the_drift_study_runs(tmp_path, monkeypatch):
+def test_the_drift_study_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`examples/drift_study.py`, as a script, on two photos."""
     pytest.importorskip("matplotlib")
     monkeypatch.setattr("sys.argv", ["drift_study.py", "--limit", "2", "--out", str(tmp_path)])

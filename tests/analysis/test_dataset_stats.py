@@ -4,6 +4,7 @@ import io
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def photo(seed: int, size: int = 224) -> Image.Image:
     return Image.merge("YCbCr", [Image.fromarray(plane) for plane in np.moveaxis(ycc, 2, 0)]).convert("RGB")
 
 
-def save(path: Path, image: Image.Image, quality: int, **options) -> Path:
+def save(path: Path, image: Image.Image, quality: int, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, "JPEG", quality=quality, **options)
     return path
@@ -49,7 +50,7 @@ def recompressed(image: Image.Image, quality: int) -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def imagenet_c(tmp_path_factory) -> Path:
+def imagenet_c(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files made as make_imagenet_c.py makes them: JPEG of the 224 crop in memory, saved again at 85."""
     root = tmp_path_factory.mktemp("imagenet-c")
     for severity, quality in SEVERITIES.items():
@@ -60,7 +61,7 @@ def imagenet_c(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def mixed(tmp_path) -> Path:
+def mixed(tmp_path: Path) -> Path:
     """A few files of different kinds, one that is cut short and two that are no JPEG files."""
     save(tmp_path / "a" / "baseline.jpg", photo(1, 64), 80)
     save(tmp_path / "a" / "progressive.JPG", photo(2, 72), 60, progressive=True, subsampling="4:4:4")
@@ -77,7 +78,7 @@ def mixed(tmp_path) -> Path:
     return tmp_path
 
 
-def test_frequency_statistics_equal_those_of_jpeglib_and_numpy(imagenet_c):
+def test_frequency_statistics_equal_those_of_jpeglib_and_numpy(imagenet_c: Path) -> None:
     ours = dataset_statistics(imagenet_c)
     theirs = dataset_stats_reference.directory_sums(imagenet_c)
     assert ours.total.files == theirs["files"] == 20
@@ -88,7 +89,7 @@ def test_frequency_statistics_equal_those_of_jpeglib_and_numpy(imagenet_c):
         np.testing.assert_allclose(getattr(sums, name), theirs[name], rtol=1e-9, err_msg=name)
 
 
-def test_imagenet_cs_layout_shows_table_and_primary_quality_side_by_side(imagenet_c):
+def test_imagenet_cs_layout_shows_table_and_primary_quality_side_by_side(imagenet_c: Path) -> None:
     records = {record["folder"]: record for record in nested_records(dataset_statistics(imagenet_c, jobs=2))}
     for severity, quality in SEVERITIES.items():
         record = records[f"jpeg_compression/{severity}"]
@@ -100,7 +101,7 @@ def test_imagenet_cs_layout_shows_table_and_primary_quality_side_by_side(imagene
     assert list(records)[-1] == "total"
 
 
-def test_facts_of_a_mixed_folder(mixed):
+def test_facts_of_a_mixed_folder(mixed: Path) -> None:
     dataset = dataset_statistics(mixed)
     records = {record["folder"]: record for record in nested_records(dataset)}
     total = records["total"]
@@ -119,13 +120,13 @@ def test_facts_of_a_mixed_folder(mixed):
     assert total["tables"] == 8  # gray has one, CMYK one, which is the luma table of quality 75
 
 
-def test_the_result_does_not_depend_on_the_number_of_threads(mixed):
+def test_the_result_does_not_depend_on_the_number_of_threads(mixed: Path) -> None:
     assert nested_records(dataset_statistics(mixed, jobs=1)) == nested_records(
         dataset_statistics(mixed, jobs=3)
     )
 
 
-def test_folders_hold_what_is_below_them_down_to_the_depth(imagenet_c):
+def test_folders_hold_what_is_below_them_down_to_the_depth(imagenet_c: Path) -> None:
     names = [[row[0] for row in table_rows(dataset_statistics(imagenet_c, depth=d))] for d in (0, 1, 2)]
     assert names[0] == ["total"]
     assert names[1] == ["jpeg_compression", "total"]
@@ -133,14 +134,14 @@ def test_folders_hold_what_is_below_them_down_to_the_depth(imagenet_c):
     assert choose_depth(imagenet_c) == 3
 
 
-def test_too_many_folders_are_not_told_apart(tmp_path, monkeypatch):
+def test_too_many_folders_are_not_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dctafd.analysis.dataset_stats.MOST_FOLDERS", 5)
     for number in range(6):
         (tmp_path / "split" / str(number)).mkdir(parents=True)
     assert choose_depth(tmp_path) == 1
 
 
-def test_a_sample_is_always_the_same(imagenet_c):
+def test_a_sample_is_always_the_same(imagenet_c: Path) -> None:
     chosen = sample_photos(imagenet_c, 7)
     assert len(chosen) == 7
     assert chosen == sample_photos(imagenet_c, 7)
@@ -149,7 +150,7 @@ def test_a_sample_is_always_the_same(imagenet_c):
     assert len(sample_photos(imagenet_c, 1000)) == 20
 
 
-def test_a_second_run_reads_only_what_changed(mixed, tmp_path_factory):
+def test_a_second_run_reads_only_what_changed(mixed: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     cache = tmp_path_factory.mktemp("cache") / "stats.db"
     first = dataset_statistics(mixed, cache=cache)
     assert first.cached == 0
@@ -163,14 +164,16 @@ def test_a_second_run_reads_only_what_changed(mixed, tmp_path_factory):
     assert nested_records(third) == nested_records(dataset_statistics(mixed))
 
 
-def test_the_cache_obeys_a_lower_limit_of_pixels(mixed, tmp_path_factory):
+def test_the_cache_obeys_a_lower_limit_of_pixels(
+    mixed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     cache = tmp_path_factory.mktemp("cache") / "stats.db"
     dataset_statistics(mixed, cache=cache)
     limited = dataset_statistics(mixed, cache=cache, max_pixels=48 * 48)
     assert limited.total.failures["LimitExceededError"] == 3
 
 
-def test_a_file_that_is_no_cache_is_refused(mixed, tmp_path_factory):
+def test_a_file_that_is_no_cache_is_refused(mixed: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("other") / "notes.txt"
     other.write_text("this is not a database, and it stays as it is" * 50)
     with pytest.raises(DctafdError, match="as a cache"):
@@ -178,7 +181,7 @@ def test_a_file_that_is_no_cache_is_refused(mixed, tmp_path_factory):
     assert other.read_text().startswith("this is not")
 
 
-def test_names_of_failures_are_bounded(tmp_path):
+def test_names_of_failures_are_bounded(tmp_path: Path) -> None:
     for number in range(MOST_NAMES + 20):
         (tmp_path / f"{number}.jpg").touch()
     total = dataset_statistics(tmp_path).total
@@ -186,10 +189,10 @@ def test_names_of_failures_are_bounded(tmp_path):
     assert [failed.path for failed in total.failed] == [f"{number}.jpg" for number in range(MOST_NAMES)]
 
 
-def test_an_exception_of_on_file_ends_the_run(imagenet_c):
+def test_an_exception_of_on_file_ends_the_run(imagenet_c: Path) -> None:
     seen = []
 
-    def stop(name, facts):
+    def stop(name: str, facts: object) -> None:
         seen.append(name)
         raise KeyboardInterrupt
 
@@ -198,19 +201,19 @@ def test_an_exception_of_on_file_ends_the_run(imagenet_c):
     assert len(seen) == 1
 
 
-def test_an_empty_directory_has_a_total_of_nothing(tmp_path):
+def test_an_empty_directory_has_a_total_of_nothing(tmp_path: Path) -> None:
     (record,) = nested_records(dataset_statistics(tmp_path))
     assert (record["files"], record["bits_per_pixel"], record["quality"]["median"]) == (0, None, None)
     assert record["frequencies"]["luma"]["zero_rate"] is None
     assert "every file was read" in report_html(dataset_statistics(tmp_path))
 
 
-def test_no_directory_is_an_error(tmp_path):
+def test_no_directory_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NotADirectoryError):
         dataset_statistics(tmp_path / "missing")
 
 
-def test_flat_records_are_scalars_and_lists(imagenet_c):
+def test_flat_records_are_scalars_and_lists(imagenet_c: Path) -> None:
     records = flat_records(dataset_statistics(imagenet_c))
     assert {type(value) for record in records for value in record.values()} <= {str, int, float, bool, list}
     assert [record["depth"] for record in records[:3]] == [1, 2, 3]
@@ -219,7 +222,7 @@ def test_flat_records_are_scalars_and_lists(imagenet_c):
     assert histogram == {str(q): 4 for q in sorted(SEVERITIES.values())}
 
 
-def test_a_report_is_one_page_with_a_text_for_each_figure(mixed):
+def test_a_report_is_one_page_with_a_text_for_each_figure(mixed: Path) -> None:
     (mixed / "a" / "<script>.jpg").write_bytes(b"")
     page = report_html(dataset_statistics(mixed))
     assert page.count("<svg") == page.count('role="img" aria-label="') == 2 + 2 * 5
@@ -230,7 +233,7 @@ def test_a_report_is_one_page_with_a_text_for_each_figure(mixed):
     assert "b/cmyk.jpg" in page
 
 
-def test_summaries_name_the_most_frequent_first():
+def test_summaries_name_the_most_frequent_first() -> None:
     assert summarize_counts({}) == ""
     assert summarize_counts({"4:2:0": 3}) == "4:2:0"
     assert summarize_counts({"a": 1, "b": 998, "c": 1}) == "b 100 %, a < 1 %, 1 more"

@@ -1,12 +1,14 @@
 """Drift of coefficients and features: known vectors, and the whole measurement on a small network."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 import dctafd
-from dctafd.analysis.drift import angle, block_coefficients, measure_drift
+from dctafd.analysis.drift import DriftMeasurement, angle, block_coefficients, measure_drift
 from dctafd.analysis.drift_output import save_blocks, save_drift_figure
 from dctafd.analysis.drift_summary import (
     average_ranks,
@@ -28,7 +30,7 @@ QUALITIES = (10, 50, 90)
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("photos")
     paths = [folder / f"{number}.jpg" for number in range(3)]
     for number, path in enumerate(paths):
@@ -37,18 +39,18 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def measurement(photos):
+def measurement(photos: list[Path]) -> DriftMeasurement:
     backbone = small_backbone()
     return measure_drift(photos, backbone, QUALITIES, afd=trained_afd(backbone.module, "stem"), batch_size=2)
 
 
-def test_angles_of_known_vectors():
+def test_angles_of_known_vectors() -> None:
     a = np.array([[1.0, 0], [1, 0], [1, 0], [0, 0], [0, 0], [2, 2]])
     b = np.array([[3.0, 0], [0, 2], [-1, 0], [0, 0], [1, 0], [0, 1]])
     assert_allclose(angle(a, b), [0, 90, 180, 0, 90, 45], atol=1e-6)
 
 
-def test_block_coefficients_are_those_of_a_jpeg_file():
+def test_block_coefficients_are_those_of_a_jpeg_file() -> None:
     pixels = photo_like(32, 32, seed=5)
     jpeg = dctafd.read(encode(pixels, 100, subsampling="4:4:4"))
     ours = block_coefficients(pixels.transpose(2, 0, 1).astype(np.float64))
@@ -59,18 +61,18 @@ def test_block_coefficients_are_those_of_a_jpeg_file():
         )  # steps are 1, samples were rounded
 
 
-def test_block_angles_average_the_places_of_a_block():
+def test_block_angles_average_the_places_of_a_block() -> None:
     clean = torch.zeros(1, 2, 4, 4)
     clean[:, 0] = 1
     turned = clean.clone()
     turned[0, :, 0, 0] = torch.tensor([0.0, 1.0])  # one of four places of the first block, by 90 degrees
-    assert_allclose(StemFeatures.block_angles(clean, turned, 2), [[[22.5, 0], [0, 0]]], atol=1e-5)
+    assert_allclose(StemFeatures.block_angles(clean, turned, 2), np.array([[[22.5, 0], [0, 0]]]), atol=1e-5)
     nothing = torch.zeros_like(clean)
     assert not StemFeatures.block_angles(nothing, nothing, 2).any()
     assert_allclose(StemFeatures.block_angles(clean, nothing, 2), 90)
 
 
-def test_the_stems_features_are_those_of_the_whole_network():
+def test_the_stems_features_are_those_of_the_whole_network() -> None:
     backbone = small_backbone()
     pixels = torch.randn(2, 3, CROP, CROP)
     classifier = attach(backbone.module, trained_afd(backbone.module, "stem"))
@@ -80,12 +82,12 @@ def test_the_stems_features_are_those_of_the_whole_network():
     torch.testing.assert_close(StemFeatures(backbone.module)(pixels), expected)  # the hook is gone in between
 
 
-def test_a_stem_that_is_not_there_is_an_error():
+def test_a_stem_that_is_not_there_is_an_error() -> None:
     with pytest.raises(WeightsError, match="no layer 'conv9'"):
         StemFeatures(small_backbone().module, "conv9")
 
 
-def test_shapes_and_names(measurement, photos):
+def test_shapes_and_names(measurement: DriftMeasurement, photos: list[Path]) -> None:
     shape = (len(QUALITIES), len(photos), GRID, GRID)
     for array in (
         measurement.coefficient_angles,
@@ -93,6 +95,7 @@ def test_shapes_and_names(measurement, photos):
         measurement.measured_drift,
         measurement.predicted_drift,
     ):
+        assert array is not None
         assert array.shape == shape
         assert array.dtype == np.float32
         assert np.isfinite(array).all()
@@ -102,7 +105,7 @@ def test_shapes_and_names(measurement, photos):
     assert measurement.failures == ()
 
 
-def test_drift_grows_as_quality_falls(measurement):
+def test_drift_grows_as_quality_falls(measurement: DriftMeasurement) -> None:
     for values in (
         measurement.coefficient_angles.mean(axis=(1, 2, 3)),
         measurement.feature_angles.mean(axis=(1, 2, 3)),
@@ -113,7 +116,7 @@ def test_drift_grows_as_quality_falls(measurement):
         assert (np.diff(values) < 0).all()
 
 
-def test_batches_do_not_matter(measurement, photos):
+def test_batches_do_not_matter(measurement: DriftMeasurement, photos: list[Path]) -> None:
     backbone = small_backbone()
     whole = measure_drift(photos, backbone, QUALITIES, batch_size=8, jobs=1)
     assert_allclose(whole.feature_angles, measurement.feature_angles, atol=1e-3)
@@ -121,7 +124,7 @@ def test_batches_do_not_matter(measurement, photos):
     assert whole.predicted_drift is None
 
 
-def test_rank_correlation_is_spearmans():
+def test_rank_correlation_is_spearmans() -> None:
     assert_array_equal(average_ranks(np.array([10.0, 20, 10, 5])), [1.5, 3, 1.5, 0])
     x = np.array([1.0, 2, 3, 4, 5])
     assert rank_correlation(x, x**3) == pytest.approx(1)
@@ -132,7 +135,7 @@ def test_rank_correlation_is_spearmans():
     assert np.isnan(rank_correlation(x, np.ones(5)))
 
 
-def test_curves_are_means_over_bins(measurement, monkeypatch):
+def test_curves_are_means_over_bins(measurement: DriftMeasurement, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dctafd.analysis.drift_summary.LEAST_BLOCKS", 1)
     curve = drift_curves(measurement, width=5)[0]
     assert curve.blocks.sum() == measurement.feature_angles[0].size
@@ -142,7 +145,7 @@ def test_curves_are_means_over_bins(measurement, monkeypatch):
     assert {record["quality"] for record in curve_records(measurement)} == set(QUALITIES)
 
 
-def test_records_name_what_drifts_most(measurement):
+def test_records_name_what_drifts_most(measurement: DriftMeasurement) -> None:
     record = summary_records(measurement)[0]
     assert (record["quality"], record["photos"], record["blocks"]) == (10, 3, 3 * GRID**2)
     plane = ("Y", "Cb", "Cr").index(record["top_frequencies"][0]["plane"])
@@ -153,7 +156,7 @@ def test_records_name_what_drifts_most(measurement):
     assert len(table_records(measurement)) == 3
 
 
-def test_a_measurement_is_plain_values_for_json(measurement, photos):
+def test_a_measurement_is_plain_values_for_json(measurement: DriftMeasurement, photos: list[Path]) -> None:
     import json
 
     record = measurement.to_dict()
@@ -164,7 +167,7 @@ def test_a_measurement_is_plain_values_for_json(measurement, photos):
     assert folder.photos == measurement.photos
 
 
-def test_the_data_of_the_blocks_is_written(measurement, tmp_path):
+def test_the_data_of_the_blocks_is_written(measurement: DriftMeasurement, tmp_path: Path) -> None:
     import csv
 
     import pyarrow.parquet
@@ -185,7 +188,9 @@ def test_the_data_of_the_blocks_is_written(measurement, tmp_path):
         save_blocks(measurement, tmp_path / "blocks.txt")
 
 
-def test_figures_are_drawn_with_and_without_a_module(measurement, photos, tmp_path):
+def test_figures_are_drawn_with_and_without_a_module(
+    measurement: DriftMeasurement, photos: list[Path], tmp_path: Path
+) -> None:
     from PIL import Image
 
     save_drift_figure(measurement, tmp_path / "with.png")
@@ -195,7 +200,7 @@ def test_figures_are_drawn_with_and_without_a_module(measurement, photos, tmp_pa
             assert drawn.size == (1650, 1200)
 
 
-def test_originals_may_be_of_any_format(photos, tmp_path):
+def test_originals_may_be_of_any_format(photos: list[Path], tmp_path: Path) -> None:
     from PIL import Image
 
     for path in photos:
@@ -207,7 +212,7 @@ def test_originals_may_be_of_any_format(photos, tmp_path):
     assert_allclose(as_png.feature_angles.mean(), as_jpeg.feature_angles.mean(), rtol=0.05)
 
 
-def test_photos_that_cannot_be_read_are_named(photos, tmp_path):
+def test_photos_that_cannot_be_read_are_named(photos: list[Path], tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_text("no photo")
     found = measure_drift([bad, *photos], small_backbone(), (20,))

@@ -227,6 +227,7 @@ def test_gain_and_share_regained(folder: Path) -> None:
         assert row.top1_gain_low <= row.top1_gain <= row.top1_gain_high  # type: ignore[operator]
         assert row.direct_top1_low <= row.direct_top1 <= row.direct_top1_high  # type: ignore[operator]
         taken = result.clean.direct_top1 - row.direct_top1  # type: ignore[operator]
+        assert row.top1_gain is not None
         if taken > 0:
             assert row.regained == pytest.approx(100 * row.top1_gain / taken, abs=0.01)
         else:

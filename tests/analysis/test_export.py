@@ -41,7 +41,7 @@ def test_torch_export_program(classifier: CorrectedClassifier, tmp_path: Path) -
 
 def test_a_graph_has_no_operations_in_place(classifier: CorrectedClassifier) -> None:
     def operations(layout: torch.memory_format) -> list[str]:
-        network = Logits(classifier).to(memory_format=layout)  # type: ignore[call-overload]
+        network = Logits(classifier).to(memory_format=layout)
         pixels, *others = random_inputs()
         with torch.no_grad():
             program = torch.export.export(network, (pixels.contiguous(memory_format=layout), *others))

@@ -2,6 +2,8 @@
 
 import io
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,24 +23,25 @@ from dctafd.config import Preprocessing
 from dctafd.inference.assembly import ModelFacts
 from dctafd.inference.classifier import Classifier
 from dctafd.inference.torch_network import TorchNetwork
-from dctafd.nets.attach import attach
+from dctafd.nets.attach import FrozenClassifier, attach
+from dctafd.nets.registry import Backbone
 from tests.support.small_nets import CROP, small_backbone, trained_afd
 
 
-def jpeg_bytes(seed: int = 0, width: int = 96, height: int = 80, quality: int = 70, **options) -> bytes:
+def jpeg_bytes(seed: int = 0, width: int = 96, height: int = 80, quality: int = 70, **options: Any) -> bytes:
     pixels = np.random.default_rng(seed).normal(128, 40, (height, width, 3))
     buffer = io.BytesIO()
     Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=quality, **options)
     return buffer.getvalue()
 
 
-def classifier(module, backbone) -> Classifier:
+def classifier(module: FrozenClassifier, backbone: Backbone) -> Classifier:
     spec = backbone.spec
     sees = Preprocessing(spec.resize, spec.crop, spec.mean, spec.std)
     return Classifier(TorchNetwork(module, "cpu"), ModelFacts("small", backbone.labels), sees)
 
 
-def test_a_record_is_json_and_says_what_the_file_is():
+def test_a_record_is_json_and_says_what_the_file_is() -> None:
     inspection = inspect_jpeg(dctafd.read(jpeg_bytes(subsampling="4:2:2", icc_profile=b"x" * 9)))
     record = json.loads(json.dumps(inspection_record("photo.jpg", inspection), allow_nan=False))
     assert (record["source"], record["width"], record["height"]) == ("photo.jpg", 96, 80)
@@ -53,7 +56,7 @@ def test_a_record_is_json_and_says_what_the_file_is():
 
 
 @pytest.mark.parametrize("frequency", HISTOGRAM_FREQUENCIES)
-def test_histograms_count_every_block(frequency):
+def test_histograms_count_every_block(frequency: tuple[int, int]) -> None:
     component = dctafd.read(jpeg_bytes()).components[0]
     histogram = coefficient_histogram(component, frequency)
     values = component.coefficients[:, :, frequency[0], frequency[1]].ravel()
@@ -63,7 +66,7 @@ def test_histograms_count_every_block(frequency):
     assert histogram.zero_rate == np.mean(values == 0)
 
 
-def test_a_cut_file_tells_where_its_data_ends():
+def test_a_cut_file_tells_where_its_data_ends() -> None:
     whole = jpeg_bytes(width=256, height=256)
     jpeg = dctafd.read(whole[: len(whole) // 2])
     (tail, *_) = inspect_jpeg(jpeg).blank_tails
@@ -73,14 +76,14 @@ def test_a_cut_file_tells_where_its_data_ends():
     assert blank_tail(dctafd.read(whole).components[0]) is None
 
 
-def test_a_flat_photo_is_not_damaged():
+def test_a_flat_photo_is_not_damaged() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), "navy").save(buffer, "JPEG")
     assert inspect_jpeg(dctafd.read(buffer.getvalue())).blank_tails == ()
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_plots_are_written(tmp_path, suffix):
+def test_plots_are_written(tmp_path: Path, suffix: str) -> None:
     whole = jpeg_bytes(width=128, height=128)
     for name, data in (("whole", whole), ("cut", whole[: len(whole) // 2])):
         path = tmp_path / f"{name}.{suffix}"
@@ -88,7 +91,7 @@ def test_plots_are_written(tmp_path, suffix):
         assert path.stat().st_size > 10_000
 
 
-def test_a_gray_photo_has_one_table_to_draw(tmp_path):
+def test_a_gray_photo_has_one_table_to_draw(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.linear_gradient("L").save(buffer, "JPEG")
     save_inspection_plot(inspect_jpeg(dctafd.read(buffer.getvalue())), tmp_path / "gray.png", "gray")
@@ -96,7 +99,7 @@ def test_a_gray_photo_has_one_table_to_draw(tmp_path):
         assert drawn.size == (1650, 1620)
 
 
-def test_a_drift_map_has_the_classifiers_grid_and_both_predictions():
+def test_a_drift_map_has_the_classifiers_grid_and_both_predictions() -> None:
     backbone = small_backbone()
     module = attach(backbone.module, trained_afd(backbone.module, "stem"))
     found = drift_map(classifier(module, backbone), jpeg_bytes())
@@ -110,7 +113,7 @@ def test_a_drift_map_has_the_classifiers_grid_and_both_predictions():
     assert record["direct_predictions"][0]["label"] == f"class {found.uncorrected[0].index}"
 
 
-def test_the_uncorrected_prediction_is_the_backbones_own(tmp_path):
+def test_the_uncorrected_prediction_is_the_backbones_own(tmp_path: Path) -> None:
     backbone = small_backbone()
     corrected = classifier(attach(backbone.module, trained_afd(backbone.module, "stem")), backbone)
     plain = drift_map(classifier(attach(backbone.module), backbone), jpeg_bytes())

@@ -178,15 +178,16 @@ def evaluation_of(right: dict[int | None, tuple[list[int], list[int]]]) -> Evalu
     """An evaluation in which, at each quality (None: uncompressed), so many answers of 100 are right."""
     conditions = (AS_IT_IS, *(Condition(quality) for quality in PROVING_QUALITIES))
     good, bad = Answer(0, 0, 0.9, 1.0, 0.0), Answer(1, 1, 0.1, 0.8, 1.0)
+
+    def answer(n: int, condition: Condition, network: int) -> Answer:
+        return good if n in right[condition.quality][network] else bad
+
     photos = tuple(
         MeasuredPhoto(
             str(n),
             "",
             0,
-            tuple(
-                PhotoScore(*(good if n in those else bad for those in right[c.quality]), 0.1, 90, None)
-                for c in conditions
-            ),
+            tuple(PhotoScore(answer(n, c, 0), answer(n, c, 1), 0.1, 90, None) for c in conditions),
         )
         for n in range(100)
     )

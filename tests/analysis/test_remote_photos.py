@@ -1,6 +1,7 @@
 """Photos behind URLs for evaluations and data sets: the same as on the disk."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -23,12 +24,12 @@ MEMBERS = [(f"{name}/{number}.jpg", photo(number)) for name in ("ant", "bee") fo
 
 
 @pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_failures, "PAUSES", (0.0, 0.0))
 
 
 @pytest.fixture
-def disk(tmp_path):
+def disk(tmp_path: Path):
     """The photos in a folder, a tar and a zip."""
     for name, data in MEMBERS:
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,7 @@ def found(source):
 
 
 @pytest.mark.parametrize("name", ["photos", "a.tar", "a.zip", "photos/ant", "{a.tar,a.zip}"])
-def test_a_store_gives_what_the_disk_gives(disk, store, name):
+def test_a_store_gives_what_the_disk_gives(disk, store, name: str) -> None:
     names = [disk / "a.tar", disk / "a.zip"] if name.startswith("{") else disk / name
     remote = found(f"{store}/{name}")
     assert remote[:2] == found(names)[:2] or name.startswith("{")
@@ -65,7 +66,7 @@ def test_a_store_gives_what_the_disk_gives(disk, store, name):
     assert remote[2] == found(f"{store}/{name}")[2]
 
 
-def test_folder_of_shards_in_a_store(store):
+def test_folder_of_shards_in_a_store(store) -> None:
     system = fsspec.filesystem("memory")
     system.rm("/bucket/photos", recursive=True)
     assert [name for name, _, _ in found(store)[0]] == [name for name, _ in MEMBERS * 2]
@@ -76,7 +77,7 @@ def test_folder_of_shards_in_a_store(store):
         find_photos(store, NAMES)
 
 
-def test_archive_that_has_changed_is_noticed(disk):
+def test_archive_that_has_changed_is_noticed(disk) -> None:
     behaviour = Behaviour({"a.tar": (disk / "a.tar").read_bytes()})
     with http_server(behaviour) as url:
         before = found(f"{url}a.tar?sig=1")
@@ -85,7 +86,7 @@ def test_archive_that_has_changed_is_noticed(disk):
         assert found(f"{url}a.tar")[2] != before[2]
 
 
-def test_secrets_are_in_no_message(disk):
+def test_secrets_are_in_no_message(disk) -> None:
     behaviour = Behaviour({"a.tar": (disk / "a.tar").read_bytes()[:-3000]}, refuse={"b.tar"})
     with http_server(behaviour) as url:
         photos = find_photos(f"{url}a.tar?sig=hunter2", NAMES)
@@ -99,7 +100,7 @@ def test_secrets_are_in_no_message(disk):
 
 
 @pytest.mark.parametrize("name", ["photos", "a.tar"])
-def test_data_set_over_urls(disk, store, name):
+def test_data_set_over_urls(disk, store, name: str) -> None:
     remote, local = dctafd.JpegDataset(f"{store}/{name}"), dctafd.JpegDataset(disk / name)
     assert (remote.names, remote.labels, remote.classes) == (local.names, local.labels, local.classes)
     samples = [remote[number] for number in range(6)] if name == "photos" else list(remote)
@@ -109,7 +110,7 @@ def test_data_set_over_urls(disk, store, name):
 
 
 @pytest.mark.parametrize("kind", ["fork", "spawn"])
-def test_data_set_over_urls_in_worker_processes(disk, kind):
+def test_data_set_over_urls_in_worker_processes(disk, kind: str) -> None:
     from torch.utils.data import DataLoader
 
     with http_server(Behaviour({"a.tar": (disk / "a.tar").read_bytes()})) as url:
@@ -120,7 +121,7 @@ def test_data_set_over_urls_in_worker_processes(disk, kind):
         assert [len(batch.labels) for batch in loader] == [3, 3]
 
 
-def test_statistics_of_a_store_are_those_of_the_disk(disk, store):
+def test_statistics_of_a_store_are_those_of_the_disk(disk, store) -> None:
     records = []
     for place in (disk / "photos", f"{store}/photos", f"{store}/a.tar", disk / "a.zip"):
         result = CliRunner().invoke(cli, ["dataset-stats", "--dir", str(place), "--format", "json"])

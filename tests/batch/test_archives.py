@@ -7,6 +7,8 @@ import struct
 import tarfile
 import zipfile
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,11 +28,11 @@ MEMBERS = [(f"d/{i}.jpg", bytes([i]) * (i * 500)) for i in range(5)]
 ZSTD_NAME = pytest.param("a.tar.zst", marks=needs_zstd)
 
 
-def members_of(path):
+def members_of(path: Path) -> list[tuple[str, bytes]]:
     return [(member.name, member.read()) for member in iter_members(str(path))]
 
 
-def add_file(archive, name, data, **fields):
+def add_file(archive: tarfile.TarFile, name: str, data: bytes, **fields: Any) -> None:
     header = tarfile.TarInfo(name)
     header.size = len(data)
     for key, value in fields.items():
@@ -38,31 +40,31 @@ def add_file(archive, name, data, **fields):
     archive.addfile(header, io.BytesIO(data))
 
 
-def add_header(archive, name, kind, linkname=""):
+def add_header(archive: tarfile.TarFile, name: str, kind: bytes, linkname: str = "") -> None:
     header = tarfile.TarInfo(name)
     header.type, header.linkname = kind, linkname
     archive.addfile(header)
 
 
-def until_error(path):
+def until_error(path: Path) -> tuple[list[str], str]:
     """Return the names that come before the archive's error, and the error."""
-    names = []
+    names: list[str] = []
     with pytest.raises(ArchiveError) as caught:
         names.extend(member.name for member in iter_members(str(path)))
     return names, str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tgz", "A.TAR", ZSTD_NAME])
-def test_tar_members_come_in_order(tmp_path, name):
+def test_tar_members_come_in_order(tmp_path: Path, name: str) -> None:
     assert members_of(write_tar(tmp_path / name, MEMBERS)) == MEMBERS
 
 
-def test_zip_members_come_in_order(tmp_path):
+def test_zip_members_come_in_order(tmp_path: Path) -> None:
     assert members_of(write_zip(tmp_path / "a.zip", MEMBERS)) == MEMBERS
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
-def test_members_need_not_be_read(tmp_path, name):
+def test_members_need_not_be_read(tmp_path: Path, name: str) -> None:
     path = write_tar(tmp_path / name, MEMBERS)
     assert [member.name for member in iter_members(str(path))] == [name for name, _ in MEMBERS]
 
@@ -70,11 +72,11 @@ def test_members_need_not_be_read(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "expected"), [("a.tar", True), ("b.TGZ", True), ("c.tar.zst", True), ("d.gz", False)]
 )
-def test_archives_are_known_by_their_names(name, expected):
+def test_archives_are_known_by_their_names(name: str, expected: bool) -> None:
     assert is_archive(name) is expected
 
 
-def test_directories_and_devices_are_no_members(tmp_path):
+def test_directories_and_devices_are_no_members(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w") as archive:
         add_header(archive, "dir.jpg", tarfile.DIRTYPE)
@@ -87,14 +89,14 @@ def test_directories_and_devices_are_no_members(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", ZSTD_NAME])
-def test_truncated_tar_gives_what_is_whole_and_an_error(tmp_path, name):
+def test_truncated_tar_gives_what_is_whole_and_an_error(tmp_path: Path, name: str) -> None:
     path = write_tar(tmp_path / name, [(f"{i}.jpg", bytes(range(256)) * 40) for i in range(4)])
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
     names, _ = until_error(path)
     assert names == [f"{i}.jpg" for i in range(len(names))]
 
 
-def test_truncated_tar_member_is_an_error_when_read(tmp_path):
+def test_truncated_tar_member_is_an_error_when_read(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar", [("0.jpg", b"x" * 2000)])
     path.write_bytes(path.read_bytes()[:1500])
     members = iter_members(str(path))
@@ -103,7 +105,7 @@ def test_truncated_tar_member_is_an_error_when_read(tmp_path):
         member.read()
 
 
-def test_damaged_tar_header_is_not_taken_for_the_end(tmp_path):
+def test_damaged_tar_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
     data = bytearray(tar_bytes([("0.jpg", b"a"), ("1.jpg", b"b"), ("2.jpg", b"c")]))
     data[1024 + 20] ^= 0xFF  # the name of the second member: its checksum no longer fits
     path = tmp_path / "a.tar"
@@ -113,7 +115,7 @@ def test_damaged_tar_header_is_not_taken_for_the_end(tmp_path):
     assert "header" in message
 
 
-def test_tar_without_end_marker_is_an_error(tmp_path):
+def test_tar_without_end_marker_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(tar_bytes([("0.jpg", b"a")])[:1024])
     names, message = until_error(path)
@@ -121,7 +123,7 @@ def test_tar_without_end_marker_is_an_error(tmp_path):
     assert "end marker" in message
 
 
-def test_huge_extended_header_is_refused(tmp_path):
+def test_huge_extended_header_is_refused(tmp_path: Path) -> None:
     header = tarfile.TarInfo("././@LongLink")
     header.type = tarfile.GNUTYPE_LONGNAME
     header.size = 2**33
@@ -131,21 +133,23 @@ def test_huge_extended_header_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.zip", ZSTD_NAME])
-def test_noise_is_a_named_error(tmp_path, name):
+def test_noise_is_a_named_error(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(bytes(range(1, 256)) * 10)
     assert until_error(path)[0] == []
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.zip"])
-def test_empty_file_is_a_named_error(tmp_path, name):
+def test_empty_file_is_a_named_error(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.touch()
     assert until_error(path)[0] == []
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.zip"])
-def test_member_larger_than_the_limit_is_refused_and_the_next_is_read(tmp_path, monkeypatch, name):
+def test_member_larger_than_the_limit_is_refused_and_the_next_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setattr(archives, "MAX_FILE_BYTES", 100)
     write = write_zip if name.endswith("zip") else write_tar
     path = write(tmp_path / name, [("big.jpg", b"x" * 101), ("small.jpg", b"y" * 100)])
@@ -155,7 +159,7 @@ def test_member_larger_than_the_limit_is_refused_and_the_next_is_read(tmp_path, 
     assert next(members).read() == b"y" * 100
 
 
-def test_damaged_zip_member_is_an_error_and_the_next_is_read(tmp_path):
+def test_damaged_zip_member_is_an_error_and_the_next_is_read(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", [("0.jpg", b"first"), ("1.jpg", b"second")])
     path.write_bytes(path.read_bytes().replace(b"first", b"fjrst"))
     members = iter_members(str(path))
@@ -164,7 +168,7 @@ def test_damaged_zip_member_is_an_error_and_the_next_is_read(tmp_path):
     assert next(members).read() == b"second"
 
 
-def test_encrypted_zip_member_is_an_error(tmp_path):
+def test_encrypted_zip_member_is_an_error(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", [("0.jpg", b"data")])
     data = bytearray(path.read_bytes())
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
@@ -178,7 +182,7 @@ def test_encrypted_zip_member_is_an_error(tmp_path):
     assert "<" not in str(caught.value)  # no repr
 
 
-def test_zip_bomb_is_read_no_further_than_it_claims(tmp_path):
+def test_zip_bomb_is_read_no_further_than_it_claims(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("0.jpg", bytes(100_000))
@@ -190,7 +194,7 @@ def test_zip_bomb_is_read_no_further_than_it_claims(tmp_path):
         member.read()
 
 
-def test_missing_zstandard_names_the_extra(tmp_path, monkeypatch):
+def test_missing_zstandard_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
     path = tmp_path / "a.tar.zst"
     path.write_bytes(b"x")
@@ -201,7 +205,7 @@ def test_missing_zstandard_names_the_extra(tmp_path, monkeypatch):
 # What the libraries raise beyond their documentation -------------------------------------------------------
 
 
-def tar_with_headers(pax=None, **fields):
+def tar_with_headers(pax: Any = None, **fields: Any) -> bytes:
     """Return a tar with a good member, and one with pax records and header fields of its own."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -210,14 +214,14 @@ def tar_with_headers(pax=None, **fields):
     return buffer.getvalue()
 
 
-def with_size_field(data, text):
+def with_size_field(data: bytes, text: bytes) -> bytes:
     """Put other bytes into the size field of the last member's header and mend its checksum."""
-    data = bytearray(data)
-    start = data.rindex(b"odd.jpg")
-    data[start + 124 : start + 136] = text
-    data[start + 148 : start + 156] = b" " * 8
-    data[start + 148 : start + 156] = b"%06o\0 " % sum(data[start : start + 512])
-    return bytes(data)
+    changed = bytearray(data)
+    start = changed.rindex(b"odd.jpg")
+    changed[start + 124 : start + 136] = text
+    changed[start + 148 : start + 156] = b" " * 8
+    changed[start + 148 : start + 156] = b"%06o\0 " % sum(changed[start : start + 512])
+    return bytes(changed)
 
 
 ODD_TARS = {
@@ -239,7 +243,7 @@ ODD_TARS = {
 
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
 @pytest.mark.parametrize("name", ODD_TARS)
-def test_odd_tar_header_is_an_archive_error(tmp_path, name, suffix):
+def test_odd_tar_header_is_an_archive_error(tmp_path: Path, name: str, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(gzip.compress(ODD_TARS[name]) if suffix.endswith("gz") else ODD_TARS[name])
     errors = []
@@ -254,14 +258,16 @@ def test_odd_tar_header_is_an_archive_error(tmp_path, name, suffix):
     assert errors or name == "size of words"  # tarfile takes what is no number for 0: the member is empty
 
 
-def test_header_that_leads_back_does_not_go_round_for_ever(tmp_path):
+def test_header_that_leads_back_does_not_go_round_for_ever(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(ODD_TARS["negative size"])
     assert until_error(path)[0] == ["good.jpg"]
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", ZSTD_NAME])
-def test_headers_are_bounded_whatever_they_expand_to(tmp_path, name, monkeypatch):
+def test_headers_are_bounded_whatever_they_expand_to(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A map of holes with very many entries, which compresses to nothing."""
     monkeypatch.setattr("dctafd.batch.tar_archive._MAX_HEADERS", 10_000)
     header = tarfile.TarInfo("odd.jpg")
@@ -272,14 +278,14 @@ def test_headers_are_bounded_whatever_they_expand_to(tmp_path, name, monkeypatch
     assert "headers" in until_error(path)[1]
 
 
-def test_only_a_global_header_is_an_empty_archive(tmp_path):
+def test_only_a_global_header_is_an_empty_archive(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "0123abc"}):
         pass
     assert members_of(path) == []
 
 
-def test_less_than_an_end_marker_is_no_empty_archive(tmp_path):
+def test_less_than_an_end_marker_is_no_empty_archive(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(bytes(1023))
     assert "within its end marker" in until_error(path)[1]
@@ -287,7 +293,7 @@ def test_less_than_an_end_marker_is_no_empty_archive(tmp_path):
     assert members_of(path) == []
 
 
-def test_extended_header_without_a_member_is_an_error(tmp_path):
+def test_extended_header_without_a_member_is_an_error(tmp_path: Path) -> None:
     header = tarfile.TarInfo("x" * 200)
     path = tmp_path / "a.tar"
     path.write_bytes(header.tobuf(tarfile.PAX_FORMAT)[:1024] + bytes(10240))
@@ -296,7 +302,9 @@ def test_extended_header_without_a_member_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", ZSTD_NAME])
 @pytest.mark.parametrize("zeros", [512, 10240])
-def test_members_after_an_end_marker_are_not_passed_over_in_silence(tmp_path, name, zeros):
+def test_members_after_an_end_marker_are_not_passed_over_in_silence(
+    tmp_path: Path, name: str, zeros: int
+) -> None:
     one, two = tar_bytes([("0.jpg", b"a")])[:1024], tar_bytes([("1.jpg", b"b")])
     path = write_packed(tmp_path / name, one + bytes(zeros) + two)
     names, message = until_error(path)
@@ -304,7 +312,7 @@ def test_members_after_an_end_marker_are_not_passed_over_in_silence(tmp_path, na
     assert "end marker" in message
 
 
-def test_wrong_sum_at_the_end_of_a_gzip_file_is_an_error(tmp_path):
+def test_wrong_sum_at_the_end_of_a_gzip_file_is_an_error(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar.gz", MEMBERS)
     data = bytearray(path.read_bytes())
     data[-6] ^= 1
@@ -314,7 +322,7 @@ def test_wrong_sum_at_the_end_of_a_gzip_file_is_an_error(tmp_path):
     assert "CRC" in message
 
 
-def zip_with(name=b"photo.jpg", **patches):
+def zip_with(name: bytes = b"photo.jpg", **patches: Any) -> bytes:
     """Return a zip with two members; bytes at offsets of the second one's headers replaced."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -341,7 +349,7 @@ ODD_ZIPS = {
 
 
 @pytest.mark.parametrize("name", ODD_ZIPS)
-def test_odd_zip_is_an_archive_error(tmp_path, name):
+def test_odd_zip_is_an_archive_error(tmp_path: Path, name: str) -> None:
     data, whole = ODD_ZIPS[name]
     path = tmp_path / "a.zip"
     path.write_bytes(data)
@@ -367,10 +375,12 @@ def test_odd_zip_is_an_archive_error(tmp_path, name):
         AttributeError("none"),
     ],
 )
-def test_whatever_a_library_raises_is_an_archive_error(tmp_path, monkeypatch, error):
+def test_whatever_a_library_raises_is_an_archive_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Any
+) -> None:
     path = write_zip(tmp_path / "a.zip", MEMBERS)
 
-    def broken(self, *arguments):
+    def broken(self: object, *arguments: Any) -> None:
         raise error
 
     with monkeypatch.context() as context:
@@ -381,7 +391,7 @@ def test_whatever_a_library_raises_is_an_archive_error(tmp_path, monkeypatch, er
         next(iter_members(str(path))).read()
 
 
-def test_what_the_machine_refuses_stays_an_os_error(tmp_path):
+def test_what_the_machine_refuses_stays_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         next(iter_members(str(tmp_path / "missing.tar")))
     (tmp_path / "d.zip").mkdir()
@@ -392,7 +402,7 @@ def test_what_the_machine_refuses_stays_an_os_error(tmp_path):
 # Links ---------------------------------------------------------------------------------------------------
 
 
-def write_packed(path, data):
+def write_packed(path: Path, data: bytes) -> Path:
     """Write the bytes of a tar, compressed as the suffix says."""
     if path.name.endswith(".gz"):
         data = gzip.compress(data)
@@ -404,7 +414,7 @@ def write_packed(path, data):
     return path
 
 
-def linked_folder(folder):
+def linked_folder(folder: Path) -> Path:
     """Make a folder with every kind of link in it."""
     (folder / "a").mkdir(parents=True)
     (folder / "a" / "1.jpg").write_bytes(b"one")
@@ -425,7 +435,7 @@ def linked_folder(folder):
     return folder
 
 
-def pack(folder, path):
+def pack(folder: Path, path: Path) -> Path:
     """Pack a folder as `tar c` and `zip -y` do."""
     entries = sorted(folder.rglob("*"), key=str)
     if path.suffix == ".zip":
@@ -446,10 +456,10 @@ def pack(folder, path):
     return write_packed(path, buffer.getvalue())
 
 
-def photos_in(source, prefix):
+def photos_in(source: Path, prefix: str) -> tuple[dict[str, bytes | None], Skipped]:
     """Return what a source's photos hold or that they fail, by name, and what was passed over."""
     skipped = Skipped()
-    found = {}
+    found: dict[str, bytes | None] = {}
     for item in iter_sources([str(source)], skipped):
         name = item.member.removeprefix("./") if item.member else item.source.removeprefix(prefix)
         try:
@@ -460,7 +470,7 @@ def photos_in(source, prefix):
 
 
 @pytest.mark.parametrize("name", ["l.tar", "l.tar.gz", "l.zip", pytest.param("l.tar.zst", marks=needs_zstd)])
-def test_archive_of_a_folder_with_links_gives_what_the_folder_gives(tmp_path, name):
+def test_archive_of_a_folder_with_links_gives_what_the_folder_gives(tmp_path: Path, name: str) -> None:
     folder = linked_folder(tmp_path / "folder")
     wanted, passed_over = photos_in(folder, f"{folder}/")
     assert wanted == {
@@ -483,7 +493,7 @@ def test_archive_of_a_folder_with_links_gives_what_the_folder_gives(tmp_path, na
     assert (skipped.sidecars, skipped.files, skipped.not_files) == (1, 1, 1)
 
 
-def test_link_leaves_the_archive_under_no_circumstances(tmp_path):
+def test_link_leaves_the_archive_under_no_circumstances(tmp_path: Path) -> None:
     (tmp_path / "secret.jpg").write_bytes(b"secret")
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w") as archive:
@@ -495,7 +505,7 @@ def test_link_leaves_the_archive_under_no_circumstances(tmp_path):
             member.read()
 
 
-def test_hard_link_to_its_own_name_is_the_file(tmp_path):
+def test_hard_link_to_its_own_name_is_the_file(tmp_path: Path) -> None:
     """`tar cf t.tar a.jpg a.jpg` stores the second one so."""
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w") as archive:
@@ -504,7 +514,7 @@ def test_hard_link_to_its_own_name_is_the_file(tmp_path):
     assert members_of(path) == [("a.jpg", b"data")] * 2
 
 
-def test_links_before_the_damage_are_followed(tmp_path):
+def test_links_before_the_damage_are_followed(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w") as archive:
         add_file(archive, "a.jpg", b"data")
@@ -519,7 +529,9 @@ def test_links_before_the_damage_are_followed(tmp_path):
         next(members)
 
 
-def test_links_of_a_compressed_tar_are_not_read_again_without_end(tmp_path, monkeypatch):
+def test_links_of_a_compressed_tar_are_not_read_again_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dctafd.batch.tar_archive._MAX_REREAD", 10_000)
     path = tmp_path / "a.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
@@ -543,11 +555,11 @@ def test_links_of_a_compressed_tar_are_not_read_again_without_end(tmp_path, monk
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", pytest.param("tar.zst", marks=needs_zstd)])
-def test_spoiled_archive_leaves_a_record_and_ends_nothing(tmp_path, kind):
+def test_spoiled_archive_leaves_a_record_and_ends_nothing(tmp_path: Path, kind: str) -> None:
     rng = random.Random(f"{kind} 1")
     good = write_tar(tmp_path / "good.tar", [("last.jpg", b"last")])
     members = [("photos/a.jpg", b"a" * 700), ("photos/b.jpg", rng.randbytes(900)), ("x" * 90 + ".jpg", b"c")]
-    kinds = Counter()
+    kinds: Counter[str] = Counter()
     for number in range(150):
         path = tmp_path / f"{number}.{kind}"
         path.write_bytes(mutated_archive(kind, members, rng))

@@ -46,7 +46,7 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def shards(tmp_path):
+def shards(tmp_path: Path) -> Path:
     """Six shards, one of them cut off, and the weights of a small network."""
     torch.manual_seed(0)
     net = models.squeezenet1_1(num_classes=len(LABELS))
@@ -89,7 +89,7 @@ def classify(folder: Path, worker: str, output: str, *more: str, sources: str = 
 
 @needs_ray
 @pytest.mark.slow
-def test_ray_gives_the_local_engines_file_though_a_worker_is_killed(shards):
+def test_ray_gives_the_local_engines_file_though_a_worker_is_killed(shards: Path) -> None:
     assert classify(shards, "immortal", "local.jsonl") == 1
     assert classify(shards, "mortal", "ray.jsonl", "--engine", "ray") == 1
     assert (shards / "died").exists()
@@ -99,7 +99,9 @@ def test_ray_gives_the_local_engines_file_though_a_worker_is_killed(shards):
 
 @needs_ray
 @pytest.mark.slow
-def test_ray_over_a_bucket_gives_the_local_engines_file_though_a_worker_is_killed(shards, monkeypatch):
+def test_ray_over_a_bucket_gives_the_local_engines_file_though_a_worker_is_killed(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Workers open the URLs themselves; results and manifest go to the bucket, without the keys."""
     assert classify(shards, "immortal", "local.jsonl") == 1
     with s3_server() as environment:
@@ -120,7 +122,7 @@ def test_ray_over_a_bucket_gives_the_local_engines_file_though_a_worker_is_kille
     forget_stores()
 
 
-def test_without_ray_the_extra_is_named(monkeypatch):
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from dctafd.batch.ray_engine import ray_engine
 
     monkeypatch.setitem(sys.modules, "ray", None)

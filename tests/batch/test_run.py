@@ -3,7 +3,9 @@ import json
 import os
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -12,7 +14,7 @@ from dctafd.batch.output_folders import partial_path
 from dctafd.batch.output_places import LocalPlace, finished_path, manifest_path
 from dctafd.batch.run import StoppedError, run_to_file, run_to_stream
 from dctafd.batch.run_options import RunOptions
-from dctafd.batch.sources import plan_sources
+from dctafd.batch.sources import Plan, plan_sources
 from dctafd.config import Limits
 from dctafd.errors import ResumeError
 from tests.support.archive_files import write_tar, write_zip
@@ -26,13 +28,13 @@ class KilledError(Exception):
 
 
 @pytest.fixture(autouse=True)
-def eager_checkpoints(monkeypatch):
+def eager_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoint after every batch."""
     monkeypatch.setattr(run_module, "_SECONDS_BETWEEN_CHECKPOINTS", dict.fromkeys(FORMATS, 0.0))
 
 
 @pytest.fixture
-def plan(tmp_path):
+def plan(tmp_path: Path) -> Plan:
     """Two units of work: a tar with a bad member, and files."""
     members = [(f"{i}.jpg", photo(i)) for i in range(7)]
     members[3] = ("3.jpg", b"GIF89a")
@@ -45,21 +47,21 @@ def plan(tmp_path):
     return plan_sources([str(archive), str(files)])
 
 
-def options(name, **changes):
+def options(name: str, **changes: Any) -> RunOptions:
     values = {"top_k": 2, "batch_size": 2, "jobs": 2, "limits": Limits(), "stop_on_error": False}
     return RunOptions(**{**values, **changes}, output_format=name)
 
 
-def whole_run(plan, path, name):
+def whole_run(plan: Plan, path: Path, name: str) -> bytes:
     run_to_file(tiny_classifier(), plan, options(name), path)
     return path.read_bytes()
 
 
-def killed_after(steps):
+def killed_after(steps: int) -> Callable[[object], None]:
     """Return an `on_step` that ends the run after so many batches."""
     left = iter(range(steps))
 
-    def on_step(step):
+    def on_step(step: object) -> None:
         if next(left, None) is None:
             raise KilledError
 
@@ -67,7 +69,7 @@ def killed_after(steps):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_finished_run_leaves_output_and_manifest_only(plan, tmp_path, name):
+def test_finished_run_leaves_output_and_manifest_only(plan: Plan, tmp_path: Path, name: str) -> None:
     if name == "parquet":
         pytest.importorskip("pyarrow", reason="needs the extra parquet")
     (tmp_path / "out").mkdir()
@@ -80,7 +82,7 @@ def test_finished_run_leaves_output_and_manifest_only(plan, tmp_path, name):
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("steps", [0, 1, 3, 5, 6])
-def test_resumed_run_gives_the_same_file(plan, tmp_path, name, steps):
+def test_resumed_run_gives_the_same_file(plan: Plan, tmp_path: Path, name: str, steps: int) -> None:
     if name == "parquet":
         pytest.importorskip("pyarrow", reason="needs the extra parquet")
     expected = whole_run(plan, tmp_path / f"whole.{name}", name)
@@ -96,7 +98,7 @@ def test_resumed_run_gives_the_same_file(plan, tmp_path, name, steps):
 
 
 @pytest.mark.parametrize("name", ["jsonl", "csv"])
-def test_what_was_written_after_the_checkpoint_is_cut_off(plan, tmp_path, name):
+def test_what_was_written_after_the_checkpoint_is_cut_off(plan: Plan, tmp_path: Path, name: str) -> None:
     expected = whole_run(plan, tmp_path / f"whole.{name}", name)
     path = tmp_path / f"cut.{name}"
     with pytest.raises(KilledError):
@@ -107,7 +109,7 @@ def test_what_was_written_after_the_checkpoint_is_cut_off(plan, tmp_path, name):
     assert path.read_bytes() == expected
 
 
-def test_parquet_part_after_the_checkpoint_is_dropped(plan, tmp_path):
+def test_parquet_part_after_the_checkpoint_is_dropped(plan: Plan, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
     expected = whole_run(plan, tmp_path / "whole.parquet", "parquet")
     path = tmp_path / "cut.parquet"
@@ -119,13 +121,15 @@ def test_parquet_part_after_the_checkpoint_is_dropped(plan, tmp_path):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_end_of_the_process_while_the_file_is_put_in_place(plan, tmp_path, monkeypatch, name):
+def test_end_of_the_process_while_the_file_is_put_in_place(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     if name == "parquet":
         pytest.importorskip("pyarrow", reason="needs the extra parquet")
     expected = whole_run(plan, tmp_path / f"whole.{name}", name)
     path = tmp_path / f"cut.{name}"
 
-    def killed(output):
+    def killed(output: object) -> None:
         raise KilledError
 
     with monkeypatch.context() as context:
@@ -139,11 +143,11 @@ def test_end_of_the_process_while_the_file_is_put_in_place(plan, tmp_path, monke
     assert summary.images == 11
 
 
-def test_full_disk_can_be_resumed(plan, tmp_path, monkeypatch):
+def test_full_disk_can_be_resumed(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = whole_run(plan, tmp_path / "whole.jsonl", "jsonl")
     path = tmp_path / "cut.jsonl"
 
-    def full(file):
+    def full(file: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as context:
@@ -154,10 +158,10 @@ def test_full_disk_can_be_resumed(plan, tmp_path, monkeypatch):
     assert path.read_bytes() == expected
 
 
-def test_resume_of_a_finished_run_does_nothing(plan, tmp_path):
+def test_resume_of_a_finished_run_does_nothing(plan: Plan, tmp_path: Path) -> None:
     expected = whole_run(plan, tmp_path / "o.jsonl", "jsonl")
 
-    def no_step(step):
+    def no_step(step: object) -> None:
         raise AssertionError("nothing is left to do")
 
     summary = run_to_file(
@@ -173,31 +177,31 @@ def test_resume_of_a_finished_run_does_nothing(plan, tmp_path):
     assert any(line.startswith("2 archives and tables found inside others") for line in told)
 
 
-def test_resume_of_a_finished_run_with_other_inputs_is_refused(plan, tmp_path):
+def test_resume_of_a_finished_run_with_other_inputs_is_refused(plan: Plan, tmp_path: Path) -> None:
     whole_run(plan, tmp_path / "o.jsonl", "jsonl")
     other = plan_sources([str(tmp_path / "a.tar")])
     with pytest.raises(ResumeError, match="other inputs"):
         run_to_file(tiny_classifier(), other, options("jsonl"), tmp_path / "o.jsonl", resume=True)
 
 
-def test_output_that_was_taken_away_is_made_again(plan, tmp_path):
+def test_output_that_was_taken_away_is_made_again(plan: Plan, tmp_path: Path) -> None:
     expected = whole_run(plan, tmp_path / "o.jsonl", "jsonl")
     (tmp_path / "o.jsonl").unlink()
     run_to_file(tiny_classifier(), plan, options("jsonl"), tmp_path / "o.jsonl", resume=True)
     assert (tmp_path / "o.jsonl").read_bytes() == expected
 
 
-def test_resume_with_nothing_to_resume_starts(plan, tmp_path):
+def test_resume_with_nothing_to_resume_starts(plan: Plan, tmp_path: Path) -> None:
     summary = run_to_file(tiny_classifier(), plan, options("jsonl"), tmp_path / "o.jsonl", resume=True)
     assert summary.images == 11
 
 
-def interrupted(plan, path):
+def interrupted(plan: Plan, path: Path) -> None:
     with pytest.raises(KilledError):
         run_to_file(tiny_classifier(), plan, options("jsonl"), path, on_step=killed_after(2))
 
 
-def test_interrupted_run_is_not_overwritten_by_accident(plan, tmp_path):
+def test_interrupted_run_is_not_overwritten_by_accident(plan: Plan, tmp_path: Path) -> None:
     interrupted(plan, tmp_path / "o.jsonl")
     with pytest.raises(ResumeError, match="--resume"):
         run_to_file(tiny_classifier(), plan, options("jsonl"), tmp_path / "o.jsonl")
@@ -211,21 +215,23 @@ def test_interrupted_run_is_not_overwritten_by_accident(plan, tmp_path):
         ({"limits": Limits(max_pixels=5)}, r"--max-pixels \d+ \(now 5\): choose"),
     ],
 )
-def test_resume_with_other_options_is_refused(plan, tmp_path, change, message):
+def test_resume_with_other_options_is_refused(
+    plan: Plan, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
     interrupted(plan, tmp_path / "o.jsonl")
     with pytest.raises(ResumeError, match=message):
         run_to_file(tiny_classifier(), plan, options("jsonl", **change), tmp_path / "o.jsonl", resume=True)
 
 
-def test_resume_with_other_weights_is_refused(plan, tmp_path):
+def test_resume_with_other_weights_is_refused(plan: Plan, tmp_path: Path) -> None:
     interrupted(plan, tmp_path / "o.jsonl")
     classifier = tiny_classifier()
-    classifier.network.module.backbone[0].bias.data[0] += 1
+    cast(Any, classifier.network).module.backbone[0].bias.data[0] += 1
     with pytest.raises(ResumeError, match="other weights"):
         run_to_file(classifier, plan, options("jsonl"), tmp_path / "o.jsonl", resume=True)
 
 
-def test_resume_with_changed_inputs_is_refused(plan, tmp_path):
+def test_resume_with_changed_inputs_is_refused(plan: Plan, tmp_path: Path) -> None:
     interrupted(plan, tmp_path / "o.jsonl")
     os.utime(tmp_path / "a.tar", ns=(1, 1))
     changed = plan_sources([str(tmp_path / "a.tar"), str(tmp_path / "files")])
@@ -234,14 +240,14 @@ def test_resume_with_changed_inputs_is_refused(plan, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"identity": 3}'])
-def test_damaged_manifest_is_refused(plan, tmp_path, text):
+def test_damaged_manifest_is_refused(plan: Plan, tmp_path: Path, text: str) -> None:
     interrupted(plan, tmp_path / "o.jsonl")
     manifest_path(tmp_path / "o.jsonl").write_text(text)
     with pytest.raises(ResumeError, match="damaged"):
         run_to_file(tiny_classifier(), plan, options("jsonl"), tmp_path / "o.jsonl", resume=True)
 
 
-def test_partial_file_that_lost_bytes_is_refused(plan, tmp_path):
+def test_partial_file_that_lost_bytes_is_refused(plan: Plan, tmp_path: Path) -> None:
     interrupted(plan, tmp_path / "o.jsonl")
     with partial_path(tmp_path / "o.jsonl").open("r+b") as file:
         file.truncate(10)
@@ -250,12 +256,14 @@ def test_partial_file_that_lost_bytes_is_refused(plan, tmp_path):
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_second_run_of_the_same_output_is_refused_while_the_first_is_alive(plan, tmp_path, resume):
+def test_second_run_of_the_same_output_is_refused_while_the_first_is_alive(
+    plan: Plan, tmp_path: Path, resume: bool
+) -> None:
     expected = whole_run(plan, tmp_path / "whole.jsonl", "jsonl")
     path = tmp_path / "o.jsonl"
     refusals = []
 
-    def start_another(step):
+    def start_another(step: object) -> None:
         with pytest.raises(ResumeError, match="another run is writing") as refusal:
             run_to_file(tiny_classifier(), plan, options("jsonl"), path, resume=resume)
         refusals.append(refusal)
@@ -265,7 +273,7 @@ def test_second_run_of_the_same_output_is_refused_while_the_first_is_alive(plan,
     assert path.read_bytes() == expected
 
 
-def test_lock_that_a_killed_run_left_is_no_hindrance(plan, tmp_path):
+def test_lock_that_a_killed_run_left_is_no_hindrance(plan: Plan, tmp_path: Path) -> None:
     path = tmp_path / "o.jsonl"
     interrupted(plan, path)
     (tmp_path / "o.jsonl.lock").touch()
@@ -273,7 +281,7 @@ def test_lock_that_a_killed_run_left_is_no_hindrance(plan, tmp_path):
     assert sorted(file.name for file in tmp_path.glob("o.jsonl*")) == ["o.jsonl"]
 
 
-def test_stop_on_error_names_the_input_and_can_go_on(plan, tmp_path):
+def test_stop_on_error_names_the_input_and_can_go_on(plan: Plan, tmp_path: Path) -> None:
     expected = whole_run(plan, tmp_path / "whole.jsonl", "jsonl")
     path = tmp_path / "o.jsonl"
     with pytest.raises(StoppedError, match=r"a\.tar: 3\.jpg: NotAJpegError"):
@@ -282,7 +290,7 @@ def test_stop_on_error_names_the_input_and_can_go_on(plan, tmp_path):
     assert path.read_bytes() == expected
 
 
-def test_stop_on_error_prints_what_came_before(plan):
+def test_stop_on_error_prints_what_came_before(plan: Plan) -> None:
     stream = io.StringIO()
     with pytest.raises(StoppedError):
         run_to_stream(tiny_classifier(), plan, options("jsonl", stop_on_error=True), stream)
@@ -290,7 +298,7 @@ def test_stop_on_error_prints_what_came_before(plan):
     assert members == ["0.jpg", "1.jpg", "2.jpg"]
 
 
-def test_json_file_appears_whole_or_not_at_all(plan, tmp_path):
+def test_json_file_appears_whole_or_not_at_all(plan: Plan, tmp_path: Path) -> None:
     path = tmp_path / "o.json"
     with pytest.raises(KilledError):
         run_to_file(tiny_classifier(), plan, options("json"), path, on_step=killed_after(2))
@@ -299,7 +307,7 @@ def test_json_file_appears_whole_or_not_at_all(plan, tmp_path):
     assert len(json.loads(path.read_text())) == 11
 
 
-def test_parquet_holds_the_records(plan, tmp_path):
+def test_parquet_holds_the_records(plan: Plan, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
     lines = whole_run(plan, tmp_path / "o.jsonl", "jsonl").splitlines()
     whole_run(plan, tmp_path / "o.parquet", "parquet")
@@ -311,7 +319,9 @@ def test_parquet_holds_the_records(plan, tmp_path):
     assert best == [(prediction.get("label"), prediction.get("score")) for prediction in first]
 
 
-def test_row_groups_are_cut_by_rows_not_by_checkpoints(plan, tmp_path, monkeypatch):
+def test_row_groups_are_cut_by_rows_not_by_checkpoints(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
     monkeypatch.setattr("dctafd.batch.parquet.ROW_GROUP", 4)
     whole_run(plan, tmp_path / "o.parquet", "parquet")
@@ -319,7 +329,7 @@ def test_row_groups_are_cut_by_rows_not_by_checkpoints(plan, tmp_path, monkeypat
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [4, 4, 3]
 
 
-def test_tar_zip_and_directory_give_the_same_records(tmp_path):
+def test_tar_zip_and_directory_give_the_same_records(tmp_path: Path) -> None:
     members = [(f"{i:03d}.jpg", photo(i, 20 + i)) for i in range(25)]
     members[7] = ("007.jpg", b"nothing")
     (tmp_path / "d").mkdir()
@@ -339,7 +349,7 @@ def test_tar_zip_and_directory_give_the_same_records(tmp_path):
 
 
 @pytest.mark.parametrize("name", [*FORMATS, "json", "table"])
-def test_fifo_is_written_straight_through(plan, tmp_path, name):
+def test_fifo_is_written_straight_through(plan: Plan, tmp_path: Path, name: str) -> None:
     if name == "parquet":
         pytest.importorskip("pyarrow", reason="needs the extra parquet")
     run_to_file(tiny_classifier(), plan, options(name), tmp_path / "whole")
@@ -356,7 +366,7 @@ def test_fifo_is_written_straight_through(plan, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", [*FORMATS, "json"])
-def test_pipe_without_a_name_is_written_straight_through(plan, tmp_path, name):
+def test_pipe_without_a_name_is_written_straight_through(plan: Plan, tmp_path: Path, name: str) -> None:
     """What a shell makes of `-o >(command)`."""
     if name == "parquet":
         pytest.importorskip("pyarrow", reason="needs the extra parquet")
@@ -368,14 +378,14 @@ def test_pipe_without_a_name_is_written_straight_through(plan, tmp_path, name):
         assert pipe.read() == (tmp_path / "whole").read_bytes()
 
 
-def test_what_went_into_a_pipe_cannot_be_resumed(plan, tmp_path):
+def test_what_went_into_a_pipe_cannot_be_resumed(plan: Plan, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(ResumeError, match="pipe"):
         run_to_file(tiny_classifier(), plan, options("jsonl"), tmp_path / "fifo", resume=True)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_link_stays_and_what_it_leads_to_is_written(plan, tmp_path, name):
+def test_link_stays_and_what_it_leads_to_is_written(plan: Plan, tmp_path: Path, name: str) -> None:
     if name == "parquet":
         pytest.importorskip("pyarrow", reason="needs the extra parquet")
     (tmp_path / "far").mkdir()
@@ -387,8 +397,10 @@ def test_link_stays_and_what_it_leads_to_is_written(plan, tmp_path, name):
 
 @pytest.mark.parametrize("place", ["missing/o", "a.tar/o"])
 @pytest.mark.parametrize("name", [*FORMATS, "json"])
-def test_place_that_cannot_be_written_is_said_before_any_work(plan, tmp_path, name, place):
-    def no_work(*arguments):
+def test_place_that_cannot_be_written_is_said_before_any_work(
+    plan: Plan, tmp_path: Path, name: str, place: str
+) -> None:
+    def no_work(*arguments: object) -> Any:
         raise AssertionError("nothing may be begun")
 
     with pytest.raises(OSError, match="does not exist"):

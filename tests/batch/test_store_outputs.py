@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -22,7 +23,7 @@ fsspec = pytest.importorskip("fsspec", reason="needs the extra remote")
 
 
 @pytest.fixture(autouse=True)
-def eager(monkeypatch):
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dctafd.batch.run._SECONDS_BETWEEN_CHECKPOINTS", dict.fromkeys(FORMATS, 0.0))
     monkeypatch.setattr(store_failures, "PAUSES", (0.0, 0.0, 0.0, 0.0))
 
@@ -36,7 +37,7 @@ def memory():
 
 
 @pytest.fixture
-def shards(tmp_path):
+def shards(tmp_path: Path):
     """Four shards with a few photos each."""
     for number in range(4):
         members = [(f"{number}-{i}.jpg", photo(5 * number + i)) for i in range(5)]
@@ -53,14 +54,14 @@ def names(system, folder="/out"):
     return sorted(name.rpartition("/")[2] for name in system.find(folder))
 
 
-def needs(name):
+def needs(name) -> None:
     if name == "parquet":
         pytest.importorskip("pyarrow", reason="needs the extra parquet")
 
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("steps", [0, 2, 5, 8])
-def test_killed_run_to_a_url_is_resumed_to_the_byte(shards, memory, name, steps):
+def test_killed_run_to_a_url_is_resumed_to_the_byte(shards, memory, name: str, steps: int) -> None:
     needs(name)
     plan, output = plan_of(shards, 0, 1, 2), OutputUrl(f"memory://out/o.{name}")
     whole = shards / f"whole.{name}"
@@ -79,7 +80,7 @@ def test_killed_run_to_a_url_is_resumed_to_the_byte(shards, memory, name, steps)
     assert again.session_images == 0
 
 
-def test_leftovers_of_a_kill_after_the_checkpoint_are_dropped(shards, memory):
+def test_leftovers_of_a_kill_after_the_checkpoint_are_dropped(shards, memory) -> None:
     plan, output = plan_of(shards, 0, 1), OutputUrl("memory://out/o.jsonl")
     run_to_file(tiny_classifier(), plan, options("jsonl"), shards / "whole.jsonl")
     with pytest.raises(KilledError):
@@ -89,10 +90,10 @@ def test_leftovers_of_a_kill_after_the_checkpoint_are_dropped(shards, memory):
     assert memory.cat("/out/o.jsonl") == (shards / "whole.jsonl").read_bytes()
 
 
-def test_second_run_that_writes_the_same_url_is_noticed(shards, memory):
+def test_second_run_that_writes_the_same_url_is_noticed(shards, memory) -> None:
     plan, output = plan_of(shards, 0, 1), OutputUrl("memory://out/o.jsonl")
 
-    def another(step):
+    def another(step) -> None:
         memory.pipe("/out/o.jsonl.run.json", b"{}")
 
     with pytest.raises(ResumeError, match="another run is writing memory"):
@@ -100,7 +101,7 @@ def test_second_run_that_writes_the_same_url_is_noticed(shards, memory):
 
 
 @pytest.mark.parametrize("name", ["json", "table"])
-def test_formats_that_cannot_be_resumed_appear_whole_or_not_at_all(shards, memory, name):
+def test_formats_that_cannot_be_resumed_appear_whole_or_not_at_all(shards, memory, name: str) -> None:
     plan, output = plan_of(shards, 0), OutputUrl("memory://out/o.json")
     with pytest.raises(KilledError):
         run_to_file(tiny_classifier(), plan, options(name), output, on_step=killed_after(1))
@@ -118,7 +119,7 @@ def test_formats_that_cannot_be_resumed_appear_whole_or_not_at_all(shards, memor
         ("odd://u:hunter2@host/o.csv", "odd://host/o.csv"),
     ],
 )
-def test_urls_that_cannot_be_written_are_wrong_usage_without_secrets(shards, url, message):
+def test_urls_that_cannot_be_written_are_wrong_usage_without_secrets(shards, url: str, message: str) -> None:
     result = CliRunner().invoke(cli, ["classify", str(shards / "s0.tar"), "-o", url])
     assert result.exit_code == 2
     assert "hunter2" not in result.output
@@ -126,7 +127,7 @@ def test_urls_that_cannot_be_written_are_wrong_usage_without_secrets(shards, url
         check_output_url(url)
 
 
-def test_results_of_other_commands_go_to_urls(shards, memory):
+def test_results_of_other_commands_go_to_urls(shards, memory) -> None:
     (shards / "1.jpg").write_bytes(photo(1))
     for command in (["inspect", str(shards / "1.jpg")], ["dataset-stats", "--dir", str(shards)]):
         result = CliRunner().invoke(cli, [*command, "-o", "memory://out/found.json"])
@@ -135,7 +136,7 @@ def test_results_of_other_commands_go_to_urls(shards, memory):
     assert names(memory) == ["found.json", "keep.txt"]
 
 
-def test_file_url_is_a_path_to_write_to(shards):
+def test_file_url_is_a_path_to_write_to(shards) -> None:
     (shards / "1.jpg").write_bytes(photo(1))
     CliRunner().invoke(cli, ["inspect", str(shards / "1.jpg"), "-o", f"file://{shards}/found.json"])
     assert json.loads((shards / "found.json").read_text())
@@ -159,7 +160,7 @@ def read(output, memory):
 @pytest.mark.parametrize("where", ["disk", "url"])
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("steps", [None, 0, 1, 4])
-def test_extended_output_is_that_of_one_run(shards, memory, where, name, steps):
+def test_extended_output_is_that_of_one_run(shards, memory, where: str, name: str, steps: int | None) -> None:
     needs(name)
     output = output_of(where, shards, name)
     run_to_file(tiny_classifier(), plan_of(shards, 0, 1, 2, 3), options(name), shards / f"whole.{name}")
@@ -191,20 +192,20 @@ def test_extended_output_is_that_of_one_run(shards, memory, where, name, steps):
     assert (resumed.images, resumed.session_images) == (20, 0)
 
 
-def test_new_shards_alone_may_be_named(shards):
+def test_new_shards_alone_may_be_named(shards) -> None:
     run_to_file(tiny_classifier(), plan_of(shards, 0, 1, 2), options("jsonl"), shards / "whole.jsonl")
     run_to_file(tiny_classifier(), plan_of(shards, 0, 1), options("jsonl"), shards / "o.jsonl")
     run_to_file(tiny_classifier(), plan_of(shards, 2), options("jsonl"), shards / "o.jsonl", extend=True)
     assert (shards / "o.jsonl").read_bytes() == (shards / "whole.jsonl").read_bytes()
 
 
-def test_kill_while_an_extended_file_is_put_in_place(shards, monkeypatch):
+def test_kill_while_an_extended_file_is_put_in_place(shards, monkeypatch: pytest.MonkeyPatch) -> None:
     from dctafd.batch.output_places import LocalPlace
 
     run_to_file(tiny_classifier(), plan_of(shards, 0, 1), options("jsonl"), shards / "whole.jsonl")
     run_to_file(tiny_classifier(), plan_of(shards, 0), options("jsonl"), shards / "o.jsonl")
 
-    def killed(place):
+    def killed(place) -> None:
         raise KilledError
 
     for step in ("publish", "keep_finished"):
@@ -227,10 +228,10 @@ def test_kill_while_an_extended_file_is_put_in_place(shards, monkeypatch):
         run_to_file(tiny_classifier(), plan_of(shards, 0), options("jsonl"), shards / "o.jsonl")
 
 
-def test_what_cannot_be_extended_is_refused(shards):
+def test_what_cannot_be_extended_is_refused(shards) -> None:
     output = shards / "o.jsonl"
 
-    def extended(plan, **changes):
+    def extended(plan, **changes) -> None:
         run_to_file(tiny_classifier(), plan, options("jsonl", **changes), output, extend=True)
 
     with pytest.raises(ResumeError, match="no finished run"):
@@ -257,7 +258,7 @@ def test_what_cannot_be_extended_is_refused(shards):
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-def test_s3_output_is_resumed_extended_and_read_by_others(shards, monkeypatch):
+def test_s3_output_is_resumed_extended_and_read_by_others(shards, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
     run_to_file(tiny_classifier(), plan_of(shards, 0, 1), options("parquet"), shards / "whole.parquet")
     with s3_server() as environment:

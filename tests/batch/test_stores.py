@@ -2,6 +2,9 @@
 
 import json
 import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -24,12 +27,12 @@ MEMBERS = [(f"{i:03d}.jpg", bytes([i]) * 30_000) for i in range(40)] + [("notes.
 
 
 @pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_failures, "PAUSES", (0.0, 0.0, 0.0, 0.0))
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path: Path) -> Iterator[tuple[str, Any]]:
     """A server with the same photos as tar, compressed tar, zip and files."""
     files = {f"photos/{name}": data for name, data in MEMBERS}
     for name, write in (("a.tar", write_tar), ("a.tar.gz", write_tar), ("a.zip", write_zip)):
@@ -39,7 +42,7 @@ def server(tmp_path):
         yield url, behaviour
 
 
-def contents(*sources):
+def contents(*sources: str) -> list[bytes]:
     return [item.read() for item in iter_sources(sources)]
 
 
@@ -48,7 +51,7 @@ KINDS = ["a.tar", "a.tar.gz", "a.zip", "photos/{000..039}.jpg"]
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_sources_behind_urls_are_those_of_the_disk(server, name):
+def test_sources_behind_urls_are_those_of_the_disk(server: tuple[str, Any], name: str) -> None:
     url, _ = server
     skipped = Skipped()
     items = list(iter_sources([url + name], skipped))
@@ -58,13 +61,13 @@ def test_sources_behind_urls_are_those_of_the_disk(server, name):
         assert (items[3].source, items[3].member) == (url + "a.tar", "003.jpg")
 
 
-def test_tar_is_read_once_from_front_to_back(server):
+def test_tar_is_read_once_from_front_to_back(server: tuple[str, Any]) -> None:
     url, behaviour = server
     assert contents(url + "a.tar") == PHOTOS
     assert [request for request in behaviour.requests if request[0] == "GET"] == [("GET", "/a.tar", None)]
 
 
-def test_zip_is_read_by_ranges(server, monkeypatch):
+def test_zip_is_read_by_ranges(server: tuple[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_files, "_BLOCK", 50_000)
     url, behaviour = server
     items = iter_sources([url + "a.zip"])
@@ -74,7 +77,7 @@ def test_zip_is_read_by_ranges(server, monkeypatch):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_cut_connections_are_taken_up_where_they_broke(server, name):
+def test_cut_connections_are_taken_up_where_they_broke(server: tuple[str, Any], name: str) -> None:
     url, behaviour = server
     behaviour.cut_after, behaviour.cuts = len(behaviour.files.get(name, PHOTOS[0])) // 5, 3
     assert contents(url + name) == PHOTOS
@@ -82,20 +85,20 @@ def test_cut_connections_are_taken_up_where_they_broke(server, name):
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.zip"])
-def test_server_that_ignores_ranges_still_serves(server, name):
+def test_server_that_ignores_ranges_still_serves(server: tuple[str, Any], name: str) -> None:
     url, behaviour = server
     behaviour.ranges = False
     behaviour.cut_after, behaviour.cuts = 600_000, 2
     assert contents(url + name) == PHOTOS
 
 
-def test_busy_server_is_asked_again(server):
+def test_busy_server_is_asked_again(server: tuple[str, Any]) -> None:
     url, behaviour = server
     behaviour.busy = 3
     assert contents(url + "photos/001.jpg") == [PHOTOS[1]]
 
 
-def test_server_that_stays_busy_is_given_up_with_an_error_that_says_so(server):
+def test_server_that_stays_busy_is_given_up_with_an_error_that_says_so(server: tuple[str, Any]) -> None:
     url, behaviour = server
     behaviour.busy = 1000
     (item,) = iter_sources([url + "photos/001.jpg"])
@@ -103,13 +106,13 @@ def test_server_that_stays_busy_is_given_up_with_an_error_that_says_so(server):
     assert "busy (503)" in str(item.error)
 
 
-def test_server_without_head_is_asked_by_get(server):
+def test_server_without_head_is_asked_by_get(server: tuple[str, Any]) -> None:
     url, behaviour = server
     behaviour.head = False
     assert contents(url + "a.tar") == PHOTOS
 
 
-def test_what_does_not_pass_is_named_and_not_tried_again(server):
+def test_what_does_not_pass_is_named_and_not_tried_again(server: tuple[str, Any]) -> None:
     url, behaviour = server
     behaviour.refuse.add("photos/001.jpg")
     refused, missing, good = iter_sources([url + "photos/001.jpg", url + "none.tar", url + "photos/002.jpg"])
@@ -119,12 +122,12 @@ def test_what_does_not_pass_is_named_and_not_tried_again(server):
     assert sum(path == "/none.tar" for _, path, _ in behaviour.requests) == 2  # HEAD, GET
 
 
-def test_nobody_listens(server):
+def test_nobody_listens(server: tuple[str, Any]) -> None:
     (item,) = iter_sources(["http://127.0.0.1:9/a.tar"])
     assert isinstance(item.error, ConnectionError)
 
 
-def test_archive_that_is_cut_off_for_good_is_a_record(server):
+def test_archive_that_is_cut_off_for_good_is_a_record(server: tuple[str, Any]) -> None:
     url, behaviour = server
     whole = behaviour.files["a.tar"]
     behaviour.files["a.tar"] = whole[:700_000]
@@ -133,7 +136,7 @@ def test_archive_that_is_cut_off_for_good_is_a_record(server):
     assert isinstance(last.error, ArchiveError)
 
 
-def test_file_that_changes_while_it_is_read_is_an_error(server):
+def test_file_that_changes_while_it_is_read_is_an_error(server: tuple[str, Any]) -> None:
     url, behaviour = server
     plan = plan_sources([url + "a.tar"])
     behaviour.files["a.tar"] = behaviour.files["a.tar"][:-1] + b"\1"
@@ -147,11 +150,13 @@ SECRETS = ("hunter2", "AKIAEXAMPLE", "5ecretsignature", "frag-secret")
 QUERY = "?id=7&X-Amz-Credential=AKIAEXAMPLE&X-Amz-Signature=5ecretsignature&t=hunter2#frag-secret"
 
 
-def with_secrets(url, name):
+def with_secrets(url: str, name: str) -> str:
     return url.replace("http://", "http://user:hunter2@") + name + QUERY
 
 
-def test_no_secret_is_shown_anywhere(server, tmp_path, capfd):
+def test_no_secret_is_shown_anywhere(
+    server: tuple[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     url, behaviour = server
     behaviour.files["photo.jpg"] = photo(1)
     behaviour.refuse.add("secret.jpg")
@@ -188,11 +193,11 @@ def test_no_secret_is_shown_anywhere(server, tmp_path, capfd):
         ("photos/a@b?c.jpg", "photos/a@b?c.jpg"),
     ],
 )
-def test_urls_as_they_are_shown(url, expected):
+def test_urls_as_they_are_shown(url: str, expected: str) -> None:
     assert shown_urls.shown(url) == expected
 
 
-def test_messages_of_libraries_lose_what_is_in_the_environment(monkeypatch):
+def test_messages_of_libraries_lose_what_is_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")
     text = shown_urls.scrubbed("bad key wJalrXUtnFEMI for https://u:pw-pw@h/x?sig=abc")
     assert text == "bad key ... for https://h/x?sig=..."
@@ -202,7 +207,7 @@ def test_messages_of_libraries_lose_what_is_in_the_environment(monkeypatch):
 
 
 @pytest.fixture
-def small_server(tmp_path):
+def small_server(tmp_path: Path) -> Iterator[tuple[str, Any]]:
     """A server with 40 photos that can be classified, in a tar with other members, and as files."""
     members = [(f"{i}.jpg", photo(i % 7)) for i in range(40)]
     members[3] = ("3.jpg", b"GIF89a")
@@ -217,7 +222,9 @@ def small_server(tmp_path):
 
 @pytest.mark.parametrize("where", ["url", "disk"])
 @pytest.mark.parametrize("steps", [1, 6, 13, 19])
-def test_resumed_tar_is_read_on_from_its_offset(small_server, tmp_path, monkeypatch, steps, where):
+def test_resumed_tar_is_read_on_from_its_offset(
+    small_server: tuple[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, where: str
+) -> None:
     url, behaviour = small_server
     monkeypatch.setattr("dctafd.batch.run._SECONDS_BETWEEN_CHECKPOINTS", {"jsonl": 0.0})
     source = url + "a.tar" if where == "url" else str(tmp_path / "a.tar")
@@ -237,7 +244,7 @@ def test_resumed_tar_is_read_on_from_its_offset(small_server, tmp_path, monkeypa
         assert first >= 1500 * steps  # each step is two members of some 1,500 bytes
 
 
-def test_changed_source_is_refused(small_server, tmp_path):
+def test_changed_source_is_refused(small_server: tuple[str, Any], tmp_path: Path) -> None:
     url, behaviour = small_server
     path = tmp_path / "o.jsonl"
     with pytest.raises(KilledError):
@@ -249,7 +256,7 @@ def test_changed_source_is_refused(small_server, tmp_path):
         run_to_file(tiny_classifier(), plan_sources([url + "a.tar"]), options("jsonl"), path, resume=True)
 
 
-def test_signature_that_is_new_is_the_same_source(small_server):
+def test_signature_that_is_new_is_the_same_source(small_server: tuple[str, Any]) -> None:
     url, _ = small_server
     assert (
         plan_sources([f"{url}a.tar?X-Amz-Signature=1"]).fingerprint
@@ -257,7 +264,7 @@ def test_signature_that_is_new_is_the_same_source(small_server):
     )
 
 
-def test_units_travel_to_workers(small_server):
+def test_units_travel_to_workers(small_server: tuple[str, Any]) -> None:
     url, _ = small_server
     (unit,) = pickle.loads(pickle.dumps(plan_sources([url + "a.tar"]).units))
     assert len(list(unit.items(Skipped()))) == 40
@@ -267,7 +274,7 @@ def test_units_travel_to_workers(small_server):
 
 
 @pytest.fixture
-def memory():
+def memory() -> Iterator[None]:
     import fsspec
 
     system = fsspec.filesystem("memory")
@@ -285,20 +292,20 @@ def memory():
         ("memory://bucket/p/{10,2}.jpg", ["10.jpg", "2.jpg"]),
     ],
 )
-def test_folders_and_globs_of_a_store(memory, source, expected):
+def test_folders_and_globs_of_a_store(memory: None, source: str, expected: list[str]) -> None:
     skipped = Skipped()
     items = list(iter_sources([source], skipped))
     assert [item.read().decode().removeprefix("p/") for item in items] == expected
     assert skipped.sidecars == (source == "memory://bucket/p")
 
 
-def test_file_url_is_a_path(tmp_path):
+def test_file_url_is_a_path(tmp_path: Path) -> None:
     (tmp_path / "a b.jpg").write_bytes(b"data")
     (item,) = iter_sources([f"file://{tmp_path}/a%20b.jpg"])
     assert (item.source, item.read()) == (str(tmp_path / "a b.jpg"), b"data")
 
 
-def test_inspect_looks_at_a_url_and_shows_no_secret(small_server):
+def test_inspect_looks_at_a_url_and_shows_no_secret(small_server: tuple[str, Any]) -> None:
     url, _ = small_server
     place = with_secrets(url, "1.jpg")
     result = CliRunner().invoke(cli, ["inspect", place, url + "none.jpg", url + "a.tar", "--format", "json"])
@@ -313,7 +320,7 @@ def test_inspect_looks_at_a_url_and_shows_no_secret(small_server):
 
 
 @pytest.fixture
-def bucket(monkeypatch):
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A bucket of moto's server on the loopback interface; its keys stand in the environment, as usual."""
     with s3_server() as environment:
         for name, value in environment.items():
@@ -323,7 +330,9 @@ def bucket(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-def test_bucket_is_read_listed_and_resumed_from(bucket, tmp_path, monkeypatch):
+def test_bucket_is_read_listed_and_resumed_from(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dctafd.batch.run._SECONDS_BETWEEN_CHECKPOINTS", {"jsonl": 0.0})
     members = [(f"{i}.jpg", photo(i)) for i in range(12)]
     bucket.pipe("photos/a.tar", write_tar(tmp_path / "a.tar", members).read_bytes())

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -60,7 +62,7 @@ def without_place(found):
     ]
 
 
-def test_directory_tar_zip_and_table_give_the_same_records(tmp_path):
+def test_directory_tar_zip_and_table_give_the_same_records(tmp_path: Path) -> None:
     members = [(f"{number:03d}.jpg", data) for number, data in enumerate(PHOTOS)]
     (tmp_path / "d").mkdir()
     for name, data in members:
@@ -89,14 +91,14 @@ def test_directory_tar_zip_and_table_give_the_same_records(tmp_path):
     ],
     ids=["bytes", "img2dataset", "spark", "struct without path", "large binary"],
 )
-def test_layouts_are_recognised(tmp_path, columns, names):
+def test_layouts_are_recognised(tmp_path: Path, columns: dict[str, Any], names: list[str]) -> None:
     (unit,) = plan_sources([write_table(tmp_path / "a.parquet", columns)]).units
     items = list(unit.items(Skipped()))
     assert [item.read() for item in items] == PHOTOS
     assert [item.member for item in items][: len(names)] == names
 
 
-def test_row_groups_come_together_as_units(tmp_path):
+def test_row_groups_come_together_as_units(tmp_path: Path) -> None:
     plan = plan_sources([hugging_face(tmp_path / "a.parquet")], 10)
     assert [(unit.rows.groups, unit.rows.first_row) for unit in plan.units] == [
         (range(3), 0),
@@ -108,7 +110,7 @@ def test_row_groups_come_together_as_units(tmp_path):
     assert [item.read() for item in plan.units[1].items(Skipped(), start=5)] == PHOTOS[17:]
 
 
-def test_column_and_columns_to_keep_by_name(tmp_path):
+def test_column_and_columns_to_keep_by_name(tmp_path: Path) -> None:
     source = hugging_face(tmp_path / "a.parquet")
     reading = Reading(Keep(("id", "meta.url", "key", "meta")), "picture")
     plan = plan_sources([source], 8, reading)
@@ -134,12 +136,14 @@ def test_column_and_columns_to_keep_by_name(tmp_path):
         (Reading(Keep(("picture.bytes",))), "holds bytes"),
     ],
 )
-def test_columns_that_are_not_there_are_said_before_the_work(tmp_path, reading, message):
+def test_columns_that_are_not_there_are_said_before_the_work(
+    tmp_path: Path, reading: Reading, message: str
+) -> None:
     with pytest.raises(NoColumnError, match=message):
         plan_sources([hugging_face(tmp_path / "a.parquet")], reading=reading)
 
 
-def test_table_without_photos_and_damaged_ones_are_records(tmp_path):
+def test_table_without_photos_and_damaged_ones_are_records(tmp_path: Path) -> None:
     metadata = write_table(tmp_path / "00000.parquet", {"key": ["0"], "url": ["u"]})
     (tmp_path / "empty.parquet").touch()
     whole = hugging_face(tmp_path / "a.parquet")
@@ -152,7 +156,7 @@ def test_table_without_photos_and_damaged_ones_are_records(tmp_path):
     assert any(record["error"] for record in found[2:])
 
 
-def test_rows_without_a_picture_are_records_and_paths_are_never_opened(tmp_path):
+def test_rows_without_a_picture_are_records_and_paths_are_never_opened(tmp_path: Path) -> None:
     (tmp_path / "secret.jpg").write_bytes(photo(1))
     rows = [{"bytes": None, "path": str(tmp_path / "secret.jpg")}, None, {"bytes": photo(2), "path": None}]
     found = records(write_table(tmp_path / "a.parquet", {"image": rows}))
@@ -165,7 +169,9 @@ def test_rows_without_a_picture_are_records_and_paths_are_never_opened(tmp_path)
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("steps", [1, 3, 6])
-def test_resumed_table_gives_the_same_file(tmp_path, monkeypatch, name, steps):
+def test_resumed_table_gives_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, steps: int
+) -> None:
     monkeypatch.setattr("dctafd.batch.run._SECONDS_BETWEEN_CHECKPOINTS", dict.fromkeys(FORMATS, 0.0))
     source = hugging_face(tmp_path / "a.parquet", rows=5)
     reading = Reading(Keep(("id", "label")))
@@ -178,7 +184,7 @@ def test_resumed_table_gives_the_same_file(tmp_path, monkeypatch, name, steps):
     assert path.read_bytes() == (tmp_path / f"whole.{name}").read_bytes()
 
 
-def test_kept_values_in_every_format(tmp_path):
+def test_kept_values_in_every_format(tmp_path: Path) -> None:
     duckdb = pytest.importorskip("duckdb", reason="reads what we write")
     plan = plan_sources([hugging_face(tmp_path / "a.parquet")], 8, Reading(Keep(("id", "meta.size", "meta"))))
     for name in FORMATS:
@@ -201,7 +207,7 @@ def test_kept_values_in_every_format(tmp_path):
     assert found == [(number, number / 4, best[number]) for number in range(20)]
 
 
-def test_classify_reads_a_table(tmp_path, monkeypatch):
+def test_classify_reads_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dctafd.inference.loading.load_classifier", lambda *_, **options: tiny_classifier())
     source = hugging_face(tmp_path / "a.parquet")
     arguments = ["classify", source, "--column", "picture", "--keep", "id,label", "--format", "jsonl"]
@@ -212,7 +218,7 @@ def test_classify_reads_a_table(tmp_path, monkeypatch):
         assert CliRunner().invoke(cli, ["classify", source, *wrong]).exit_code == 2
 
 
-def test_table_in_a_directory_is_named_and_not_opened(tmp_path):
+def test_table_in_a_directory_is_named_and_not_opened(tmp_path: Path) -> None:
     hugging_face(tmp_path / "a.parquet")
     (tmp_path / "1.jpg").write_bytes(photo(1))
     plan = plan_sources([str(tmp_path)])
@@ -223,7 +229,9 @@ def test_table_in_a_directory_is_named_and_not_opened(tmp_path):
 
 
 @pytest.mark.parametrize("steps", [None, 1, 4])
-def test_results_are_appended_to_a_copy_of_the_tables(tmp_path, monkeypatch, steps):
+def test_results_are_appended_to_a_copy_of_the_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int | None
+) -> None:
     duckdb = pytest.importorskip("duckdb", reason="reads what we write")
     monkeypatch.setattr("dctafd.batch.run._SECONDS_BETWEEN_CHECKPOINTS", dict.fromkeys(FORMATS, 0.0))
     sources = [hugging_face(tmp_path / "a.parquet", rows=6), hugging_face(tmp_path / "b.parquet", rows=4)]
@@ -258,7 +266,7 @@ def test_results_are_appended_to_a_copy_of_the_tables(tmp_path, monkeypatch, ste
         check_appendable(plan_sources([str(path)]), None)
 
 
-def test_what_nothing_can_be_appended_to_is_wrong_usage(tmp_path):
+def test_what_nothing_can_be_appended_to_is_wrong_usage(tmp_path: Path) -> None:
     table = hugging_face(tmp_path / "a.parquet")
     other = write_table(tmp_path / "b.parquet", {"image": PHOTOS})
     tar = str(write_tar(tmp_path / "a.tar", [("1.jpg", photo(1))]))

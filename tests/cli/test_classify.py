@@ -5,11 +5,13 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from dctafd.cli.main import cli
+from dctafd.inference.classifier import Classifier
 from dctafd.inference.results import RECORD_KEYS
 from tests.support.archive_files import write_tar
 from tests.support.tiny_classifier import photo, tiny_classifier
@@ -18,7 +20,7 @@ SHARED = Path(__file__).parents[3] / "shared"
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three photos, one of them bad, in the working directory; the tiny network answers."""
     monkeypatch.setattr("dctafd.inference.loading.load_classifier", lambda *_, **options: tiny_classifier())
     monkeypatch.chdir(tmp_path)
@@ -28,11 +30,11 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def classify(*arguments, **options):
+def classify(*arguments: str, **options: Any) -> Result:
     return CliRunner().invoke(cli, ["classify", *arguments], **options)
 
 
-def test_jsonl_has_one_contract_record_an_input_in_order(folder):
+def test_jsonl_has_one_contract_record_an_input_in_order(folder: Path) -> None:
     result = classify(".", "--format", "jsonl", "--top-k", "2")
     records = [json.loads(line) for line in result.stdout.splitlines()]
     assert [record["source"] for record in records] == ["./1.jpg", "./2.jpg", "./10.jpg"]
@@ -42,7 +44,7 @@ def test_jsonl_has_one_contract_record_an_input_in_order(folder):
     assert "1 failed: 1 NotAJpegError" in result.stderr
 
 
-def test_all_well_is_exit_code_0_and_names_the_model(folder):
+def test_all_well_is_exit_code_0_and_names_the_model(folder: Path) -> None:
     result = classify("1.jpg")
     assert result.exit_code == 0
     assert "model: tiny" in result.stderr
@@ -50,17 +52,17 @@ def test_all_well_is_exit_code_0_and_names_the_model(folder):
     assert result.stdout.startswith("1.jpg  (40x33, baseline, 4:2:0, quality 75)")
 
 
-def test_quiet_leaves_stderr_empty(folder):
+def test_quiet_leaves_stderr_empty(folder: Path) -> None:
     assert classify("1.jpg", "--quiet").stderr == ""
 
 
-def test_stdin(folder):
+def test_stdin(folder: Path) -> None:
     result = classify("-", "--format", "jsonl", input=photo(1))
     (record,) = [json.loads(line) for line in result.stdout.splitlines()]
     assert (record["source"], record["error"]) == ("-", None)
 
 
-def test_no_source_is_wrong_usage(folder):
+def test_no_source_is_wrong_usage(folder: Path) -> None:
     assert classify().exit_code == 2
 
 
@@ -78,13 +80,13 @@ def test_no_source_is_wrong_usage(folder):
         ("1.jpg", "-o", "s3://bucket/o.jsonl"),
     ],
 )
-def test_wrong_usage(folder, arguments):
+def test_wrong_usage(folder: Path, arguments: tuple[str, ...]) -> None:
     result = classify(*arguments)
     assert result.exit_code == 2
     assert result.stdout == ""
 
 
-def test_files_from_a_list_and_from_stdin(folder):
+def test_files_from_a_list_and_from_stdin(folder: Path) -> None:
     (folder / "list.txt").write_text("10.jpg\n\n1.jpg\n")
     from_file = classify("--files-from", "list.txt", "--format", "csv")
     from_stdin = classify("--files-from", "-", "--format", "csv", input="10.jpg\n1.jpg\n")
@@ -92,13 +94,13 @@ def test_files_from_a_list_and_from_stdin(folder):
     assert [row["source"] for row in csv.DictReader(io.StringIO(from_file.stdout))] == ["10.jpg", "1.jpg"]
 
 
-def test_output_file_by_suffix_and_nothing_on_stdout(folder):
+def test_output_file_by_suffix_and_nothing_on_stdout(folder: Path) -> None:
     result = classify("1.jpg", "10.jpg", "-o", "o.csv")
     assert (result.exit_code, result.stdout) == (0, "")
     assert len(list(csv.DictReader(io.StringIO((folder / "o.csv").read_text())))) == 2
 
 
-def test_stop_on_error_names_the_file_and_resume_goes_on(folder):
+def test_stop_on_error_names_the_file_and_resume_goes_on(folder: Path) -> None:
     result = classify(".", "-o", "o.jsonl", "--on-error", "stop")
     assert result.exit_code == 1
     assert "stopped at ./2.jpg: NotAJpegError" in result.stderr
@@ -107,10 +109,10 @@ def test_stop_on_error_names_the_file_and_resume_goes_on(folder):
     assert len((folder / "o.jsonl").read_text().splitlines()) == 3
 
 
-def test_interrupt_ends_with_130_and_can_be_resumed(folder, monkeypatch):
+def test_interrupt_ends_with_130_and_can_be_resumed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as context:
 
-        def interrupt(self, inputs):
+        def interrupt(self: object, inputs: object) -> None:
             raise KeyboardInterrupt
 
         context.setattr("dctafd.inference.runner.Runner.submit", interrupt)
@@ -121,14 +123,14 @@ def test_interrupt_ends_with_130_and_can_be_resumed(folder, monkeypatch):
     assert len((folder / "o.jsonl").read_text().splitlines()) == 3
 
 
-def test_resume_of_another_run_is_refused(folder):
+def test_resume_of_another_run_is_refused(folder: Path) -> None:
     classify(".", "-o", "o.jsonl", "--on-error", "stop")
     result = classify("1.jpg", "-o", "o.jsonl", "--resume")
     assert result.exit_code == 2
     assert "other inputs" in result.stderr
 
 
-def test_archive_with_damaged_and_foreign_members_finishes_with_each_named(folder):
+def test_archive_with_damaged_and_foreign_members_finishes_with_each_named(folder: Path) -> None:
     """1 % damaged and 1 % that are no JPEG files, in a tar of 200."""
     members = [(f"{i:03d}.jpg", photo(i % 5)) for i in range(200)]
     for i in (17, 120):
@@ -150,8 +152,8 @@ def test_archive_with_damaged_and_foreign_members_finishes_with_each_named(folde
     assert result.exit_code == 1
 
 
-def test_warning_about_weights_is_a_note(folder, monkeypatch):
-    def load(*arguments, **options):
+def test_warning_about_weights_is_a_note(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*arguments: Any, **options: Any) -> Classifier:
         warnings.warn("trained against another stem", UserWarning, stacklevel=2)
         return tiny_classifier()
 
@@ -159,7 +161,7 @@ def test_warning_about_weights_is_a_note(folder, monkeypatch):
     assert "warning: trained against another stem" in classify("1.jpg").stderr
 
 
-def test_models_lists_licence_and_where_weights_are():
+def test_models_lists_licence_and_where_weights_are() -> None:
     result = CliRunner().invoke(cli, ["models", "--format", "json"])
     records = {record["model"]: record for record in json.loads(result.stdout)}
     assert records["resnet50_pqf"]["licence"] == "Uber non-commercial"
@@ -168,7 +170,7 @@ def test_models_lists_licence_and_where_weights_are():
 
 @pytest.mark.shared
 @pytest.mark.skipif(not (SHARED / "weights").is_dir(), reason="needs ../shared/weights and ../shared/images")
-def test_top1_without_correction_is_that_of_torchvision_on_pillows_pixels(tmp_path):
+def test_top1_without_correction_is_that_of_torchvision_on_pillows_pixels(tmp_path: Path) -> None:
     import runpy
 
     import torch
@@ -200,7 +202,7 @@ def test_top1_without_correction_is_that_of_torchvision_on_pillows_pixels(tmp_pa
     assert ours == theirs
 
 
-def test_real_process_reads_a_pipe_and_leaves_no_thread_behind(folder):
+def test_real_process_reads_a_pipe_and_leaves_no_thread_behind(folder: Path) -> None:
     """Ctrl-C while stdin is open and silent ends the process."""
     import signal
     import subprocess
@@ -233,7 +235,7 @@ def gallery_rows(path: Path) -> list:
     return json.loads(path.read_text().split('id="data">')[1].split("</script>")[0])
 
 
-def test_a_gallery_beside_the_results(folder):
+def test_a_gallery_beside_the_results(folder: Path) -> None:
     done = classify(".", "--format", "jsonl", "--html", "g.html")
     assert [json.loads(line)["source"] for line in done.stdout.splitlines()] == [
         "./1.jpg",
@@ -246,7 +248,7 @@ def test_a_gallery_beside_the_results(folder):
     assert [row[-1][:4] for row in photos] == ["/9j/", "", "/9j/"]  # JPEG files, as base64
 
 
-def test_a_gallery_is_resumed_with_its_results(folder):
+def test_a_gallery_is_resumed_with_its_results(folder: Path) -> None:
     classify(".", "-o", "whole.csv", "--html", "whole.html")
     assert classify(".", "-o", "o.csv", "--html", "g.html", "--on-error", "stop").exit_code == 1
     assert not (folder / "g.html").exists()
@@ -256,7 +258,7 @@ def test_a_gallery_is_resumed_with_its_results(folder):
     assert {path.name for path in folder.glob("*g.html*")} == {"g.html"}
 
 
-def test_a_run_with_a_gallery_is_not_resumed_without(folder):
+def test_a_run_with_a_gallery_is_not_resumed_without(folder: Path) -> None:
     classify(".", "-o", "o.csv", "--html", "g.html", "--on-error", "stop")
     done = classify(".", "-o", "o.csv", "--resume")
     assert done.exit_code == 2
@@ -266,12 +268,14 @@ def test_a_run_with_a_gallery_is_not_resumed_without(folder):
 @pytest.mark.parametrize(
     "arguments", [("--html", "g.txt"), ("-o", "g.html", "--html", "g.html"), ("--html", "no/g.html")]
 )
-def test_a_gallery_that_cannot_be_is_wrong_usage(folder, arguments):
+def test_a_gallery_that_cannot_be_is_wrong_usage(folder: Path, arguments: tuple[str, ...]) -> None:
     done = classify("1.jpg", *arguments)
     assert (done.exit_code, done.stdout) == (2, "")
 
 
-def test_a_gallery_without_jinja_is_one_line_before_any_work(folder, monkeypatch):
+def test_a_gallery_without_jinja_is_one_line_before_any_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     done = classify("1.jpg", "--html", "g.html")
     assert (done.exit_code, done.stdout) == (2, "")

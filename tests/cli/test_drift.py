@@ -1,16 +1,17 @@
 """`dctafd drift` on the command line."""
 
 import json
+from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from dctafd.cli.main import cli
 from tests.support.jpeg_files import encode, photo_like
 
 
 @pytest.fixture
-def photos(tmp_path):
+def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos" / "below"
     folder.mkdir(parents=True)
     for number in range(2):
@@ -18,11 +19,11 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-def run(*arguments):
+def run(*arguments: object) -> Result:
     return CliRunner().invoke(cli, ["drift", "--afd", "off", *map(str, arguments)])
 
 
-def test_table_and_json(photos):
+def test_table_and_json(photos: Path) -> None:
     table = run("--images", photos, "--qualities", "10,40")
     assert table.exit_code == 0
     assert [line.split()[0] for line in table.stdout.splitlines()] == ["quality", "10", "40"]
@@ -32,7 +33,7 @@ def test_table_and_json(photos):
     assert records[0]["fdm_rank_correlation"] is None
 
 
-def test_data_curve_and_figure(photos, tmp_path):
+def test_data_curve_and_figure(photos: Path, tmp_path: Path) -> None:
     options = ("--images", photos, "--qualities", "20", "--limit", "1", "--curve", "--format", "csv")
     result = run(*options, "--blocks", tmp_path / "blocks.parquet", "--plot", tmp_path / "drift.svg")
     assert result.exit_code == 0
@@ -41,14 +42,14 @@ def test_data_curve_and_figure(photos, tmp_path):
     assert "<svg" in (tmp_path / "drift.svg").read_text()
 
 
-def test_a_bad_photo_gives_exit_code_1(photos):
+def test_a_bad_photo_gives_exit_code_1(photos: Path) -> None:
     (photos / "bad.jpg").write_text("no photo")
     result = run("--images", photos, "--qualities", "20")
     assert result.exit_code == 1
     assert "bad.jpg: DctafdError: the picture cannot be read" in result.stderr
 
 
-def test_stop_ends_at_the_first_failure(photos):
+def test_stop_ends_at_the_first_failure(photos: Path) -> None:
     (photos / "bad.jpg").write_text("no photo")
     result = run("--images", photos, "--qualities", "20", "--on-error", "stop")
     assert result.exit_code == 1
@@ -56,7 +57,7 @@ def test_stop_ends_at_the_first_failure(photos):
     assert result.stdout == ""
 
 
-def test_larger_photos_are_refused(photos):
+def test_larger_photos_are_refused(photos: Path) -> None:
     (photos / "large.jpg").write_bytes(encode(photo_like(97, 80), 95))
     result = run("--images", photos, "--qualities", "20", "--max-pixels", 96 * 80)
     assert result.exit_code == 1
@@ -66,11 +67,11 @@ def test_larger_photos_are_refused(photos):
 @pytest.mark.parametrize(
     "wrong", [("--qualities", "0"), ("--qualities", "x"), ("--blocks", "data.txt"), ("--images", "missing")]
 )
-def test_usage_errors(photos, wrong):
+def test_usage_errors(photos: Path, wrong: tuple[str, str]) -> None:
     assert run("--images", photos, *wrong).exit_code == 2
 
 
-def test_an_empty_folder_is_a_usage_error(tmp_path):
+def test_an_empty_folder_is_a_usage_error(tmp_path: Path) -> None:
     result = run("--images", tmp_path)
     assert result.exit_code == 2
     assert "no photos in" in result.stderr

@@ -2,26 +2,28 @@
 
 import io
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from PIL import Image
 
 from dctafd.cli.main import cli
 
 
 @pytest.fixture
-def photo(tmp_path):
+def photo(tmp_path: Path) -> Path:
     path = tmp_path / "photo.jpg"
     Image.radial_gradient("L").convert("RGB").save(path, quality=60)
     return path
 
 
-def run(*arguments, **options):
+def run(*arguments: object, **options: Any) -> Result:
     return CliRunner().invoke(cli, ["inspect", *map(str, arguments)], **options)
 
 
-def test_table_shows_quality_and_tables(photo):
+def test_table_shows_quality_and_tables(photo: Path) -> None:
     result = run(photo)
     assert result.exit_code == 0
     assert "quality     60, exactly IJG's tables" in result.stdout
@@ -30,7 +32,7 @@ def test_table_shows_quality_and_tables(photo):
     assert "(0, 1)  step" in result.stdout
 
 
-def test_json_of_several_files_keeps_their_order(photo, tmp_path):
+def test_json_of_several_files_keeps_their_order(photo: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.jpg"
     Image.new("L", (24, 16)).save(other)
     records = json.loads(run(photo, other, "--format", "json").stdout)
@@ -38,7 +40,7 @@ def test_json_of_several_files_keeps_their_order(photo, tmp_path):
     assert [record["color_space"] for record in records] == ["ycbcr", "gray"]
 
 
-def test_several_threads_keep_the_order_and_draw_the_same(photo, tmp_path):
+def test_several_threads_keep_the_order_and_draw_the_same(photo: Path, tmp_path: Path) -> None:
     others = []
     for number in range(5):
         others.append(tmp_path / f"{number}.jpg")
@@ -54,12 +56,12 @@ def test_several_threads_keep_the_order_and_draw_the_same(photo, tmp_path):
         assert (tmp_path / f"1-{number}.png").read_bytes() == (tmp_path / f"3-{number}.png").read_bytes()
 
 
-def test_standard_input(photo):
+def test_standard_input(photo: Path) -> None:
     result = run("-", "--format", "jsonl", input=photo.read_bytes())
     assert json.loads(result.stdout)["quality"]["value"] == 60
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_is_shown(photo, tmp_path):
+def test_what_cannot_be_read_is_named_and_the_rest_is_shown(photo: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_text("no photo")
     result = run(bad, photo, tmp_path / "missing.jpg")
@@ -71,12 +73,12 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_shown(photo, tmp_path):
     assert record["error"]["type"] == "NotAJpegError"
 
 
-def test_plots_of_several_files_are_numbered(photo, tmp_path):
+def test_plots_of_several_files_are_numbered(photo: Path, tmp_path: Path) -> None:
     assert run(photo, photo, "--plot", tmp_path / "plot.png").exit_code == 0
     assert {path.name for path in tmp_path.glob("*.png")} == {"plot-1.png", "plot-2.png"}
 
 
-def test_a_model_adds_its_predictions(photo):
+def test_a_model_adds_its_predictions(photo: Path) -> None:
     pytest.importorskip("torch")
     result = run(photo, "--model", "efficientnet_lite0", "--format", "jsonl")
     drift = json.loads(result.stdout)["drift"]
@@ -84,7 +86,7 @@ def test_a_model_adds_its_predictions(photo):
     assert 0 < drift["direct_predictions"][0]["score"] <= 1
 
 
-def test_a_two_fold_compression_shows_both(tmp_path):
+def test_a_two_fold_compression_shows_both(tmp_path: Path) -> None:
     noise = Image.effect_noise((240, 240), 60).resize((480, 480), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
     noise.save(buffer, "JPEG", quality=20)

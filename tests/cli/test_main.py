@@ -1,5 +1,8 @@
 import subprocess
 import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 import click
 import pytest
@@ -18,7 +21,7 @@ from dctafd.errors import (
 
 
 @pytest.fixture
-def failing_command(monkeypatch):
+def failing_command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Make `dctafd models` raise what the test chooses."""
 
     def install(error: BaseException) -> None:
@@ -26,14 +29,14 @@ def failing_command(monkeypatch):
         def command() -> None:
             raise error
 
-        module = type(sys)("dctafd.cli.models")
-        module.command = command
+        module = ModuleType("dctafd.cli.models")
+        module.command = command  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "dctafd.cli.models", module)
 
     return install
 
 
-def test_help_names_every_command_and_imports_none():
+def test_help_names_every_command_and_imports_none() -> None:
     code = (
         "import sys; from dctafd.cli.main import cli; cli(['--help'], standalone_mode=False);"
         "print([name for name in sys.modules if name in ('torch', 'numpy', 'numba', 'rich')])"
@@ -44,24 +47,24 @@ def test_help_names_every_command_and_imports_none():
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_short_and_long_help(flag):
+def test_short_and_long_help(flag: str) -> None:
     result = CliRunner().invoke(cli, [flag])
     assert result.exit_code == 0
     assert "classify" in result.stdout
 
 
-def test_version():
+def test_version() -> None:
     result = CliRunner().invoke(cli, ["--version"])
     assert result.stdout.startswith("dctafd, version ")
 
 
-def test_unknown_command_is_wrong_usage():
+def test_unknown_command_is_wrong_usage() -> None:
     result = CliRunner().invoke(cli, ["frobnicate"])
     assert result.exit_code == 2
     assert "frobnicate" in result.stderr
 
 
-def test_command_that_is_not_installed_is_named(monkeypatch):
+def test_command_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(main_module.COMMANDS, "later", ("dctafd.cli.no_such_module", "Not there yet."))
     result = CliRunner().invoke(cli, ["later"])
     assert result.exit_code == 1
@@ -78,7 +81,9 @@ def test_command_that_is_not_installed_is_named(monkeypatch):
         (CorruptJpegError("\x1b[31mred\nand two lines"), EXIT_SOME_FAILED),
     ],
 )
-def test_named_error_is_one_printable_line_on_stderr(failing_command, error, code):
+def test_named_error_is_one_printable_line_on_stderr(
+    failing_command: Callable[..., Any], error: Any, code: int
+) -> None:
     failing_command(error)
     result = CliRunner().invoke(cli, ["models"])
     assert result.exit_code == code
@@ -87,32 +92,32 @@ def test_named_error_is_one_printable_line_on_stderr(failing_command, error, cod
     assert result.stderr == f"Error: {type(error).__name__}: {text}\n"
 
 
-def test_names_in_messages_drive_no_terminal(failing_command):
+def test_names_in_messages_drive_no_terminal(failing_command: Callable[..., Any]) -> None:
     failing_command(click.ClickException("stopped at \x1b[31mred.jpg"))
     result = CliRunner().invoke(cli, ["models"])
     assert result.stderr == "Error: stopped at \\x1b[31mred.jpg\n"
 
 
-def test_an_error_without_a_name_of_its_own_is_a_sentence(failing_command):
+def test_an_error_without_a_name_of_its_own_is_a_sentence(failing_command: Callable[..., Any]) -> None:
     failing_command(DctafdError("cannot use x as a cache"))
     assert CliRunner().invoke(cli, ["models"]).stderr == "Error: cannot use x as a cache\n"
 
 
-def test_operating_system_error_is_one_line(failing_command):
+def test_operating_system_error_is_one_line(failing_command: Callable[..., Any]) -> None:
     failing_command(OSError(28, "No space left on device", "out.csv"))
     result = CliRunner().invoke(cli, ["models"])
     assert result.exit_code == 1
     assert "out.csv: No space left on device" in result.stderr
 
 
-def test_interrupt_ends_with_130(failing_command):
+def test_interrupt_ends_with_130(failing_command: Callable[..., Any]) -> None:
     failing_command(KeyboardInterrupt())
     result = CliRunner().invoke(cli, ["models"])
     assert result.exit_code == EXIT_INTERRUPTED
     assert "interrupted" in result.stderr
 
 
-def test_reader_that_goes_away_leaves_no_traceback():
+def test_reader_that_goes_away_leaves_no_traceback() -> None:
     shell = f"{sys.executable} -m dctafd --help | true"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
     assert done.stderr == ""

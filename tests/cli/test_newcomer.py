@@ -9,11 +9,13 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -33,7 +35,7 @@ FILES = {
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two photos in the working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COLUMNS", raising=False)
@@ -43,10 +45,10 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def no_work(monkeypatch):
+def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make everything that works fail: what is wrong with a command is to be said before."""
 
-    def work(*arguments, **options):
+    def work(*arguments: object, **options: object) -> None:
         raise AssertionError("this is work")
 
     for name in (
@@ -58,11 +60,11 @@ def no_work(monkeypatch):
         monkeypatch.setattr(name, work)
 
 
-def run(*arguments):
+def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, list(arguments))
 
 
-def shell(line, folder, **options):
+def shell(line: str, folder: Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a shell's line in which `dctafd` is this package's command."""
     command = f"{shlex.quote(sys.executable)} -m dctafd"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -77,7 +79,9 @@ def shell(line, folder, **options):
 
 @pytest.mark.parametrize("name", ["classify", "inspect", "dataset-stats", "drift"])
 @pytest.mark.parametrize("place", ["no/such/folder/out.jsonl", "a-file/out.jsonl", "a-folder"])
-def test_an_output_that_cannot_be_written_is_said_first(folder, no_work, name, place):
+def test_an_output_that_cannot_be_written_is_said_first(
+    folder: Path, no_work: None, name: str, place: str
+) -> None:
     (folder / "a-file").touch()
     (folder / "a-folder").mkdir()
     result = run(*FILES[name], "--format", "jsonl", "-o", place)
@@ -100,8 +104,8 @@ def test_an_output_that_cannot_be_written_is_said_first(folder, no_work, name, p
     ],
 )
 def test_what_is_not_installed_is_said_first_with_a_command_that_helps(
-    folder, no_work, monkeypatch, arguments, modules
-):
+    folder: Path, no_work: None, monkeypatch: pytest.MonkeyPatch, arguments: list[str], modules: list[str]
+) -> None:
     for module in modules:
         monkeypatch.setitem(sys.modules, module, None)
     result = run(*arguments)
@@ -133,7 +137,7 @@ def test_what_is_not_installed_is_said_first_with_a_command_that_helps(
         ["inspect", "1.jpg", "--model", "resnet18", "--afd", "no-such-module"],
     ],
 )
-def test_wrong_usage_is_2_and_said_first(folder, no_work, arguments):
+def test_wrong_usage_is_2_and_said_first(folder: Path, no_work: None, arguments: list[str]) -> None:
     result = run(*arguments)
     assert result.exit_code == 2, result.output
     assert "Traceback" not in result.output
@@ -144,7 +148,7 @@ def test_wrong_usage_is_2_and_said_first(folder, no_work, arguments):
     "arguments",
     [["classify", "1.jpg"], ["inspect", "1.jpg"], ["drift", "--images", "."], ["export", "-o", "x.pt2"]],
 )
-def test_an_unknown_model_is_2_with_names_like_it(folder, arguments):
+def test_an_unknown_model_is_2_with_names_like_it(folder: Path, arguments: list[str]) -> None:
     result = run(*arguments, "--model", "resnet51")
     assert result.exit_code == 2
     assert "there is no model 'resnet51'; did you mean resnet50" in result.stderr
@@ -153,7 +157,7 @@ def test_an_unknown_model_is_2_with_names_like_it(folder, arguments):
 # Streams ----------------------------------------------------------------------------------------------
 
 
-def test_a_closed_stdout_is_said_first(folder):
+def test_a_closed_stdout_is_said_first(folder: Path) -> None:
     for name in ("inspect", "dataset-stats", "classify"):
         done = shell(f"dctafd {shlex.join(FILES[name][0:])} >&-", folder)
         assert done.returncode == 2, done.stderr
@@ -161,20 +165,20 @@ def test_a_closed_stdout_is_said_first(folder):
         assert "Traceback" not in done.stderr
 
 
-def test_with_stdout_closed_a_file_gets_the_results(folder):
+def test_with_stdout_closed_a_file_gets_the_results(folder: Path) -> None:
     done = shell("dctafd inspect 1.jpg -o out.json >&- 2>&- <&-", folder)
     assert done.returncode == 0
     assert json.loads((folder / "out.json").read_text())[0]["source"] == "1.jpg"
 
 
-def test_a_full_disk_is_one_line(folder):
+def test_a_full_disk_is_one_line(folder: Path) -> None:
     done = shell("dctafd inspect 1.jpg > /dev/full", folder)
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_reader_that_has_enough_ends_the_command_quietly(folder):
+def test_a_reader_that_has_enough_ends_the_command_quietly(folder: Path) -> None:
     names = " ".join(["1.jpg"] * 40)
     done = shell(f"set -o pipefail; dctafd inspect {names} --format json | head -c 1", folder)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[", "")
@@ -183,7 +187,7 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(folder):
 # Interrupts -------------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_on_a_terminal_is_told_on_a_line_of_its_own(folder):
+def test_ctrl_c_on_a_terminal_is_told_on_a_line_of_its_own(folder: Path) -> None:
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from tests.support.tiny_classifier import tiny_classifier;"
@@ -221,7 +225,7 @@ NAMES = [r"a$x_{$b.jpg", "[bold red]x[b].jpg", "\x1b[31mred\x1b[0m.jpg", "<b>&am
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_name_is_never_markup(folder, monkeypatch, name):
+def test_a_file_name_is_never_markup(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr("dctafd.inference.loading.load_classifier", lambda *a, **k: tiny_classifier())
     for number in (1, 2):
         (folder / f"{number}.jpg").unlink()
@@ -245,7 +249,7 @@ def test_a_file_name_is_never_markup(folder, monkeypatch, name):
     assert len(list(folder.glob("x*.svg"))) == 1
 
 
-def test_a_photo_that_is_none_is_told_what_it_is(folder):
+def test_a_photo_that_is_none_is_told_what_it_is(folder: Path) -> None:
     Image.new("RGB", (8, 8)).save(folder / "png.jpg", "PNG")
     (folder / "empty.jpg").touch()
     result = run("inspect", "png.jpg", "empty.jpg", "missing.jpg")
@@ -256,7 +260,7 @@ def test_a_photo_that_is_none_is_told_what_it_is(folder):
     assert "Errno" not in result.stderr
 
 
-def test_a_folder_without_jpegs_is_told(folder):
+def test_a_folder_without_jpegs_is_told(folder: Path) -> None:
     (folder / "empty").mkdir()
     (folder / "empty" / "notes.txt").touch()
     result = run("dataset-stats", "--dir", "empty")
@@ -267,16 +271,16 @@ def test_a_folder_without_jpegs_is_told(folder):
 # Weights ----------------------------------------------------------------------------------------------
 
 
-def state_of(**changes):
+def state_of(**changes: Any) -> dict[str, Any]:
     state = small_backbone().module.state_dict()
     return {**state, **changes}
 
 
-def pickled_network(path):
+def pickled_network(path: Path) -> None:
     torch.save(small_backbone().module, path)
 
 
-def wrong_shape(path):
+def wrong_shape(path: Path) -> None:
     state = state_of()
     first = next(iter(state))
     torch.save({**state, first: torch.zeros(3, 3)}, path)
@@ -293,7 +297,9 @@ def wrong_shape(path):
         (lambda path: torch.save({"fc.weight": torch.zeros(10, 5)}, path), "does not fit"),
     ],
 )
-def test_weights_that_are_none_are_2_and_one_sentence(folder, write, text):
+def test_weights_that_are_none_are_2_and_one_sentence(
+    folder: Path, write: Callable[..., Any], text: str
+) -> None:
     write(folder / "weights.pth")
     result = run("classify", "1.jpg", "--model", "resnet18", "--weights", "weights.pth")
     assert result.exit_code == 2, result.output
@@ -304,7 +310,7 @@ def test_weights_that_are_none_are_2_and_one_sentence(folder, write, text):
         assert internal not in result.stderr
 
 
-def test_weights_of_another_architecture_name_the_first_layer_that_differs(folder):
+def test_weights_of_another_architecture_name_the_first_layer_that_differs(folder: Path) -> None:
     from torchvision import models
 
     torch.save(models.resnet50(weights=None).state_dict(), folder / "weights.pth")
@@ -323,7 +329,9 @@ def test_weights_of_another_architecture_name_the_first_layer_that_differs(folde
 
 
 @pytest.mark.parametrize("width", [20, 30, 40, 60])
-def test_tables_fit_narrow_terminals_and_tell_names_apart(folder, monkeypatch, width):
+def test_tables_fit_narrow_terminals_and_tell_names_apart(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
     monkeypatch.setattr("dctafd.inference.loading.load_classifier", lambda *a, **k: tiny_classifier())
     monkeypatch.setenv("COLUMNS", str(width))
     long = folder / "a-folder-with-a-long-name"
@@ -337,7 +345,7 @@ def test_tables_fit_narrow_terminals_and_tell_names_apart(folder, monkeypatch, w
         assert len(set(lines)) == len(lines)
 
 
-def test_models_fit_80_columns_and_json_has_the_rest():
+def test_models_fit_80_columns_and_json_has_the_rest() -> None:
     lines = run("models").stdout.splitlines()
     assert lines[0].split() == ["model", "classes", "weights", "module", "licence"]
     assert all(len(line) <= 80 for line in lines)
@@ -346,7 +354,7 @@ def test_models_fit_80_columns_and_json_has_the_rest():
     assert {"origin", "weights_file", "crop", "architecture", "labels"} <= set(records["resnet18"])
 
 
-def test_csv_of_dataset_stats_holds_objects(folder):
+def test_csv_of_dataset_stats_holds_objects(folder: Path) -> None:
     import csv
 
     row = next(csv.DictReader(io.StringIO(run("dataset-stats", "--dir", ".", "--format", "csv").stdout)))

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,12 +31,12 @@ GOOD = Result(
 BAD = Result("b\n.jpg", model="tiny", error=Failure("NotAJpegError", "starts with GIF89a"))
 
 
-def written(name, *batches, top_k=2):
+def written(name: str, *batches: Any, top_k: int = 2) -> str:
     layout = text_format(name, top_k)
     return layout.begin() + "".join(layout.batch(batch) for batch in batches) + layout.end()
 
 
-def test_record_has_the_contract_keys_in_order():
+def test_record_has_the_contract_keys_in_order() -> None:
     assert list(GOOD.to_record()) == list(RECORD_KEYS)
     assert list(RECORD_KEYS) == [
         "source",
@@ -60,21 +61,21 @@ def test_record_has_the_contract_keys_in_order():
 
 
 @pytest.mark.parametrize("result", [GOOD, BAD])
-def test_result_survives_its_record(result):
+def test_result_survives_its_record(result: Result) -> None:
     assert Result.from_record(json.loads(json.dumps(result.to_record()))) == result
 
 
-def test_jsonl_is_a_record_a_line():
+def test_jsonl_is_a_record_a_line() -> None:
     lines = written("jsonl", [GOOD], [BAD]).splitlines()
     assert [json.loads(line) for line in lines] == [GOOD.to_record(), BAD.to_record()]
 
 
-def test_json_is_one_array_however_the_batches_fall():
+def test_json_is_one_array_however_the_batches_fall() -> None:
     assert json.loads(written("json", [GOOD, BAD], [], [GOOD])) == [r.to_record() for r in (GOOD, BAD, GOOD)]
     assert json.loads(written("json")) == []
 
 
-def test_csv_has_the_same_columns_for_every_row():
+def test_csv_has_the_same_columns_for_every_row() -> None:
     rows = list(csv.DictReader(io.StringIO(written("csv", [GOOD], [BAD], top_k=3))))
     assert rows[0]["member"] == "x, y.jpg"
     assert (rows[0]["label_1"], rows[0]["score_2"], rows[0]["label_3"]) == ('cat "tabby"', "0.25", "")
@@ -82,14 +83,14 @@ def test_csv_has_the_same_columns_for_every_row():
     assert (rows[1]["source"], rows[1]["error_type"], rows[1]["label_1"]) == ("b\n.jpg", "NotAJpegError", "")
 
 
-def test_table_shows_one_photo_in_detail():
+def test_table_shows_one_photo_in_detail() -> None:
     text = written("table", [GOOD])
     assert "quality 75" in text
     assert ' 75.0%  cat "tabby"' in text
     assert "warning: junk before a marker" in text
 
 
-def test_table_shows_many_photos_as_rows_and_its_heading_once():
+def test_table_shows_many_photos_as_rows_and_its_heading_once() -> None:
     text = written("table", *[[GOOD, BAD]] * 150)
     assert len(text.splitlines()) == 301
     assert text.count("quality") == 1
@@ -97,7 +98,7 @@ def test_table_shows_many_photos_as_rows_and_its_heading_once():
     assert "NotAJpegError: starts with GIF89a" in text
 
 
-def test_csv_has_label_and_score_of_the_best_and_text_that_no_tool_takes_for_a_time():
+def test_csv_has_label_and_score_of_the_best_and_text_that_no_tool_takes_for_a_time() -> None:
     good, bad = csv.DictReader(io.StringIO(written("csv", [GOOD], [BAD])))
     assert (good["label"], good["score"]) == ('cat "tabby"', "0.75")
     assert (bad["label"], bad["score"]) == ("", "")
@@ -105,7 +106,7 @@ def test_csv_has_label_and_score_of_the_best_and_text_that_no_tool_takes_for_a_t
     assert GOOD.to_record()["subsampling"] == "4:2:0"
 
 
-def test_duckdb_and_pandas_read_the_csv_with_text_as_text(tmp_path):
+def test_duckdb_and_pandas_read_the_csv_with_text_as_text(tmp_path: Path) -> None:
     duckdb, pandas = pytest.importorskip("duckdb"), pytest.importorskip("pandas")
     path = tmp_path / "labels.csv"
     path.write_text(written("csv", [GOOD] * 50, [BAD]))
@@ -130,7 +131,9 @@ def test_duckdb_and_pandas_read_the_csv_with_text_as_text(tmp_path):
     assert frame["score"][0] == 0.75
 
 
-def test_the_sql_of_the_documentation_gives_typed_tables(tmp_path, monkeypatch):
+def test_the_sql_of_the_documentation_gives_typed_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     duckdb = pytest.importorskip("duckdb")
     parquet = pytest.importorskip("dctafd.batch.parquet")
     monkeypatch.chdir(tmp_path)
@@ -157,7 +160,7 @@ DAMAGED = replace(
 )
 
 
-def test_a_damaged_photo_is_marked_with_how_much_is_missing():
+def test_a_damaged_photo_is_marked_with_how_much_is_missing() -> None:
     assert "damaged, 43 % missing" in written("table", [DAMAGED])
     heading, good, damaged = written("table", [GOOD, DAMAGED]).splitlines()
     assert "missing" in heading
@@ -177,12 +180,12 @@ def test_a_damaged_photo_is_marked_with_how_much_is_missing():
         ([], None),
     ],
 )
-def test_what_is_missing_is_told_from_the_warnings(warnings, missing):
+def test_what_is_missing_is_told_from_the_warnings(warnings: list[str], missing: str | None) -> None:
     assert what_is_missing(warnings) == missing
 
 
 @pytest.mark.parametrize("width", range(20, 61, 5))
-def test_a_narrow_table_tells_long_names_apart_and_fits(width):
+def test_a_narrow_table_tells_long_names_apart_and_fits(width: int) -> None:
     names = [f"photos/2026-11-30/a-rather-long-name-of-a-photo-{n}.jpg" for n in (1, 2)]
     results = [replace(GOOD, source=name, member=None) for name in names]
     layout = text_format("table", 2, Page(width))
@@ -197,7 +200,7 @@ UNSURE = replace(GOOD, unsure=True)
 SURE = replace(GOOD, unsure=False)
 
 
-def test_unsure_results_say_so_and_keep_their_predictions():
+def test_unsure_results_say_so_and_keep_their_predictions() -> None:
     assert (UNSURE.best_label, SURE.best_label, GOOD.best_label, BAD.best_label) == (
         "unsure",
         'cat "tabby"',
@@ -212,7 +215,7 @@ def test_unsure_results_say_so_and_keep_their_predictions():
     assert "unsure" not in GOOD.to_record()
 
 
-def test_unsure_results_in_tables_and_csv():
+def test_unsure_results_in_tables_and_csv() -> None:
     rows = written("table", [UNSURE, SURE]).splitlines()
     assert "unsure" in rows[1]
     assert 'cat "tabby" 75%, ant 25%' in rows[1]
@@ -225,7 +228,7 @@ def test_unsure_results_in_tables_and_csv():
     assert sure["label"] == 'cat "tabby"'
 
 
-def test_unsure_results_in_parquet(tmp_path):
+def test_unsure_results_in_parquet(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
     from dctafd.batch.parquet import parquet_bytes
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +20,12 @@ from dctafd.inference.assembly import ModelFacts, softmax
 from dctafd.inference.classifier import Classifier
 from dctafd.inference.graph_cache import DirectoryCache
 from dctafd.inference.graph_export import ExportError, check_answer, example_inputs, export_graph
-from dctafd.inference.graph_networks import open_graph
+from dctafd.inference.graph_networks import Graph, open_graph
 from dctafd.inference.loading import RuntimeFallbackWarning, load_classifier
 from dctafd.inference.network import Answer
 from dctafd.inference.runtimes import choose_runtime
 from dctafd.inference.torch_network import TorchNetwork, weights_digest
-from dctafd.nets.attach import attach
+from dctafd.nets.attach import CorrectedClassifier, attach
 from tests.support.jpeg_files import encode, photo_like
 from tests.support.small_nets import CROP, trained_afd
 
@@ -32,37 +34,39 @@ SEES = Preprocessing(CROP + 8, CROP, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
-def runtime(request):
+def runtime(request: pytest.FixtureRequest) -> str:
     for package in RUNTIMES[request.param]:
         pytest.importorskip(package, reason=f"needs the extra {request.param}")
     return request.param
 
 
-def tiny_net():
+def tiny_net() -> nn.Sequential:
     torch.manual_seed(0)
     layers = nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6)
     return nn.Sequential(*layers).eval()
 
 
 @pytest.fixture(scope="module")
-def corrected():
+def corrected() -> CorrectedClassifier:
     net = tiny_net()
     return attach(net, trained_afd(net, "stem", layer="1").reparameterize()).eval()
 
 
 @pytest.fixture(scope="module")
-def graph(runtime, corrected, tmp_path_factory):
+def graph(runtime: str, corrected: CorrectedClassifier, tmp_path_factory: pytest.TempPathFactory) -> Graph:
     directory = tmp_path_factory.mktemp(runtime)
     return export_graph(corrected, SEES, runtime, directory, weights_digest(corrected))
 
 
 @pytest.fixture
-def photos():
+def photos() -> list[bytes]:
     return [encode(photo_like(100, 90, seed=seed), quality) for seed, quality in enumerate(range(5, 95, 9))]
 
 
 @pytest.mark.parametrize("batch", [1, 5])
-def test_answers_are_those_of_pytorch(runtime, graph, corrected, batch):
+def test_answers_are_those_of_pytorch(
+    runtime: str, graph: Graph, corrected: CorrectedClassifier, batch: int
+) -> None:
     arrays = [
         np.ascontiguousarray(np.roll(array, 1, axis=-1) if array.ndim > 2 else array)
         for array in (np.repeat(array, 3, 0)[:batch] for array in example_inputs(SEES))
@@ -70,10 +74,14 @@ def test_answers_are_those_of_pytorch(runtime, graph, corrected, batch):
     expected = TorchNetwork(corrected, "cpu").run(arrays)
     answer = open_graph(graph, runtime, "float32").run(arrays)
     np.testing.assert_allclose(softmax(answer.logits), softmax(expected.logits), atol=1e-3)
+    assert answer.drift is not None
+    assert expected.drift is not None
     np.testing.assert_allclose(answer.drift, expected.drift, atol=1e-3)
 
 
-def test_batches_side_by_side_give_what_one_after_the_other_gives(runtime, graph, photos):
+def test_batches_side_by_side_give_what_one_after_the_other_gives(
+    runtime: str, graph: Graph, photos: list[bytes]
+) -> None:
     network = open_graph(graph, runtime, "float32")
     network.use_cores(2)
     classifier = Classifier(network, ModelFacts("small", ()), SEES)
@@ -84,7 +92,9 @@ def test_batches_side_by_side_give_what_one_after_the_other_gives(runtime, graph
         assert [best.index for best in other.predictions] == [best.index for best in one.predictions]
 
 
-def test_a_classifier_without_a_module_has_no_drift(runtime, tmp_path, photos):
+def test_a_classifier_without_a_module_has_no_drift(
+    runtime: str, tmp_path: Path, photos: list[bytes]
+) -> None:
     net = attach(tiny_net())
     graph = export_graph(net, SEES, runtime, tmp_path, weights_digest(net))
     classifier = Classifier(open_graph(graph, runtime, "float32"), ModelFacts("small", ()), SEES)
@@ -92,10 +102,10 @@ def test_a_classifier_without_a_module_has_no_drift(runtime, tmp_path, photos):
     assert (result.error, result.drift, len(result.predictions)) == (None, None, 5)
 
 
-def test_openvino_computes_in_float32_unless_asked(graph, runtime):
+def test_openvino_computes_in_float32_unless_asked(graph: Graph, runtime: str) -> None:
     if runtime != "openvino":
         pytest.skip("the others have one precision")
-    network = open_graph(graph, runtime, "float32")
+    network: Any = open_graph(graph, runtime, "float32")
     network.side_by_side(2)
     assert "float" in str(network._compiled.get_property("INFERENCE_PRECISION_HINT"))
     assert "bfloat16" not in str(network._compiled.get_property("INFERENCE_PRECISION_HINT"))
@@ -105,7 +115,9 @@ def test_openvino_computes_in_float32_unless_asked(graph, runtime):
 
 
 @pytest.fixture
-def loads(monkeypatch, tmp_path, corrected, graph):
+def loads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, corrected: CorrectedClassifier, graph: Graph
+) -> list[int]:
     """Let any request lead to the small network, whose weights are a file; count how often it is loaded.
 
     Its graph is copied, since making it anew takes seconds.
@@ -119,12 +131,12 @@ def loads(monkeypatch, tmp_path, corrected, graph):
     monkeypatch.setenv("DCTAFD_CACHE", str(tmp_path / "cache"))
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"first")
-    count = []
+    count: list[int] = []
     loaded = loading._Loaded(
         corrected, ModelFacts("small", ("a", "b")), SEES, [weights], (("it may not fit", UserWarning),)
     )
 
-    def load(self):
+    def load(self: object) -> Any:
         count.append(1)
         return loaded
 
@@ -132,14 +144,16 @@ def loads(monkeypatch, tmp_path, corrected, graph):
     return count
 
 
-def load_small(runtime):
+def load_small(runtime: str) -> tuple[Classifier, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         classifier = load_classifier("small", runtime=runtime, device="cpu")
     return classifier, [str(warning.message) for warning in caught]
 
 
-def test_a_known_classifier_is_opened_without_pytorch(loads, runtime, photos, tmp_path):
+def test_a_known_classifier_is_opened_without_pytorch(
+    loads: list[int], runtime: str, photos: list[bytes], tmp_path: Path
+) -> None:
     first, said = load_small(runtime)
     assert (first.network.runtime, said, len(loads)) == (runtime, ["it may not fit"], 1)
     again, said = load_small(runtime)
@@ -162,17 +176,19 @@ def test_a_known_classifier_is_opened_without_pytorch(loads, runtime, photos, tm
     assert json.loads(record)["predictions"][0]["index"] == expected[0].predictions[0].index
 
 
-def test_changed_weights_are_loaded_anew(loads, runtime, tmp_path):
+def test_changed_weights_are_loaded_anew(loads: list[int], runtime: str, tmp_path: Path) -> None:
     load_small(runtime)
     (tmp_path / "weights.pth").write_bytes(b"second")
     load_small(runtime)
     assert len(loads) == 2
 
 
-def test_a_module_that_appears_beside_the_weights_is_not_missed(loads, runtime, tmp_path):
+def test_a_module_that_appears_beside_the_weights_is_not_missed(
+    loads: list[int], runtime: str, tmp_path: Path
+) -> None:
     weights = tmp_path / "weights.pth"
 
-    def load():
+    def load() -> Any:
         with pytest.warns(UserWarning, match="it may not fit"):
             load_classifier("small", weights, runtime=runtime, device="cpu")
         return len(loads)
@@ -182,7 +198,9 @@ def test_a_module_that_appears_beside_the_weights_is_not_missed(loads, runtime, 
     assert [load(), load()] == [2, 2]
 
 
-def test_results_below_the_least_score_are_unsure(loads, runtime, photos):
+def test_results_below_the_least_score_are_unsure(
+    loads: list[int], runtime: str, photos: list[bytes]
+) -> None:
     def unsure(min_score):
         with pytest.warns(UserWarning, match="it may not fit"):
             classifier = load_classifier("small", runtime=runtime, device="cpu", min_score=min_score)
@@ -198,7 +216,9 @@ def test_results_below_the_least_score_are_unsure(loads, runtime, photos):
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit", "sums", "gone"])
-def test_a_damaged_entry_is_made_again(loads, runtime, photos, tmp_path, damage):
+def test_a_damaged_entry_is_made_again(
+    loads: list[int], runtime: str, photos: list[bytes], tmp_path: Path, damage: str
+) -> None:
     expected = load_small(runtime)[0].classify(photos)
     (entry,) = (path for path in (tmp_path / "cache" / "graphs").iterdir() if path.is_dir())
     largest = max(entry.iterdir(), key=lambda path: path.stat().st_size)
@@ -217,7 +237,7 @@ def test_a_damaged_entry_is_made_again(loads, runtime, photos, tmp_path, damage)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"files": []}', '{"files": [], "key": 3}'])
-def test_a_damaged_record_is_written_again(loads, runtime, tmp_path, text):
+def test_a_damaged_record_is_written_again(loads: list[int], runtime: str, tmp_path: Path, text: str) -> None:
     load_small(runtime)
     (record,) = (tmp_path / "cache" / "classifiers").iterdir()
     record.write_text(text)
@@ -226,7 +246,9 @@ def test_a_damaged_record_is_written_again(loads, runtime, tmp_path, text):
     assert json.loads(record.read_text())["key"]
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(loads, runtime, photos, monkeypatch, tmp_path):
+def test_a_cache_that_cannot_be_written_is_done_without(
+    loads: list[int], runtime: str, photos: list[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("DCTAFD_CACHE", str(tmp_path / "file"))
     classifier, said = load_small(runtime)
@@ -239,17 +261,22 @@ def test_a_cache_that_cannot_be_written_is_done_without(loads, runtime, photos, 
 class Unexportable(nn.Module):
     """Depends on the data, so that no graph can be made of it."""
 
-    def forward(self, pixels):
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         return pixels.mean((2, 3)) if float(pixels.sum()) > 0 else pixels.amax((2, 3))
 
 
-def test_what_cannot_be_exported_runs_in_pytorch_and_is_not_tried_again(loads, runtime, monkeypatch, photos):
-    loaded = loading._Loaded(Unexportable(), ModelFacts("odd", ("a", "b", "c")), SEES, [], ())
+def test_what_cannot_be_exported_runs_in_pytorch_and_is_not_tried_again(
+    loads: list[int], runtime: str, monkeypatch: pytest.MonkeyPatch, photos: list[bytes]
+) -> None:
+    loaded = loading._Loaded(attach(Unexportable()), ModelFacts("odd", ("a", "b", "c")), SEES, [], ())
     monkeypatch.setattr(loading._Request, "load", lambda self: loaded)
-    tries = []
-    monkeypatch.setattr(
-        "dctafd.inference.graph_export.export_graph", lambda *args: tries.append(1) or export_graph(*args)
-    )
+    tries: list[int] = []
+
+    def counted(*arguments: Any) -> Graph:
+        tries.append(1)
+        return export_graph(*arguments)
+
+    monkeypatch.setattr("dctafd.inference.graph_export.export_graph", counted)
     for _ in range(2):
         with pytest.warns(RuntimeFallbackWarning, match=f"{runtime} cannot run odd, PyTorch does: ") as said:
             classifier = load_classifier("odd", runtime=runtime, device="cpu")
@@ -261,17 +288,17 @@ def test_what_cannot_be_exported_runs_in_pytorch_and_is_not_tried_again(loads, r
 
 
 @pytest.mark.parametrize("wrong", [1.0, np.nan])
-def test_a_graph_that_answers_otherwise_is_refused(wrong):
+def test_a_graph_that_answers_otherwise_is_refused(wrong: float) -> None:
     logits, drift = np.zeros((2, 4), np.float32), np.zeros((2, 3, 3), np.float32)
     check_answer(Answer(logits + 1e-4, drift + 1e-4), [logits, drift])
     with pytest.raises(ExportError, match="differ from PyTorch's by"):
         check_answer(Answer(logits, drift + np.float32(wrong)), [logits, drift])
 
 
-def test_threads_that_want_the_same_entry_make_it_once(tmp_path):
+def test_threads_that_want_the_same_entry_make_it_once(tmp_path: Path) -> None:
     cache, made = DirectoryCache(tmp_path), []
 
-    def make(directory):
+    def make(directory: Path) -> None:
         made.append(1)
         threading.Event().wait(0.05)
         (directory / "file").write_text("content")
@@ -284,8 +311,8 @@ def test_threads_that_want_the_same_entry_make_it_once(tmp_path):
     assert (len(made), (tmp_path / "key" / "file").read_text()) == (1, "content")
 
 
-def test_what_is_not_finished_leaves_no_entry(tmp_path):
-    def make(directory):
+def test_what_is_not_finished_leaves_no_entry(tmp_path: Path) -> None:
+    def make(directory: Path) -> None:
         (directory / "file").touch()
         raise ExportError("no")
 
@@ -296,11 +323,17 @@ def test_what_is_not_finished_leaves_no_entry(tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
-def test_entries_that_were_not_used_for_longest_are_forgotten(tmp_path, monkeypatch):
+def test_entries_that_were_not_used_for_longest_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dctafd.inference.graph_cache.KEPT_ENTRIES", 2)
     cache = DirectoryCache(tmp_path)
+
+    def make(directory: Path) -> None:
+        (directory / "file").write_text("x")
+
     for key in ("first", "second", "third"):
-        cache.get_or_make(key, lambda directory: (directory / "file").write_text("x"))
+        cache.get_or_make(key, make)
     assert [key for key in ("first", "second", "third") if cache.get(key)] == ["second", "third"]
 
 
@@ -319,7 +352,9 @@ def test_entries_that_were_not_used_for_longest_are_forgotten(tmp_path, monkeypa
         (("openvino",), Runtime("torch", "cpu"), "torch"),
     ],
 )
-def test_auto_takes_the_fastest_that_is_installed_and_exact(monkeypatch, installed, wanted, chosen):
+def test_auto_takes_the_fastest_that_is_installed_and_exact(
+    monkeypatch: pytest.MonkeyPatch, installed: tuple[str, ...], wanted: Runtime, chosen: str
+) -> None:
     monkeypatch.delenv("DCTAFD_RUNTIME")
     known = {*installed, "onnx", "onnxscript"}
     monkeypatch.setattr("dctafd.inference.runtimes.find_spec", lambda name: name if name in known else None)
@@ -327,14 +362,16 @@ def test_auto_takes_the_fastest_that_is_installed_and_exact(monkeypatch, install
 
 
 @pytest.mark.parametrize("has_it", [True, False])
-def test_bfloat16_goes_to_openvino_where_the_cpu_has_it(monkeypatch, has_it):
+def test_bfloat16_goes_to_openvino_where_the_cpu_has_it(
+    monkeypatch: pytest.MonkeyPatch, has_it: bool
+) -> None:
     monkeypatch.delenv("DCTAFD_RUNTIME")
     monkeypatch.setattr("dctafd.inference.runtimes.find_spec", lambda name: name)
     monkeypatch.setattr("dctafd.inference.runtimes.has_bfloat16", lambda: has_it)
     assert choose_runtime(Runtime(device="cpu", dtype="bfloat16")).name == ("openvino" if has_it else "torch")
 
 
-def test_the_environment_says_what_auto_is(monkeypatch):
+def test_the_environment_says_what_auto_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DCTAFD_RUNTIME", "torch")
     assert choose_runtime(Runtime(device="cpu")).name == "torch"
     monkeypatch.setenv("DCTAFD_RUNTIME", "tensorrt")
@@ -351,6 +388,6 @@ def test_the_environment_says_what_auto_is(monkeypatch):
         (("auto", "cpu", "float8"), "dtype 'float8'"),
     ],
 )
-def test_what_a_runtime_cannot_do_is_said(wanted, message):
+def test_what_a_runtime_cannot_do_is_said(wanted: tuple[str, str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         choose_runtime(Runtime(*wanted))

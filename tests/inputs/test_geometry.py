@@ -58,7 +58,7 @@ def test_regions_and_cells_point_at_the_same_stored_pixels(orientation: int) -> 
     """Crop a picture of coordinates upright, and by the stored region that the geometry names."""
     geometry = crop_geometry(layout(97, 61, orientation), None, 40)
     turn = ORIENTATIONS[orientation].turn
-    coordinates = np.stack(np.mgrid[0:61, 0:97], axis=-1)  # (rows, columns, (y, x)) as stored
+    coordinates = np.moveaxis(np.mgrid[0:61, 0:97], 0, -1)  # (rows, columns, (y, x)) as stored
     upright = turn(coordinates)
     top, left = geometry.y.first, geometry.x.first
     expected = upright[top : top + 40, left : left + 40]

@@ -4,6 +4,7 @@ import io
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,7 +123,7 @@ def turned_twin(jpeg: JpegCoefficients, orientation: int) -> JpegCoefficients:
             blocks, signs[:, 1::2] = blocks[:, ::-1], -1
         if turn.mirror_y:
             blocks, signs[1::2] = blocks[::-1], signs[1::2] * -1
-        changed = {"h": factors[0], "v": factors[1], "width": size[0], "height": size[1]}
+        changed: dict[str, Any] = {"h": factors[0], "v": factors[1], "width": size[0], "height": size[1]}
         changed["quant_table"] = np.ascontiguousarray(table)
         changed["coefficients"] = np.ascontiguousarray(blocks * signs)
         components.append(replace(component, **changed))

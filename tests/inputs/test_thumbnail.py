@@ -1,12 +1,15 @@
 """Thumbnails from the lowest coefficients against Pillow's full decode, cropped and made smaller."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 
 from dctafd import prepare, read
+from dctafd.inputs.model_input import ModelInput
 from tests.support.jpeg_files import encode, photo_like
 
 
@@ -34,6 +37,11 @@ def with_orientation(data: bytes, orientation: int) -> bytes:
     return file.getvalue()
 
 
+def thumbnail_of(prepared: ModelInput) -> NDArray[np.uint8]:
+    assert prepared.thumbnail is not None
+    return prepared.thumbnail
+
+
 @pytest.mark.parametrize(
     ("size", "resize", "crop", "options"),
     [
@@ -45,9 +53,11 @@ def with_orientation(data: bytes, orientation: int) -> bytes:
         ((150, 400), None, 224, {}),  # padded
     ],
 )
-def test_thumbnails_look_like_the_crop(size, resize, crop, options):
+def test_thumbnails_look_like_the_crop(
+    size: tuple[int, int], resize: int | None, crop: int, options: dict[str, Any]
+) -> None:
     data = encode(smooth(*size), 90, **options)
-    found = prepare(data, resize, crop, thumbnail=96).thumbnail
+    found = thumbnail_of(prepare(data, resize, crop, thumbnail=96))
     wanted = expected(data, resize, crop, 96)
     assert found.dtype == np.uint8
     assert found.shape == wanted.shape
@@ -57,23 +67,24 @@ def test_thumbnails_look_like_the_crop(size, resize, crop, options):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_thumbnails_stand_upright(orientation):
+def test_thumbnails_stand_upright(orientation: int) -> None:
     data = with_orientation(encode(smooth(320, 240), 90), orientation)
     wanted = expected(data, 256, 224, 64)
-    assert np.abs(prepare(data, thumbnail=64).thumbnail - wanted).mean() < 3
+    assert np.abs(thumbnail_of(prepare(data, thumbnail=64)) - wanted).mean() < 3
 
 
-def test_a_photo_read_whole_gives_the_same():
+def test_a_photo_read_whole_gives_the_same() -> None:
     data = encode(photo_like(320, 240), 90)
-    assert np.array_equal(prepare(read(data), thumbnail=48).thumbnail, prepare(data, thumbnail=48).thumbnail)
+    whole, planned = (thumbnail_of(prepare(source, thumbnail=48)) for source in (read(data), data))
+    assert np.array_equal(whole, planned)
 
 
-def test_gray_photos_have_gray_thumbnails():
+def test_gray_photos_have_gray_thumbnails() -> None:
     file = io.BytesIO()
     Image.fromarray(photo_like(320, 240)).convert("L").save(file, "JPEG")
-    found = prepare(file.getvalue(), thumbnail=32).thumbnail
+    found = thumbnail_of(prepare(file.getvalue(), thumbnail=32))
     assert np.array_equal(found[..., 0], found[..., 2])
 
 
-def test_none_unless_asked_for():
+def test_none_unless_asked_for() -> None:
     assert prepare(encode(photo_like(320, 240), 90)).thumbnail is None

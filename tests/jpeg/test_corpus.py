@@ -23,7 +23,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_equal_to_jpeglib_or_a_named_error(path, capfd):
+def test_equal_to_jpeglib_or_a_named_error(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     if "monkey12" in path.name:
         with pytest.raises(UnsupportedJpegError, match="12 bits"):
             dctafd.read(path)
@@ -35,7 +35,7 @@ def test_equal_to_jpeglib_or_a_named_error(path, capfd):
     capfd.readouterr()
 
 
-def test_size_mode_and_orientation_are_pillows(recwarn):
+def test_size_mode_and_orientation_are_pillows(recwarn: pytest.WarningsRecorder) -> None:
     for path in FILES:
         if "monkey12" in path.name:
             continue
@@ -50,7 +50,7 @@ DAMAGED_OTHERWISE: dict[str, str] = {}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_damaged_copies_decode_as_with_pillow(path, recwarn):
+def test_damaged_copies_decode_as_with_pillow(path: Path, recwarn: pytest.WarningsRecorder) -> None:
     """Cut, overwritten, shortened and with stray restart markers: where Pillow still shows it, so do we."""
     data = path.read_bytes()
     if "monkey12" in path.name or len(data) > 300_000:

@@ -1,6 +1,7 @@
 """Damaged entropy-coded data: what libjpeg recovers, we recover, and we say how much is missing."""
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tests.support.mutations import damaged_scan
 
 
 @pytest.mark.parametrize("name", all_kinds())
-def test_recovered_coefficients_equal_libjpegs(name, capfd):
+def test_recovered_coefficients_equal_libjpegs(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     rng = random.Random(name)
     compared = 0
     for _ in range(8):
@@ -34,7 +35,7 @@ def test_recovered_coefficients_equal_libjpegs(name, capfd):
     capfd.readouterr()  # libjpeg reports damage on stderr
 
 
-def test_truncated_file_says_what_is_missing():
+def test_truncated_file_says_what_is_missing() -> None:
     data = encode(photo_like(128, 128), 90, subsampling="4:4:4")
     scan = parse_markers(data).scans[0]
     cut = data[: scan.start + (scan.end - scan.start) // 2]
@@ -49,7 +50,7 @@ def test_truncated_file_says_what_is_missing():
         dctafd.read(cut, strict=True)
 
 
-def test_lost_restart_interval_costs_only_itself():
+def test_lost_restart_interval_costs_only_itself() -> None:
     pixels = photo_like(128, 64)
     data = encode(pixels, 90, restart_marker_rows=1)
     clean = dctafd.read(data)
@@ -65,7 +66,7 @@ def test_lost_restart_interval_costs_only_itself():
 
 
 @pytest.mark.parametrize("engine", ["numba", "jpeglib"])
-def test_missing_eoi_alone_is_a_warning(engine, capfd):
+def test_missing_eoi_alone_is_a_warning(engine: Any, capfd: pytest.CaptureFixture[str]) -> None:
     data = encode(photo_like(32, 32))
     jpeg = dctafd.read(data[:-2], engine=engine)
     assert jpeg.warnings == ("the file ends without an EOI marker",)
@@ -77,7 +78,7 @@ def test_missing_eoi_alone_is_a_warning(engine, capfd):
     capfd.readouterr()
 
 
-def test_damage_in_a_later_scan_keeps_the_earlier_ones():
+def test_damage_in_a_later_scan_keeps_the_earlier_ones() -> None:
     data = encode(photo_like(64, 64), 75, progressive=True)
     third = parse_markers(data).scans[2]
     broken = bytearray(data)

@@ -2,6 +2,7 @@
 
 import io
 import os
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -11,14 +12,14 @@ from dctafd.errors import NotAJpegError
 from dctafd.jpeg.foreign import not_a_jpeg
 
 
-def picture(kind):
+def picture(kind: str) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, kind)
     return buffer.getvalue()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "TIFF", "WebP", "PDF", "JPEG2000", "ICO"])
-def test_pictures_that_pillow_writes_are_named(kind):
+def test_pictures_that_pillow_writes_are_named(kind: str) -> None:
     name = {"JPEG2000": "JPEG 2000"}.get(kind, kind)
     with pytest.raises(NotAJpegError, match=rf"this is an? .*{name}.*; dctafd reads JPEG"):
         dctafd.read(picture(kind))
@@ -41,12 +42,12 @@ def test_pictures_that_pillow_writes_are_named(kind):
         (b"\0" * 100, "a file of zeros"),
     ],
 )
-def test_what_else_is_called_jpg_is_named(start, kind):
+def test_what_else_is_called_jpg_is_named(start: bytes, kind: str) -> None:
     assert str(not_a_jpeg(start)).startswith(f"this is {kind}")
     assert str(not_a_jpeg(start)).endswith("; dctafd reads JPEG")
 
 
-def test_an_empty_file_and_one_of_unknown_bytes(tmp_path):
+def test_an_empty_file_and_one_of_unknown_bytes(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     with pytest.raises(NotAJpegError, match="the file is empty"):
         dctafd.read(tmp_path / "empty.jpg")
@@ -54,7 +55,7 @@ def test_an_empty_file_and_one_of_unknown_bytes(tmp_path):
         dctafd.read(os.urandom(0) + b"\x80\x81\x82" * 30)
 
 
-def test_a_url_is_no_file(tmp_path):
+def test_a_url_is_no_file(tmp_path: Path) -> None:
     for name in ("https://example.org/a.jpg", "s3://bucket/a.jpg", "file:///a.jpg"):
         with pytest.raises(FileNotFoundError, match="this is a URL"):
             dctafd.read(name)

@@ -1,9 +1,12 @@
 import io
 import struct
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 import dctafd
@@ -16,31 +19,31 @@ from tests.support.jpeg_writer import frame_of, random_coefficients, segment, wr
 GRAY = encode(photo_like(24, 16, 1))
 
 
-def replaced(data: bytes, marker: int, change) -> bytes:
+def replaced(data: bytes, marker: int, change: Callable[[bytes], bytes]) -> bytes:
     """Return `data` with `change` applied to the payload of its first segment of this kind."""
     start = data.find(bytes([0xFF, marker]))
     end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
     return data[:start] + segment(marker, change(data[start + 4 : end])) + data[end:]
 
 
-def patched(offset: int, value: int):
+def patched(offset: int, value: int) -> Callable[[bytes], bytes]:
     return lambda payload: payload[:offset] + bytes([value]) + payload[offset + 1 :]
 
 
-def test_zigzag_order_starts_and_ends_as_in_the_standard():
+def test_zigzag_order_starts_and_ends_as_in_the_standard() -> None:
     assert ZIGZAG_TO_NATURAL[:10].tolist() == [0, 1, 8, 16, 9, 2, 3, 10, 17, 24]
     assert ZIGZAG_TO_NATURAL[-3:].tolist() == [55, 62, 63]
     assert sorted(ZIGZAG_TO_NATURAL) == list(range(64))
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\0\xff\xd8" + GRAY])
-def test_other_bytes_are_no_jpeg(data):
+def test_other_bytes_are_no_jpeg(data: bytes) -> None:
     with pytest.raises(NotAJpegError):
         parse_markers(data)
 
 
 @pytest.mark.parametrize("marker", [0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF])
-def test_other_processes_are_unsupported(marker):
+def test_other_processes_are_unsupported(marker: int) -> None:
     data = GRAY.replace(b"\xff\xc0", bytes([0xFF, marker]), 1)
     with pytest.raises(UnsupportedJpegError):
         parse_markers(data)
@@ -62,7 +65,7 @@ def test_other_processes_are_unsupported(marker):
         (patched(8, 4), CorruptJpegError),
     ],
 )
-def test_bad_frame_headers_are_named(change, error):
+def test_bad_frame_headers_are_named(change: Callable[..., Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         parse_markers(replaced(GRAY, 0xC0, change))
 
@@ -87,19 +90,19 @@ def test_bad_frame_headers_are_named(change, error):
         (0xDA, patched(2, 0x04)),
     ],
 )
-def test_bad_tables_and_scan_headers_are_named(marker, change):
+def test_bad_tables_and_scan_headers_are_named(marker: int, change: Callable[..., Any]) -> None:
     with pytest.raises(CorruptJpegError):
         parse_markers(replaced(GRAY, marker, change))
 
 
 @pytest.mark.parametrize("payload", [b"\x00\x01\x02", b"\x04\x10", b"\x00\x01", b"\x10\x00", b"\x10\x40"])
-def test_bad_arithmetic_conditioning_is_named(payload):
+def test_bad_arithmetic_conditioning_is_named(payload: bytes) -> None:
     with pytest.raises(CorruptJpegError, match="DAC"):
         parse_markers(insert_segment(GRAY, 0xCC, payload))
 
 
 @pytest.mark.parametrize("payload", [b"", b"\1", b"\0\1\2"])
-def test_wrong_length_of_a_two_byte_segment_is_named(payload):
+def test_wrong_length_of_a_two_byte_segment_is_named(payload: bytes) -> None:
     with pytest.raises(CorruptJpegError):
         parse_markers(insert_segment(GRAY, 0xDD, payload))
     open_height = replaced(GRAY, 0xC0, lambda frame: frame[:1] + b"\0\0" + frame[3:])
@@ -108,7 +111,7 @@ def test_wrong_length_of_a_two_byte_segment_is_named(payload):
         parse_markers(open_height[:scan] + segment(0xDC, payload) + open_height[scan:])
 
 
-def test_segments_out_of_place_are_named():
+def test_segments_out_of_place_are_named() -> None:
     with pytest.raises(CorruptJpegError, match="second SOI"):
         parse_markers(GRAY[:2] + GRAY)
     with pytest.raises(CorruptJpegError, match="no scan"):
@@ -127,7 +130,7 @@ def test_segments_out_of_place_are_named():
         parse_markers(GRAY[:2] + frame + GRAY[2:])
 
 
-def test_too_many_blocks_in_an_mcu():
+def test_too_many_blocks_in_an_mcu() -> None:
     frame = frame_of(16, 16, [(4, 2), (2, 1), (1, 1)])
     data = write_sequential(frame, random_coefficients(frame), scans=[[0], [1], [2]])
     joined = data.replace(segment(0xDA, b"\1\1\0\0\x3f\0"), segment(0xDA, b"\3\1\0\2\0\3\0\0\x3f\0"), 1)
@@ -136,14 +139,14 @@ def test_too_many_blocks_in_an_mcu():
 
 
 @pytest.mark.parametrize("junk", [b"\0\1\2", b"\xff\xff\xff", b"\xff\x00", b"\xff\xd3", b"\xff\x01"])
-def test_junk_fill_bytes_and_stray_markers_before_a_segment(junk):
+def test_junk_fill_bytes_and_stray_markers_before_a_segment(junk: bytes) -> None:
     clean = dctafd.read(GRAY)
     jpeg = dctafd.read(GRAY[:2] + junk + GRAY[2:], strict=True)
     np.testing.assert_array_equal(jpeg.components[0].coefficients, clean.components[0].coefficients)
     assert bool(jpeg.warnings) == (junk[0] == 0 or junk == b"\xff\0")
 
 
-def pillows_pixels(data: bytes):
+def pillows_pixels(data: bytes) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -156,7 +159,9 @@ def with_segment_before(data: bytes, marker: int, inserted: bytes) -> bytes:
 @pytest.mark.parametrize("length", [0, 1])
 @pytest.mark.parametrize("marker", [0xFE, 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF, 0xDC])
 @pytest.mark.parametrize("before", [0xDB, 0xC0, 0xC4, 0xDA, 0xD9])
-def test_a_length_below_two_counts_as_none_where_libjpeg_does_not_look(marker, length, before):
+def test_a_length_below_two_counts_as_none_where_libjpeg_does_not_look(
+    marker: int, length: int, before: int
+) -> None:
     inserted = bytes([0xFF, marker, 0, length])
     data = with_segment_before(GRAY, before, inserted)
     jpeg = dctafd.read(data, strict=True)
@@ -168,7 +173,7 @@ def test_a_length_below_two_counts_as_none_where_libjpeg_does_not_look(marker, l
     "payload", [(16).to_bytes(2, "big"), (900).to_bytes(2, "big"), b"", b"\1", b"\0\1\2"]
 )
 @pytest.mark.parametrize("before", [0xDB, 0xC0, 0xC4, 0xDA, 0xD9])
-def test_dnl_counts_only_where_the_height_is_open(payload, before):
+def test_dnl_counts_only_where_the_height_is_open(payload: bytes, before: int) -> None:
     """libjpeg passes over every DNL segment; so do we, saying so, where the frame header has the height."""
     data = with_segment_before(GRAY, before, segment(0xDC, payload))
     jpeg = dctafd.read(data, strict=True)
@@ -178,7 +183,7 @@ def test_dnl_counts_only_where_the_height_is_open(payload, before):
     np.testing.assert_array_equal(dctafd.decode(jpeg), pillows_pixels(data))
 
 
-def test_second_image_behind_the_first_is_left():
+def test_second_image_behind_the_first_is_left() -> None:
     structure = parse_markers(GRAY + all_kinds()["4:4:4 baseline"])
     assert structure.end == len(GRAY)
     assert len(structure.frame.components) == 1
@@ -186,13 +191,13 @@ def test_second_image_behind_the_first_is_left():
 
 @pytest.mark.parametrize("order", ["big", "little"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation(order, orientation):
+def test_exif_orientation(order: str, orientation: int) -> None:
     jpeg = dctafd.read(insert_segment(GRAY, 0xE1, exif_payload(orientation, order)))
     assert jpeg.orientation == orientation
     assert jpeg.has_exif
 
 
-def test_every_prefix_and_byte_of_exif_is_survived():
+def test_every_prefix_and_byte_of_exif_is_survived() -> None:
     payload = exif_payload(6)
     for length in range(len(payload)):
         assert dctafd.read(insert_segment(GRAY, 0xE1, payload[:length])).orientation in (1, 6)
@@ -228,7 +233,9 @@ def tiff_with_orientation(order: str, kind: int, count: int, value: bytes, pad: 
     (13, "L"), (16, "Q"), (99, "H"),
 ])  # fmt: skip
 @pytest.mark.parametrize("values", [[6], [8, 3], [3, 0, 0, 9, 9], [0], [9], []])
-def test_orientation_of_any_type_and_count_is_pillows(order, kind, form, values):
+def test_orientation_of_any_type_and_count_is_pillows(
+    order: str, kind: int, form: str, values: list[int]
+) -> None:
     value = struct.pack((">" if order == "big" else "<") + form * len(values), *values)
     for pad in (0, 7):
         payload = tiff_with_orientation(order, kind, len(values), value, pad)
@@ -238,12 +245,12 @@ def test_orientation_of_any_type_and_count_is_pillows(order, kind, form, values)
 
 @pytest.mark.parametrize("kind", [5, 10])
 @pytest.mark.parametrize("pair", [(6, 1), (16, 2), (7, 2), (3, 0)])
-def test_orientation_as_a_rational_is_pillows(kind, pair):
+def test_orientation_as_a_rational_is_pillows(kind: int, pair: tuple[int, int]) -> None:
     data = insert_segment(GRAY, 0xE1, tiff_with_orientation("big", kind, 1, struct.pack(">LL", *pair)))
     assert dctafd.read(data).orientation == pillows_orientation(data)
 
 
-def test_exif_is_looked_for_before_the_first_scan_only():
+def test_exif_is_looked_for_before_the_first_scan_only() -> None:
     six, eight = segment(0xE1, exif_payload(6)), segment(0xE1, exif_payload(8))
     five = exif_payload(5)
     in_pieces = segment(0xE1, five[:20]) + segment(0xE1, b"Exif\0\0" + five[20:])
@@ -276,14 +283,14 @@ XMP = b"http://ns.adobe.com/xap/1.0/\0"
     "exif",
     [b"", exif_payload(7), exif_payload(0), exif_payload(9), exif_payload(3).replace(b"\1\x12", b"\1\x13")],
 )
-def test_orientation_from_xmp_is_pillows(xmp, exif):
+def test_orientation_from_xmp_is_pillows(xmp: list[bytes], exif: bytes) -> None:
     segments = b"".join(segment(0xE1, XMP + text) for text in xmp) + (segment(0xE1, exif) if exif else b"")
     for before in (0xDB, 0xD9):
         data = with_segment_before(GRAY, before, segments)
         assert dctafd.read(data).orientation == pillows_orientation(data)
 
 
-def test_icc_profile_in_pieces():
+def test_icc_profile_in_pieces() -> None:
     profile = bytes(range(256)) * 300
     assert dctafd.read(encode(photo_like(8, 8), icc_profile=profile)).icc_profile == profile
     piece = b"ICC_PROFILE\0\2\3" + b"second of three"
@@ -303,14 +310,14 @@ def test_icc_profile_in_pieces():
         ("ycck", "ycck", ["Y", "Cb", "Cr", "K"]),
     ],
 )
-def test_color_space(name, color_space, names):
+def test_color_space(name: str, color_space: str, names: list[str]) -> None:
     jpeg = dctafd.read(all_kinds()[name])
     assert jpeg.color_space == color_space
     assert [component.name for component in jpeg.components] == names
     assert jpeg.adobe_inverted == (len(names) == 4)
 
 
-def test_letters_as_identifiers_mean_rgb_without_other_signs():
+def test_letters_as_identifiers_mean_rgb_without_other_signs() -> None:
     frame = frame_of(8, 8, [(1, 1)] * 3)
     data = write_sequential(frame, random_coefficients(frame), tables=False)
     for old, new in zip(b"\1\2\3", b"RGB", strict=True):
@@ -321,7 +328,7 @@ def test_letters_as_identifiers_mean_rgb_without_other_signs():
     assert dctafd.read(with_adobe(data, 1)).color_space == "ycbcr"
 
 
-def test_16_bit_quantisation_tables():
+def test_16_bit_quantisation_tables() -> None:
     values = list(range(200, 264))
     payload = b"\x10" + b"".join(value.to_bytes(2, "big") for value in values)
     table = dctafd.read(replaced(GRAY, 0xDB, lambda _: payload)).components[0].quant_table
@@ -329,7 +336,7 @@ def test_16_bit_quantisation_tables():
     assert table.reshape(64)[ZIGZAG_TO_NATURAL].tolist() == values
 
 
-def test_a_table_changed_between_scans_keeps_to_its_scan():
+def test_a_table_changed_between_scans_keeps_to_its_scan() -> None:
     frame = frame_of(8, 8, [(1, 1)] * 3)
     data = write_sequential(frame, random_coefficients(frame), scans=[[0], [1, 2]])
     second = data.rfind(b"\xff\xda")
@@ -339,7 +346,7 @@ def test_a_table_changed_between_scans_keeps_to_its_scan():
     assert (jpeg.components[1].quant_table == 9).all()
 
 
-def test_scan_and_segment_limits():
+def test_scan_and_segment_limits() -> None:
     frame = frame_of(8, 8, [(1, 1)])
     data = write_sequential(frame, random_coefficients(frame), scans=[[0]] * 5)
     assert len(parse_markers(data, max_scans=5).scans) == 5

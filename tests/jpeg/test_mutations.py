@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import dctafd
 from dctafd.config import Limits
 from dctafd.errors import CorruptJpegError, DctafdError
+from dctafd.jpeg.coefficients import JpegHeader
 from dctafd.jpeg.partial import ComponentPlan
 from dctafd.jpeg.reader import read_planned
 from tests.support.jpeg_files import all_kinds
@@ -17,7 +18,7 @@ KINDS = sorted(all_kinds())
 MAX_PIXELS = 300_000
 
 
-def plan_of_parts(header):
+def plan_of_parts(header: JpegHeader) -> list[ComponentPlan]:
     return [
         ComponentPlan(
             2,
@@ -52,7 +53,7 @@ def check(data: bytes) -> bool:
 
 @settings(max_examples=400, derandomize=True, deadline=None, database=None)
 @given(kind=st.sampled_from(KINDS), seed=st.integers(0, 2**32))
-def test_mutated_files_give_coefficients_or_a_named_error(kind, seed):
+def test_mutated_files_give_coefficients_or_a_named_error(kind: str, seed: int) -> None:
     check(mutated(all_kinds()[kind], seed))
 
 
@@ -64,7 +65,7 @@ def test_mutated_files_give_coefficients_or_a_named_error(kind, seed):
     ),
     keep=st.floats(0.2, 1),
 )
-def test_overwritten_and_shortened_files(kind, changes, keep):
+def test_overwritten_and_shortened_files(kind: str, changes: list[tuple[float, int]], keep: float) -> None:
     data = bytearray(all_kinds()[kind])
     for place, value in changes:
         data[2 + int(place * (len(data) - 2))] = value
@@ -73,19 +74,19 @@ def test_overwritten_and_shortened_files(kind, changes, keep):
 
 @settings(max_examples=200, derandomize=True, deadline=None, database=None)
 @given(tail=st.binary(max_size=400))
-def test_random_bytes_behind_a_valid_start(tail):
+def test_random_bytes_behind_a_valid_start(tail: bytes) -> None:
     data = all_kinds()["gray"]
     check(data[: data.find(b"\xff\xda")] + tail)
     check(b"\xff\xd8" + tail)
 
 
-def test_mutations_reach_both_outcomes():
+def test_mutations_reach_both_outcomes() -> None:
     outcomes = [check(mutated(all_kinds()["4:2:0 baseline"], seed)) for seed in range(60)]
     assert 10 < sum(outcomes) < 55
 
 
 @pytest.mark.parametrize("kind", ["4:2:0 baseline", "4:2:0 progressive", "restart every MCU"])
-def test_every_truncation(kind):
+def test_every_truncation(kind: str) -> None:
     data = all_kinds()[kind]
     for length in range(2, len(data), 7):
         check(data[:length])

@@ -24,7 +24,7 @@ SAMPLINGS = [
 
 
 @pytest.mark.parametrize("name", all_kinds())
-def test_coefficients_equal_jpeglib(name):
+def test_coefficients_equal_jpeglib(name: str) -> None:
     ours = dctafd.read(all_kinds()[name], engine="numba", strict=True)
     theirs = dctafd.read(all_kinds()[name], engine="jpeglib", strict=True)
     for mine, reference in zip(ours.components, theirs.components, strict=True):
@@ -33,7 +33,7 @@ def test_coefficients_equal_jpeglib(name):
 
 @pytest.mark.parametrize("factors", SAMPLINGS, ids=str)
 @pytest.mark.parametrize("restart_interval", [0, 3])
-def test_any_sampling_gives_what_was_written(factors, restart_interval):
+def test_any_sampling_gives_what_was_written(factors: list[tuple[int, int]], restart_interval: int) -> None:
     for size in ((1, 1), (37, 50), (64, 33)):
         frame = frame_of(*size, factors)
         written = random_coefficients(frame, seed=sum(size))
@@ -43,7 +43,7 @@ def test_any_sampling_gives_what_was_written(factors, restart_interval):
             np.testing.assert_array_equal(component.coefficients, expected)
 
 
-def test_scans_of_their_own_and_in_groups():
+def test_scans_of_their_own_and_in_groups() -> None:
     frame = frame_of(45, 39, [(2, 2), (1, 1), (2, 1)])
     written = random_coefficients(frame)
     for scans in ([[0], [1], [2]], [[2, 0], [1]], [[1], [0, 2]]):
@@ -54,7 +54,7 @@ def test_scans_of_their_own_and_in_groups():
             np.testing.assert_array_equal(component.coefficients, expected)
 
 
-def test_height_from_dnl_and_tables_from_the_standard():
+def test_height_from_dnl_and_tables_from_the_standard() -> None:
     frame = frame_of(30, 21, [(2, 1), (1, 1), (1, 1)])
     written = random_coefficients(frame)
     jpeg = dctafd.read(write_sequential(frame, written, dnl=True, tables=False), engine="numba", strict=True)
@@ -63,7 +63,7 @@ def test_height_from_dnl_and_tables_from_the_standard():
         np.testing.assert_array_equal(component.coefficients, expected)
 
 
-def test_standard_tables_are_those_that_pillow_writes():
+def test_standard_tables_are_those_that_pillow_writes() -> None:
     data = encode(photo_like(40, 40), 75)
     without = data
     while (start := without.find(b"\xff\xc4")) >= 0:
@@ -74,7 +74,7 @@ def test_standard_tables_are_those_that_pillow_writes():
         np.testing.assert_array_equal(a.coefficients, b.coefficients)
 
 
-def test_arithmetic_coding_is_refused_by_the_engine_alone():
+def test_arithmetic_coding_is_refused_by_the_engine_alone() -> None:
     data = bytearray(encode(photo_like(16, 16)))
     data[data.find(b"\xff\xc0") + 1] = 0xC9
     with pytest.raises(UnsupportedJpegError, match="jpeglib"):
@@ -89,7 +89,7 @@ def test_arithmetic_coding_is_refused_by_the_engine_alone():
         (bytes([0, 0, 0, 9] + [0] * 12), "over 15"),
     ],
 )
-def test_bad_tables_are_named(counts, message):
+def test_bad_tables_are_named(counts: bytes, message: str) -> None:
     data = encode(photo_like(16, 16))
     start = data.find(b"\xff\xc4")
     symbols = bytes(range(100, 100 + sum(counts))) if message == "over 15" else bytes(sum(counts))
@@ -100,7 +100,7 @@ def test_bad_tables_are_named(counts, message):
         dctafd.read(data[:start] + table + data[end:], engine="numba")
 
 
-def test_arrays_share_nothing_between_reads():
+def test_arrays_share_nothing_between_reads() -> None:
     data = encode(photo_like(32, 32))
     first = dctafd.read(data).components[0].coefficients
     expected = first.copy()

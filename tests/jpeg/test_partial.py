@@ -8,7 +8,7 @@ from tests.support.jpeg_files import all_kinds
 from tests.support.jpeg_writer import frame_of, random_coefficients, write_sequential
 
 
-def random_plan(rng, rows, columns):
+def random_plan(rng: np.random.Generator, rows: int, columns: int) -> ComponentPlan:
     top, bottom = sorted(rng.integers(0, rows + 1, 2))
     left, right = sorted(rng.integers(0, columns + 1, 2))
     return ComponentPlan(
@@ -20,7 +20,7 @@ def random_plan(rng, rows, columns):
 
 
 @pytest.mark.parametrize("name", all_kinds())
-def test_partial_equals_a_slice_of_the_whole(name):
+def test_partial_equals_a_slice_of_the_whole(name: str) -> None:
     data = all_kinds()[name]
     structure = parse_markers(data)
     everything = [ComponentPlan.everything(*shape) for shape in structure.frame.blocks]
@@ -36,7 +36,7 @@ def test_partial_equals_a_slice_of_the_whole(name):
             np.testing.assert_array_equal(part.grid, expected.grid)
 
 
-def test_partial_of_scans_of_their_own():
+def test_partial_of_scans_of_their_own() -> None:
     frame = frame_of(70, 90, [(2, 2), (1, 1), (1, 2)])
     written = random_coefficients(frame)
     data = write_sequential(frame, written, scans=[[1], [0], [2]], restart_interval=5)
@@ -49,7 +49,7 @@ def test_partial_of_scans_of_their_own():
             np.testing.assert_array_equal(part.grid, slice_plan(array, plan).grid)
 
 
-def test_data_behind_the_plan_is_not_read():
+def test_data_behind_the_plan_is_not_read() -> None:
     data = all_kinds()["4:2:0 baseline"]
     structure = parse_markers(data)
     plans = [ComponentPlan(8, (0, 1, 0, 1)) for _ in range(3)]
@@ -72,7 +72,7 @@ def test_data_behind_the_plan_is_not_read():
         ComponentPlan(8, (0, 1, 0, 1), np.array([0]), np.array([-1])),
     ],
 )
-def test_plans_outside_the_component_are_refused(plan):
+def test_plans_outside_the_component_are_refused(plan: ComponentPlan) -> None:
     data = all_kinds()["gray"]
     with pytest.raises(ValueError, match=r"keep|window|grid"):
         numba_engine.decode(data, parse_markers(data), [plan])

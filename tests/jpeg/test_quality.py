@@ -1,10 +1,13 @@
 """Quality from tables: exact on every IJG table, sensible on the tables of other encoders."""
 
 import io
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from dctafd.jpeg.coefficients import ComponentHeader, JpegHeader
 from dctafd.jpeg.ijg_tables import CHROMINANCE, LUMINANCE, QUALITIES, quality_scaling, scaled_table
@@ -89,7 +92,7 @@ MOZJPEG_BASE = [  # its default table 3, for luma and chroma alike
 ]
 
 
-def header(*tables, names=("Y", "Cb", "Cr"), color_space="ycbcr") -> JpegHeader:
+def header(*tables: Any, names: Sequence[str] = ("Y", "Cb", "Cr"), color_space: Any = "ycbcr") -> JpegHeader:
     """A header of 8x8 pixels whose components use the given tables; the last table serves those left over."""
     components = tuple(
         ComponentHeader(
@@ -117,26 +120,26 @@ def header(*tables, names=("Y", "Cb", "Cr"), color_space="ycbcr") -> JpegHeader:
 def pillow_tables(quality: int) -> list[np.ndarray]:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "JPEG", quality=quality)
-    with Image.open(buffer) as image:
+    with JpegImageFile(buffer) as image:
         return [np.reshape(table, (8, 8)) for table in image.quantization.values()]
 
 
 @pytest.mark.parametrize("quality", [1, 2, 7, 10, 24, 25, 49, 50, 75, 85, 99, 100])
-def test_scaled_tables_are_those_that_libjpeg_writes(quality):
+def test_scaled_tables_are_those_that_libjpeg_writes(quality: int) -> None:
     luma, chroma = pillow_tables(quality)
     np.testing.assert_array_equal(scaled_table(LUMINANCE, quality), luma)
     np.testing.assert_array_equal(scaled_table(CHROMINANCE, quality), chroma)
 
 
 @pytest.mark.parametrize("quality", [0, 101, -5])
-def test_a_quality_outside_the_scale_is_refused(quality):
+def test_a_quality_outside_the_scale_is_refused(quality: int) -> None:
     with pytest.raises(ValueError, match=r"1\.\.100"):
         quality_scaling(quality)
 
 
 @pytest.mark.parametrize("baseline", [True, False])
 @pytest.mark.parametrize("quality", QUALITIES.tolist())
-def test_every_ijg_quality_is_exact_from_a_single_table_and_from_a_pair(quality, baseline):
+def test_every_ijg_quality_is_exact_from_a_single_table_and_from_a_pair(quality: int, baseline: bool) -> None:
     luma = scaled_table(LUMINANCE, quality, baseline=baseline)
     chroma = scaled_table(CHROMINANCE, quality, baseline=baseline)
     for estimate in (
@@ -152,7 +155,7 @@ def test_every_ijg_quality_is_exact_from_a_single_table_and_from_a_pair(quality,
         assert (estimate.value, estimate.exact, estimate.residual) == (quality, True, 0.0)
 
 
-def test_luma_and_chroma_of_different_qualities_are_told_apart():
+def test_luma_and_chroma_of_different_qualities_are_told_apart() -> None:
     estimate = estimate_quality_of_tables(scaled_table(LUMINANCE, 90), scaled_table(CHROMINANCE, 60))
     assert (estimate.luma_value, estimate.chroma_value) == (90, 60)
     assert not estimate.exact
@@ -160,7 +163,7 @@ def test_luma_and_chroma_of_different_qualities_are_told_apart():
     assert estimate.residual > 1
 
 
-def test_one_changed_step_is_not_exact():
+def test_one_changed_step_is_not_exact() -> None:
     luma = scaled_table(LUMINANCE, 80)
     luma[7, 7] += 1
     estimate = estimate_quality_of_tables(luma, scaled_table(CHROMINANCE, 80))
@@ -168,7 +171,7 @@ def test_one_changed_step_is_not_exact():
     assert estimate.residual == pytest.approx((1 / 128) ** 0.5)
 
 
-def test_a_clamp_in_one_entry_only_is_not_exact():
+def test_a_clamp_in_one_entry_only_is_not_exact() -> None:
     luma = scaled_table(LUMINANCE, 5, baseline=False)  # many steps beyond 255
     luma[luma > 255] = 255
     luma[0, 0] = 255  # 160 at quality 5: not what a clamp at 255 makes
@@ -185,7 +188,9 @@ def test_a_clamp_in_one_entry_only_is_not_exact():
         (PIXEL_6_CAMERA, 93, 96),
     ],
 )
-def test_tables_of_photoshop_and_cameras_get_a_near_quality_and_a_residual(tables, low, high):
+def test_tables_of_photoshop_and_cameras_get_a_near_quality_and_a_residual(
+    tables: tuple[list[list[int]], list[list[int]]], low: int, high: int
+) -> None:
     estimate = estimate_quality(header(*tables))
     assert low <= estimate.value <= high
     assert not estimate.exact
@@ -193,7 +198,7 @@ def test_tables_of_photoshop_and_cameras_get_a_near_quality_and_a_residual(table
 
 
 @pytest.mark.parametrize("quality", [20, 50, 75, 90])
-def test_mozjpegs_tables_get_a_quality_below_the_one_asked_for(quality):
+def test_mozjpegs_tables_get_a_quality_below_the_one_asked_for(quality: int) -> None:
     """They are coarser than IJG's at high frequencies, which weigh most in least squares."""
     steps = (np.array(MOZJPEG_BASE) * quality_scaling(quality) + 50) // 100
     table = np.clip(steps, 1, 255)
@@ -204,20 +209,20 @@ def test_mozjpegs_tables_get_a_quality_below_the_one_asked_for(quality):
     assert estimate.chroma_value is None  # one table for all components counts once, as luma
 
 
-def test_a_file_with_one_table_for_all_components_is_judged_by_luma():
+def test_a_file_with_one_table_for_all_components_is_judged_by_luma() -> None:
     luma = scaled_table(LUMINANCE, 40)
     estimate = estimate_quality(header(luma, luma, luma))
     assert (estimate.value, estimate.exact) == (40, True)
 
 
-def test_an_rgb_file_may_use_the_chroma_table():
+def test_an_rgb_file_may_use_the_chroma_table() -> None:
     estimate = estimate_quality(
         header(scaled_table(CHROMINANCE, 70), names=("R", "G", "B"), color_space="rgb")
     )
     assert (estimate.value, estimate.exact) == (70, True)
 
 
-def test_low_qualities_are_not_raised_by_the_clamp_at_255():
+def test_low_qualities_are_not_raised_by_the_clamp_at_255() -> None:
     """The mean ratio to Annex K, which JPEGsnoop reports, says 10.4 for luma at quality 7."""
     noisy = scaled_table(LUMINANCE, 7).astype(np.int64)
     noisy[noisy < 255] += np.tile([1, -1], 32)[: np.count_nonzero(noisy < 255)]

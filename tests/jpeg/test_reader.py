@@ -3,14 +3,17 @@ import os
 import threading
 import time
 import tracemalloc
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pytest
 
 import dctafd
 from dctafd.errors import CorruptJpegError, LimitExceededError, NotAJpegError
-from dctafd.jpeg.coefficients import subsampling_name
+from dctafd.jpeg.coefficients import JpegCoefficients, subsampling_name
 from dctafd.jpeg.foreign import START_BYTES
 from dctafd.jpeg.reader import read_bytes, read_header
 from tests.support.jpeg_files import all_kinds, encode, photo_like
@@ -20,13 +23,13 @@ DATA = all_kinds()["4:2:0 baseline"]
 
 
 @pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview, io.BytesIO])
-def test_bytes_like_and_file_objects(wrap):
+def test_bytes_like_and_file_objects(wrap: type) -> None:
     assert read_bytes(wrap(DATA)) == DATA
     assert dctafd.read(wrap(DATA)).width == 93
 
 
 @pytest.mark.parametrize("as_path", [str, lambda path: path])
-def test_paths(tmp_path, as_path):
+def test_paths(tmp_path: Path, as_path: type | Callable[..., Any]) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(DATA)
     jpeg = dctafd.read(as_path(path))
@@ -35,7 +38,7 @@ def test_paths(tmp_path, as_path):
         dctafd.read(as_path(tmp_path / "none.jpg"))
 
 
-def test_wrong_sources_and_engines():
+def test_wrong_sources_and_engines() -> None:
     with pytest.raises(TypeError, match="path, bytes"):
         dctafd.read(42)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="binary"):
@@ -46,16 +49,16 @@ def test_wrong_sources_and_engines():
         dctafd.read(io.BytesIO(b"PK" + bytes(100)))
 
 
-def test_what_is_no_jpeg_is_not_read_to_its_end():
+def test_what_is_no_jpeg_is_not_read_to_its_end() -> None:
     class Endless(io.RawIOBase):
         asked = 0
 
-        def read(self, size=-1):
+        def read(self, size: int = -1) -> Any:
             self.asked += size
             assert size >= 0
             return bytes(size)
 
-    source = Endless()
+    source: Any = Endless()
     with pytest.raises(NotAJpegError):
         dctafd.read(source)
     assert source.asked <= 2 + START_BYTES
@@ -67,28 +70,32 @@ class Trickle(io.RawIOBase):
     def __init__(self, data: bytes, most: int) -> None:
         self.rest, self.most = data, most
 
-    def read(self, size=-1):
+    def read(self, size: int = -1) -> Any:
         assert size >= 0, "a read without a limit"
         size = min(size, self.most)
         piece, self.rest = self.rest[:size], self.rest[size:]
         return piece
 
 
+def trickle(data: bytes, most: int) -> BinaryIO:
+    return cast(BinaryIO, Trickle(data, most))
+
+
 @pytest.mark.parametrize("most", [1, 2, 3, 1000, 10**9])
-def test_short_reads_are_not_the_end(most):
-    assert read_bytes(Trickle(DATA, most)) == DATA
-    assert read_bytes(Trickle(DATA, most), max_bytes=len(DATA)) == DATA
-    assert dctafd.read(Trickle(DATA, most)).warnings == ()
+def test_short_reads_are_not_the_end(most: int) -> None:
+    assert read_bytes(trickle(DATA, most)) == DATA
+    assert read_bytes(trickle(DATA, most), max_bytes=len(DATA)) == DATA
+    assert dctafd.read(trickle(DATA, most)).warnings == ()
     with pytest.raises(LimitExceededError):
-        read_bytes(Trickle(DATA, most), max_bytes=len(DATA) - 1)
+        read_bytes(trickle(DATA, most), max_bytes=len(DATA) - 1)
     with pytest.raises(NotAJpegError):
-        read_bytes(Trickle(b"\xff", most))
+        read_bytes(trickle(b"\xff", most))
 
 
-def test_a_pipe_is_read_to_its_end():
+def test_a_pipe_is_read_to_its_end() -> None:
     reader, writer = os.pipe()
 
-    def write():
+    def write() -> None:
         with os.fdopen(writer, "wb", buffering=0) as pipe:
             for start in range(0, len(DATA), 700):
                 pipe.write(DATA[start : start + 700])
@@ -101,17 +108,17 @@ def test_a_pipe_is_read_to_its_end():
     thread.join()
 
 
-def test_a_source_that_does_not_wait_is_named():
+def test_a_source_that_does_not_wait_is_named() -> None:
     class Empty(io.RawIOBase):
-        def read(self, size=-1):
+        def read(self, size: int = -1) -> Any:
             return None
 
     with pytest.raises(BlockingIOError, match="blocking"):
-        dctafd.read(Empty())
+        dctafd.read(cast(BinaryIO, Empty()))
 
 
 @pytest.mark.parametrize("buffering", [None, 0, -1])
-def test_buffers_are_in_proportion_to_the_file(tmp_path, buffering):
+def test_buffers_are_in_proportion_to_the_file(tmp_path: Path, buffering: int | None) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(DATA)
     dctafd.read(path)
@@ -127,7 +134,7 @@ def test_buffers_are_in_proportion_to_the_file(tmp_path, buffering):
         tracemalloc.stop()
 
 
-def test_a_sparse_file_beyond_the_limit_is_not_read(tmp_path):
+def test_a_sparse_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "huge.jpg"
     with path.open("wb") as file:
         file.write(DATA)
@@ -141,13 +148,13 @@ def test_a_sparse_file_beyond_the_limit_is_not_read(tmp_path):
         tracemalloc.stop()
 
 
-def test_files_larger_than_any_image_are_refused():
+def test_files_larger_than_any_image_are_refused() -> None:
     with pytest.raises(LimitExceededError, match="larger than"):
         read_bytes(io.BytesIO(DATA), max_bytes=len(DATA) - 1)
     assert read_bytes(io.BytesIO(DATA), max_bytes=len(DATA)) == DATA
 
 
-def test_header_facts():
+def test_header_facts() -> None:
     jpeg = dctafd.read(all_kinds()["4:2:2 progressive"])
     assert (jpeg.process, jpeg.subsampling, jpeg.scans, jpeg.orientation) == ("progressive", "4:2:2", 10, 1)
     assert [component.block_columns for component in jpeg.components] == [12, 6, 6]
@@ -181,11 +188,11 @@ def test_header_facts():
         ([(2, 2), (1, 1), (1, 1), (1, 1)], "2x2,1x1,1x1,1x1"),
     ],
 )
-def test_subsampling_names(factors, name):
+def test_subsampling_names(factors: list[tuple[int, int]], name: str) -> None:
     assert subsampling_name(factors) == name
 
 
-def test_pixel_limit_comes_before_memory():
+def test_pixel_limit_comes_before_memory() -> None:
     frame = frame_of(65500, 65500, [(1, 1)] * 3)
     small = random_coefficients(frame_of(8, 8, [(1, 1)] * 3))
     data = write_sequential(frame_of(8, 8, [(1, 1)] * 3), small)
@@ -198,7 +205,7 @@ def test_pixel_limit_comes_before_memory():
     assert dctafd.read(DATA, max_pixels=93 * 61).width == 93
 
 
-def test_scans_that_visit_too_many_blocks_for_their_bytes():
+def test_scans_that_visit_too_many_blocks_for_their_bytes() -> None:
     frame = frame_of(4096, 4096, [(1, 1)])
     head = [b"\xff\xd8", segment(0xDB, b"\0" + bytes([1] * 64))]
     head.append(segment(0xC2, b"\x08" + frame.height.to_bytes(2, "big") * 2 + b"\1\1\x11\0"))
@@ -211,14 +218,14 @@ def test_scans_that_visit_too_many_blocks_for_their_bytes():
     assert dctafd.read(few).warnings
 
 
-def test_large_arithmetic_file_without_data():
+def test_large_arithmetic_file_without_data() -> None:
     frame = b"\x08" + (12_000).to_bytes(2, "big") * 2 + b"\1\1\x11\0"
     parts = [segment(0xDB, b"\0" + bytes([1] * 64)), segment(0xC9, frame), segment(0xDA, b"\1\1\0\0\x3f\0")]
     with pytest.raises(LimitExceededError, match="visit 2250000 blocks"):
         dctafd.read(b"\xff\xd8" + b"".join(parts) + b"\x12\x34\xff\xd9")
 
 
-def test_arithmetic_files_go_to_jpeglib_unless_told_otherwise(capfd):
+def test_arithmetic_files_go_to_jpeglib_unless_told_otherwise(capfd: pytest.CaptureFixture[str]) -> None:
     data = bytearray(DATA)
     data[data.find(b"\xff\xc0") + 1] = 0xC9
     jpeg = dctafd.read(bytes(data))  # Huffman bits read as arithmetic ones: nonsense, but a valid request
@@ -226,13 +233,13 @@ def test_arithmetic_files_go_to_jpeglib_unless_told_otherwise(capfd):
     capfd.readouterr()
 
 
-def test_threads_give_what_one_thread_gives():
+def test_threads_give_what_one_thread_gives() -> None:
     files = list(all_kinds().values()) * 2
-    engines = ["auto", "jpeglib"]
+    engines: list[Any] = ["auto", "jpeglib"]
     expected = [dctafd.read(data).components[0].coefficients for data in files]
     start = threading.Barrier(4)
 
-    def read_all(number):
+    def read_all(number: int) -> list[JpegCoefficients]:
         start.wait()
         return [dctafd.read(data, engine=engines[number % 2]) for data in files]
 
@@ -242,7 +249,7 @@ def test_threads_give_what_one_thread_gives():
                 np.testing.assert_array_equal(jpeg.components[0].coefficients, coefficients)
 
 
-def test_jpeglibs_choice_of_back_end_is_left_alone():
+def test_jpeglibs_choice_of_back_end_is_left_alone() -> None:
     import jpeglib
 
     from dctafd.jpeg import jpeglib_engine
@@ -253,7 +260,7 @@ def test_jpeglibs_choice_of_back_end_is_left_alone():
     assert jpeglib.version.get() == "6b"
 
 
-def test_jpeglib_engine_without_memory_files(monkeypatch):
+def test_jpeglib_engine_without_memory_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("os.memfd_create")
     jpeg = dctafd.read(DATA, engine="jpeglib")
     np.testing.assert_array_equal(
@@ -261,7 +268,7 @@ def test_jpeglib_engine_without_memory_files(monkeypatch):
     )
 
 
-def test_jpeglib_refusal_is_named(capfd):
+def test_jpeglib_refusal_is_named(capfd: pytest.CaptureFixture[str]) -> None:
     data = encode(photo_like(16, 16))
     start = data.find(b"\xff\xc4")
     broken = bytearray(data)

@@ -3,6 +3,7 @@
 import io
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def pillow(data: bytes) -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB"))
 
 
-def progressive(width: int, height: int, quality: int = 80, channels: int = 3, **options) -> bytes:
+def progressive(width: int, height: int, quality: int = 80, channels: int = 3, **options: Any) -> bytes:
     return encode(photo_like(width, height, channels), quality, progressive=True, **options)
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -24,13 +26,18 @@ ONE_COMPONENT = {
 }
 
 
+def given(spec: HuffmanSpec | None) -> HuffmanSpec:
+    assert spec is not None
+    return spec
+
+
 @pytest.mark.parametrize("name", ONE_COMPONENT)
-def test_sequential_scan_equals_the_flow_charts(name):
+def test_sequential_scan_equals_the_flow_charts(name: str) -> None:
     data = ONE_COMPONENT[name]
     structure = parse_markers(data)
     scan = structure.scans[0]
     rows, columns = structure.frame.blocks[0]
-    dc, ac = code_table(scan.dc_tables[0]), code_table(scan.ac_tables[0])
+    dc, ac = code_table(given(scan.dc_tables[0])), code_table(given(scan.ac_tables[0]))
     expected = np.zeros((rows * columns, 64), dtype=np.int16)
     parts = segments(data, scan)
     bits, prediction = next(parts), 0
@@ -44,7 +51,7 @@ def test_sequential_scan_equals_the_flow_charts(name):
 
 
 @pytest.mark.parametrize("restart", [0, 5])
-def test_progressive_scans_equal_the_flow_charts(restart):
+def test_progressive_scans_equal_the_flow_charts(restart: int) -> None:
     data = encode(photo_like(70, 50, 1), 90, progressive=True, restart_marker_blocks=restart)
     structure = parse_markers(data)
     rows, columns = structure.frame.blocks[0]
@@ -52,14 +59,14 @@ def test_progressive_scans_equal_the_flow_charts(restart):
     refinements = 0
     for scan in structure.scans:
         if scan.spectral_start:
-            decode_progressive_blocks(data, scan, code_table(scan.ac_tables[0]), expected)
+            decode_progressive_blocks(data, scan, code_table(given(scan.ac_tables[0])), expected)
             refinements += scan.approximation_high > 0
     assert refinements > 0
     found = dctafd.read(data, engine="numba").components[0].coefficients.reshape(-1, 64)
     np.testing.assert_array_equal(found[:, 1:], expected[:, 1:])
 
 
-def derived(spec, kind):
+def derived(spec: Any, kind: int) -> tuple[int, Any]:
     symbols = np.zeros(256, dtype=np.uint8)
     symbols[: len(spec.symbols)] = list(spec.symbols)
     row = np.full(tables.ROW_SIZE, -1, dtype=np.int32)
@@ -68,7 +75,7 @@ def derived(spec, kind):
 
 
 @pytest.mark.parametrize("spec", [*STANDARD_AC, HuffmanSpec(bytes([1] * 15 + [0]), bytes(range(0x21, 0x30)))])
-def test_every_code_has_its_entry(spec):
+def test_every_code_has_its_entry(spec: HuffmanSpec) -> None:
     status, row = derived(spec, tables.SEQUENTIAL_AC)
     assert status == tables.VALID
     long_codes = 0
@@ -104,13 +111,13 @@ def test_every_code_has_its_entry(spec):
         ([0] * 7 + [255, 255] + [0] * 7, bytes(256), tables.DC, tables.OVERFULL_CODE),
     ],
 )
-def test_tables_that_are_no_code(counts, symbols, kind, status):
+def test_tables_that_are_no_code(counts: list[int], symbols: bytes, kind: int, status: int) -> None:
     assert derived(HuffmanSpec(bytes(counts), symbols), kind)[0] == status
     assert derived(STANDARD_DC[0], tables.DC)[0] == tables.VALID
 
 
 @pytest.mark.parametrize("spec", STANDARD_AC)
-def test_pairs_are_what_single_symbols_give(spec):
+def test_pairs_are_what_single_symbols_give(spec: HuffmanSpec) -> None:
     _, row = derived(spec, tables.SEQUENTIAL_AC)
     pairs = np.zeros(tables.LOOKUP_SIZE, dtype=np.int64)
     tables.derive_pairs(row, pairs)
@@ -119,7 +126,7 @@ def test_pairs_are_what_single_symbols_give(spec):
     for prefix, pair in enumerate(pairs.tolist()):
         bits = Bits(b"")
         bits.bits = f"{prefix:0{tables.LOOKUP_BITS}b}"
-        symbols = []
+        symbols: list[tuple[int, int, int]] = []
         try:
             while len(symbols) < 2:
                 run, size = divmod(bits.decode(codes), 16)
@@ -142,7 +149,7 @@ def test_pairs_are_what_single_symbols_give(spec):
     assert seconds > 100
 
 
-def reference_scan_end(data):
+def reference_scan_end(data: bytes) -> int:
     for i in range(len(data) - 1):
         if (
             data[i] == 0xFF
@@ -154,7 +161,7 @@ def reference_scan_end(data):
     return len(data)
 
 
-def reference_unstuff(data, most):
+def reference_unstuff(data: bytes, most: int) -> tuple[bytes, list[int], list[int]]:
     out, ends, markers, i = bytearray(), [], [], 0
     while i < len(data):
         if data[i] != 0xFF:
@@ -177,7 +184,7 @@ def reference_unstuff(data, most):
 
 
 @pytest.mark.parametrize("common", [[0xFF, 0xD0, 0], [0xFF, 0x00], [0xFF, 0xD9, 0x12], [0x12]])
-def test_segments_equal_their_references(common):
+def test_segments_equal_their_references(common: list[int]) -> None:
     rng = np.random.default_rng(len(common))
     for _ in range(200):
         size = int(rng.integers(0, 300))
@@ -209,10 +216,12 @@ def test_segments_equal_their_references(common):
         ([0xD0], 0, (0, -1, 1)),
     ],
 )
-def test_restart_resynchronisation_follows_libjpeg(markers, expected, result):
+def test_restart_resynchronisation_follows_libjpeg(
+    markers: list[int], expected: int, result: tuple[int, int, int]
+) -> None:
     ends = np.arange(1, len(markers) + 1, dtype=np.int64) * 10
     assert find_restart(ends, np.array(markers, dtype=np.uint8), 0, expected) == result
 
 
-def test_tail_space_holds_two_longest_mcus():
+def test_tail_space_holds_two_longest_mcus() -> None:
     assert tail_space(10) >= 2 * 10 * 249 + 16

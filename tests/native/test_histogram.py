@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dctafd_native.histogram import (
     add_frequency_sums,
@@ -40,7 +41,9 @@ def reference_mixture(counts: np.ndarray) -> tuple[float, float, float]:
     return weight, narrow, wide
 
 
-def reference_log_likelihood(counts, step, first, noise, outliers) -> float:
+def reference_log_likelihood(
+    counts: NDArray, step: float, first: int, noise: float, outliers: float
+) -> float:
     """One frequency and candidate, with every tooth spread over every bin."""
     weight, narrow, wide = reference_mixture(counts)
     magnitudes = np.arange(counts.size)
@@ -62,7 +65,7 @@ def laplacian_blocks(rng: np.random.Generator, n: int) -> np.ndarray:
     return np.rint(rng.laplace(0, np.linspace(30, 1, 64), (n, 64))).astype(np.int16)
 
 
-def test_magnitude_histograms_equal_bincount():
+def test_magnitude_histograms_equal_bincount() -> None:
     blocks = laplacian_blocks(np.random.default_rng(0), 500)
     blocks[0, :2] = (-32768, 32767)  # the magnitude of -32768 is no int16
     out = np.full((64, 128), -1, dtype=np.int32)
@@ -75,7 +78,7 @@ def test_magnitude_histograms_equal_bincount():
     assert not np.delete(out, chosen, axis=0).any()
 
 
-def test_log_likelihood_ratios_equal_the_plain_computation():
+def test_log_likelihood_ratios_equal_the_plain_computation() -> None:
     rng = np.random.default_rng(1)
     first, step = 16, 5
     values = np.rint(rng.laplace(0, 25, (900, 64)) / first) * first + rng.normal(0, 0.6, (900, 64))
@@ -91,7 +94,7 @@ def test_log_likelihood_ratios_equal_the_plain_computation():
     assert (out[[1, 3]] < 0).mean() > 0.9
 
 
-def test_the_true_step_of_every_frequency_wins_and_a_smooth_histogram_has_none():
+def test_the_true_step_of_every_frequency_wins_and_a_smooth_histogram_has_none() -> None:
     rng = np.random.default_rng(2)
     steps = rng.integers(20, 60, 64)
     smooth = rng.laplace(0, 40, (784, 64))
@@ -106,7 +109,7 @@ def test_the_true_step_of_every_frequency_wins_and_a_smooth_histogram_has_none()
     assert out.max() < 5
 
 
-def test_evidence_adds_up_likelihoods_and_weighs_contradiction():
+def test_evidence_adds_up_likelihoods_and_weighs_contradiction() -> None:
     rng = np.random.default_rng(5)
     values = np.rint(rng.laplace(0, 25, (900, 64)) / 16) * 16 + rng.normal(0, 0.6, (900, 64))
     histograms = reference_histograms(np.rint(values / 5).astype(np.int16), 64).astype(np.int32)
@@ -126,7 +129,7 @@ def test_evidence_adds_up_likelihoods_and_weighs_contradiction():
     assert out[6] == -1.0
 
 
-def test_empty_and_all_zero_histograms_say_nothing():
+def test_empty_and_all_zero_histograms_say_nothing() -> None:
     histograms = np.zeros((64, 16), dtype=np.int32)
     histograms[:32, 0] = 100
     out = np.full((2, 64), np.nan)
@@ -134,7 +137,7 @@ def test_empty_and_all_zero_histograms_say_nothing():
     assert not out.any()
 
 
-def test_frequency_sums_equal_plain_numpy_and_leave_the_scratch_zeroed():
+def test_frequency_sums_equal_plain_numpy_and_leave_the_scratch_zeroed() -> None:
     rng = np.random.default_rng(3)
     blocks = laplacian_blocks(rng, 400)
     blocks[:, 40:] = 0

@@ -167,7 +167,7 @@ def test_a_stem_correction_in_place_is_the_same(
     size: tuple[int, int], layout: torch.memory_format, patch: int, non_negative: bool
 ) -> None:
     torch.manual_seed(0)
-    fe = FENet(8, 4, width=5, patch=patch, non_negative=non_negative).to(memory_format=layout)  # type: ignore[call-overload]
+    fe = FENet(8, 4, width=5, patch=patch, non_negative=non_negative).to(memory_format=layout)
     nn.init.normal_(fe.decode.weight)
     stem = torch.randn(2, 8, *size).contiguous(memory_format=layout)
     fdm = torch.rand(2, 4, 3, 5)
@@ -194,7 +194,7 @@ class _WithSkip(nn.Module):
 
 @pytest.mark.parametrize("net", [small_resnet(), _WithSkip().eval()], ids=["resnet", "with skip"])
 def test_the_answer_without_gradients_is_that_with(net: nn.Module) -> None:
-    classifier = attach(net, trained_afd(net, "deep", "relu")).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    classifier = attach(net, trained_afd(net, "deep", "relu")).to(memory_format=torch.channels_last)
     pixels, *others = random_inputs()
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     expected = classifier(pixels, *others).logits.detach()
@@ -214,7 +214,7 @@ def test_a_layer_below_zero_everywhere_can_come_back() -> None:
     features, fdm = torch.rand(1, 8, 16, 16), torch.rand(1, 4, 4, 4)
     for net, last, layer in ((fe, fe.decode, fe.merge), (correction, correction.expand, correction.conv)):
         nn.init.normal_(last.weight)
-        nn.init.constant_(layer.bias, -100.0)  # type: ignore[arg-type]
+        nn.init.constant_(layer.bias, -100.0)
         net(features, fdm).sum().backward()
         assert layer.bias.grad is not None
         assert layer.bias.grad.abs().min() > 0
@@ -277,7 +277,7 @@ def test_a_module_may_leave_the_stem_as_it_is() -> None:
     config = replace(trained_afd(net, "deep").config, fe_width=0)
     classifier = attach(net, AFDModule(config).eval())
     for stage in classifier.afd.stages:
-        nn.init.normal_(stage.expand.weight)  # type: ignore[union-attr, arg-type]
+        nn.init.normal_(stage.expand.weight)  # type: ignore[arg-type]
     inputs = random_inputs()
     output = classifier(*inputs, record=True)
     assert output.features is not None
@@ -324,8 +324,8 @@ def test_modulation_multiplies_and_shifts_after_batch_norms() -> None:
     afd = trained_afd(net, "deep")
     inputs = random_inputs()
     for stage in afd.stages:
-        nn.init.zeros_(stage.expand.weight)  # type: ignore[union-attr, arg-type]
-    nn.init.zeros_(afd.fe.decode.weight)
+        nn.init.zeros_(stage.expand.weight)  # type: ignore[arg-type]
+    nn.init.zeros_(afd.fe.decode.weight)  # type: ignore[arg-type]
     affines = afd.guide(*inputs[1:]).affines
     names = [norm.name for norm in afd.config.layers.norms]
     assert names == [f"layer{stage}.0.bn2" for stage in (1, 2, 3)]  # layer4 gives no map at this size
@@ -370,7 +370,7 @@ def test_any_multiple_of_8_is_a_valid_input_size(crop: int) -> None:
 def test_inference_overwrites_its_own_maps_alone(crop: int, layout: torch.memory_format) -> None:
     net = small_resnet()
     classifier = attach(net, trained_afd(net, "deep").reparameterize())
-    classifier = classifier.to(memory_format=layout)  # type: ignore[call-overload]
+    classifier = classifier.to(memory_format=layout)
     inputs = random_inputs(crop=crop)
     copies = [part.clone() for part in inputs]
     with torch.enable_grad():  # under which no map is overwritten

@@ -79,7 +79,7 @@ def test_a_module_from_before_slopes_has_plain_relus(backbone: Backbone, tmp_pat
     path = tmp_path / "old.safetensors"
     afd = trained_afd(backbone.module, "deep")
     for part in (afd.fe, *afd.stages):
-        nn.init.zeros_(part.activate.weight)  # type: ignore[union-attr, arg-type]
+        nn.init.zeros_(part.activate.weight)
     save_afd(path, afd, card_of(backbone), torch.float32)
     with safetensors.safe_open(path, framework="pt") as file:
         metadata = file.metadata()

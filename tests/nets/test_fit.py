@@ -17,6 +17,7 @@ def test_how_batch_norms_are_stored_makes_no_difference() -> None:
     net = small_resnet()
     for norm in net.modules():
         if isinstance(norm, torch.nn.BatchNorm2d):
+            assert norm.running_var is not None
             torch.nn.init.uniform_(norm.running_var, 0.5, 2.0)
     found = distances(fingerprints(net, LAYERS), fingerprints(fold_batch_norms(net), LAYERS))
     assert max(found.values()) < 1e-3
@@ -28,7 +29,7 @@ def test_distances_grow_with_the_change_of_the_weights() -> None:
     before = dict.fromkeys(LAYERS, 0.0)
     for amount in (0.01, 0.1):
         with torch.no_grad():
-            net.conv1.weight += amount * net.conv1.weight.std() * torch.randn(net.conv1.weight.shape)  # type: ignore[union-attr, operator, arg-type]
+            net.conv1.weight += amount * net.conv1.weight.std() * torch.randn(net.conv1.weight.shape)  # type: ignore[operator, arg-type]
         found = distances(own, fingerprints(net, LAYERS))
         assert all(found[name] > before[name] for name in LAYERS)
         before = found

@@ -16,6 +16,8 @@ def with_statistics(network: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_var is not None
+            assert module.running_mean is not None
             for tensor in (module.running_var, module.weight.data):
                 tensor.uniform_(0.5, 1.5, generator=generator)
             for tensor in (module.running_mean, module.bias.data):

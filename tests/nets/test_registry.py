@@ -82,12 +82,12 @@ def test_state_dicts_as_people_have_them(tmp_path: Path, wrapped: Any) -> None:
     torch.save(wrapped(net.state_dict()), path)
     backbone = load_backbone("squeezenet1_1", path, labels=["cat", "dog", "eel"])
     assert backbone.labels == ("cat", "dog", "eel")
-    assert torch.equal(backbone.module.classifier[1].weight, net.classifier[1].weight)  # type: ignore[union-attr, index]
+    assert torch.equal(backbone.module.classifier[1].weight, net.classifier[1].weight)  # type: ignore[index]
 
 
 def test_another_head_is_named_with_a_way_out(tmp_path: Path) -> None:
     net, path = models.resnet18(), tmp_path / "weights.pth"
-    net.fc = nn.Sequential(nn.Dropout(), nn.Linear(512, 3))  # type: ignore[assignment]
+    net.fc = nn.Sequential(nn.Dropout(), nn.Linear(512, 3))
     torch.save(net.state_dict(), path)
     with pytest.raises(WeightsError, match=r"lacks fc\.weight and has fc\.1\.weight.*dctafd\.attach"):
         load_backbone("resnet18", path)
@@ -224,7 +224,7 @@ def test_tf_same_padding_pads_below_and_at_the_right() -> None:
     conv = nn.Conv2d(1, 1, 3, stride=2, padding=1, bias=False)
     nn.init.ones_(conv.weight)
     pointwise = nn.Conv2d(1, 1, 1, stride=2)
-    net = use_tf_same_padding(nn.Sequential(conv, nn.Conv2d(1, 1, 3, padding=1), pointwise))
+    net: Any = use_tf_same_padding(nn.Sequential(conv, nn.Conv2d(1, 1, 3, padding=1), pointwise))
     x = torch.arange(16.0).reshape(1, 1, 4, 4)
     top_left = x[0, 0, :3, :3].sum()  # no zeros above or left of the first window
     result = net[0](x)

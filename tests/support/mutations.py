@@ -11,7 +11,7 @@ _INTERESTING = (0, 1, 2, 3, 4, 7, 8, 15, 16, 17, 63, 64, 127, 128, 254, 255)
 _MARKERS = (0xC0, 0xC1, 0xC2, 0xC4, 0xC9, 0xCC, 0xD0, 0xD3, 0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xE1, 0xEE)
 
 
-def segment_spans(data: bytes) -> list[tuple[int, int]]:
+def segment_spans(data: bytes | bytearray) -> list[tuple[int, int]]:
     """Return (start, end) of the marker segments up to the first one that does not parse, SOI left out."""
     spans, position = [], 2
     while position + 4 <= len(data) and data[position] == 0xFF:

@@ -15,11 +15,10 @@ LABELS = ("ant", "bee", "cat", "dog")
 
 def tiny_classifier(dtype: str = "float32", temperature: float = 1.0) -> Classifier:
     torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
-    )
+    last = nn.Linear(8, 4)
+    net = nn.Sequential(nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), last)
     with torch.no_grad():
-        net[-1].weight.mul_(20)
+        last.weight.mul_(20)
     preprocessing = Preprocessing(32, 32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     facts = ModelFacts("tiny", LABELS, temperature)
     return Classifier(TorchNetwork(attach(net), "cpu", dtype), facts, preprocessing)

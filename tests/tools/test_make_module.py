@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,16 +10,17 @@ import torch
 
 from dctafd.errors import WeightsError
 from dctafd.nets.afd_weights import AFDCard, afd_name, load_afd, read_afd_card, save_afd, shipped_afds
+from dctafd.nets.registry import Backbone
 from tests.support.small_nets import small_backbone, trained_afd
 from tools.recipes import make_module
 from tools.recipes.combine import write_mean, write_pruned, write_without_fe_net
-from tools.recipes.recipe import read_module_recipe, recipe_names
+from tools.recipes.recipe import ModuleRecipe, read_module_recipe, recipe_names
 
 # What the recipes say --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", shipped_afds(), ids=afd_name)
-def test_a_shipped_module_has_a_recipe_that_its_card_bears_out(path):
+def test_a_shipped_module_has_a_recipe_that_its_card_bears_out(path: Path) -> None:
     recipe, card = read_module_recipe(afd_name(path)), read_afd_card(path)
     assert (recipe.model, recipe.licence) == (card.model, card.licence)
     taught = {teacher.partition("=")[0] for teacher in card.training.get("teachers", ())}
@@ -26,7 +28,7 @@ def test_a_shipped_module_has_a_recipe_that_its_card_bears_out(path):
     assert recipe.reproduces
 
 
-def test_every_recipe_is_of_a_shipped_module():
+def test_every_recipe_is_of_a_shipped_module() -> None:
     assert set(recipe_names()) <= {afd_name(path) for path in shipped_afds()}
 
 
@@ -47,7 +49,7 @@ minutes = 5
 """
 
 
-def recipe_of(tmp_path: Path, more: str = ""):
+def recipe_of(tmp_path: Path, more: str = "") -> ModuleRecipe:
     (tmp_path / "small.toml").write_text(SMALL.format(more=more))
     return read_module_recipe("small", tmp_path)
 
@@ -60,12 +62,12 @@ def recipe_of(tmp_path: Path, more: str = ""):
         ("seeds = [1, 2]\nmean_with_start = true", "give one of them"),
     ],
 )
-def test_what_makes_no_sense_is_named(more, message, tmp_path):
+def test_what_makes_no_sense_is_named(more: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         recipe_of(tmp_path, more)
 
 
-def test_a_recipe_that_is_missing_is_named(tmp_path):
+def test_a_recipe_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"other\.toml is missing"):
         read_module_recipe("other", tmp_path)
 
@@ -74,13 +76,15 @@ def test_a_recipe_that_is_missing_is_named(tmp_path):
 
 
 @pytest.fixture
-def trainings(tmp_path, monkeypatch):
+def trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The trainings that were run, as (seed, steps, minutes, start's name); each leaves a module."""
     backbone, calls = small_backbone(), []
     afd = trained_afd(backbone.module, "deep").reparameterize()
     card = AFDCard(afd.config, "small", "resnet18", {"relu": (1.0,)}, True)
 
-    def train(images, backbone, output, *, config, start_from, **others):
+    def train(
+        images: Any, backbone: Any, output: Any, *, config: Any, start_from: Any, **others: Any
+    ) -> None:
         calls.append((config.seed, config.steps, config.minutes, start_from and start_from.stem))
         with torch.no_grad():
             for parameter in afd.parameters():
@@ -98,12 +102,14 @@ def made(tmp_path: Path, more: str = "") -> Path:
     return make_module.Maker(recipe, jobs=1, device="cpu").make(recipe.trainings, None)
 
 
-def test_each_training_begins_with_the_one_before(trainings, tmp_path):
+def test_each_training_begins_with_the_one_before(trainings: list[Any], tmp_path: Path) -> None:
     assert made(tmp_path).name == "small_two.safetensors"
     assert trainings == [(0, None, 3.0, None), (0, None, 5.0, "small_one")]
 
 
-def test_two_seeds_train_from_one_beginning_and_their_mean_goes_on(trainings, tmp_path):
+def test_two_seeds_train_from_one_beginning_and_their_mean_goes_on(
+    trainings: list[Any], tmp_path: Path
+) -> None:
     file = made(tmp_path, "seeds = [4, 8]")
     begun = "small_two_begun"
     assert trainings[1:] == [(4, 1, None, "small_one"), (4, None, 5.0, begun), (8, None, 5.0, begun)]
@@ -111,14 +117,14 @@ def test_two_seeds_train_from_one_beginning_and_their_mean_goes_on(trainings, tm
     assert read_afd_card(file).training == {"seed": 4, "averaged_with": {"seed": 8, "earlier": []}}
 
 
-def test_the_mean_of_before_and_after(trainings, tmp_path):
+def test_the_mean_of_before_and_after(trainings: list[Any], tmp_path: Path) -> None:
     file = made(tmp_path, "seed = 5\nmean_with_start = true")
     assert [call[0] for call in trainings] == [0, 5, 5]
     assert read_afd_card(file).training["averaged_with"]["seed"] == 5
 
 
 @pytest.fixture
-def module(tmp_path):
+def module(tmp_path: Path) -> tuple[Path, Backbone]:
     """A weights file of widths 4, 4, 4, and its backbone."""
     backbone = small_backbone()
     afd = trained_afd(backbone.module, "deep").reparameterize()
@@ -127,7 +133,7 @@ def module(tmp_path):
     return tmp_path / "wide.safetensors", backbone
 
 
-def test_a_mean_of_means_tells_of_each(module, tmp_path):
+def test_a_mean_of_means_tells_of_each(module: tuple[Path, Backbone], tmp_path: Path) -> None:
     path, _ = module
     afd, card = load_afd(path).reparameterize(), read_afd_card(path)
     other = tmp_path / "other.safetensors"
@@ -138,7 +144,9 @@ def test_a_mean_of_means_tells_of_each(module, tmp_path):
     assert training == {"seed": 5, "earlier": ["shared"], "averaged_with": {"seed": 6, "earlier": ["own"]}}
 
 
-def test_modules_that_are_built_differently_have_no_mean(module, tmp_path):
+def test_modules_that_are_built_differently_have_no_mean(
+    module: tuple[Path, Backbone], tmp_path: Path
+) -> None:
     path, backbone = module
     stem = trained_afd(backbone.module, "stem").reparameterize()
     save_afd(tmp_path / "stem.safetensors", stem, replace(read_afd_card(path), config=stem.config))
@@ -146,7 +154,9 @@ def test_modules_that_are_built_differently_have_no_mean(module, tmp_path):
         write_mean(path, tmp_path / "stem.safetensors", tmp_path / "mean.safetensors")
 
 
-def test_a_narrower_module_says_what_it_was_pruned_from(module, tmp_path):
+def test_a_narrower_module_says_what_it_was_pruned_from(
+    module: tuple[Path, Backbone], tmp_path: Path
+) -> None:
     path, backbone = module
     rng, output = np.random.default_rng(0), tmp_path / "narrow.safetensors"
     photos = [rng.integers(0, 256, (48, 56, 3), np.uint8) for _ in range(5)]
@@ -160,7 +170,7 @@ def test_a_narrower_module_says_what_it_was_pruned_from(module, tmp_path):
     assert training["pruned_from"]["photos"] == 5
 
 
-def test_without_fe_net_the_rest_stays(module, tmp_path):
+def test_without_fe_net_the_rest_stays(module: tuple[Path, Backbone], tmp_path: Path) -> None:
     path, _ = module
     output = tmp_path / "without.safetensors"
     write_without_fe_net(path, output)

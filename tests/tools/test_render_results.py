@@ -2,6 +2,8 @@
 
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -50,24 +52,24 @@ HARM = {
 
 
 @pytest.fixture(scope="module")
-def results():
+def results() -> Any:
     return read_results()
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "new_single.json").write_text(json.dumps(EVALUATION))
     (tmp_path / "do_no_harm.json").write_text(json.dumps({**SOURCE, "rows": [{**HARM, "module": "old"}]}))
     (tmp_path / "do_no_harm_new.json").write_text(json.dumps({**SOURCE, "rows": [HARM]}))
     return tmp_path
 
 
-def test_rendering_again_changes_nothing(results):
+def test_rendering_again_changes_nothing(results: Any) -> None:
     stale = [path.name for path, text in rendered_files(results).items() if path.read_text("utf-8") != text]
     assert not stale, "run `python -m tools.render_results`"
 
 
-def figure_tables(text):
+def figure_tables(text: str) -> list[Any]:
     """Return the tables most of whose cells, but for the first of each row, are figures."""
     found = []
     for table in TABLE.findall(text):
@@ -78,7 +80,7 @@ def figure_tables(text):
     return found
 
 
-def test_a_table_of_figures_is_told_from_others():
+def test_a_table_of_figures_is_told_from_others() -> None:
     assert figure_tables("| a | b |\n|---|---|\n| x | 53.0 |\n| y | +1.2 (-0.3..+2) |\n| z | 5 images/s |\n")
     assert not figure_tables("| a | b |\n|---|---|\n| x | 30 % of the photos |\n| `--jobs` | CPUs to use |\n")
 
@@ -86,11 +88,11 @@ def test_a_table_of_figures_is_told_from_others():
 @pytest.mark.parametrize(
     "page", [page for page in pages() if "lab-notes" not in page.parts], ids=lambda p: p.name
 )
-def test_a_page_shows_no_table_of_figures_that_is_not_rendered(page):
+def test_a_page_shows_no_table_of_figures_that_is_not_rendered(page: Path) -> None:
     assert figure_tables(BLOCK.sub("", page.read_text("utf-8"))) == []
 
 
-def test_every_file_of_figures_is_shown_in_results_md(results):
+def test_every_file_of_figures_is_shown_in_results_md(results: Any) -> None:
     shown = (pages()[0].parent / "docs/results.md").read_text("utf-8")
     for module, protocols in results.evaluations.items():
         for protocol in protocols:
@@ -98,7 +100,7 @@ def test_every_file_of_figures_is_shown_in_results_md(results):
 
 
 @pytest.mark.parametrize("path", shipped_afds(), ids=afd_name)
-def test_the_front_matter_of_a_card_is_the_hubs(path, results):
+def test_the_front_matter_of_a_card_is_the_hubs(path: Path, results: Any) -> None:
     front = yaml.safe_load(model_card(path, results).split("---\n")[1])
     assert front["library_name"] == "dctafd"
     assert front["license"] in ("apache-2.0", "cc-by-nc-4.0", "other")
@@ -114,7 +116,7 @@ def test_the_front_matter_of_a_card_is_the_hubs(path, results):
     assert values == [[row["afd_top1"], row["direct_top1"]] for row in record["rows"]]
 
 
-def test_a_table_says_what_its_file_says():
+def test_a_table_says_what_its_file_says() -> None:
     assert evaluation_table(EVALUATION).splitlines()[2:] == [
         "| clean | 80.0 | 79.9 | -0.1 (-1.0..+0.5) |  |",
         "| 7 | 60.0 | 70.0 | +10.0 (+5.0..+15.0) | 50 % |",
@@ -122,7 +124,7 @@ def test_a_table_says_what_its_file_says():
     ]
 
 
-def test_files_that_are_put_there_appear_by_their_names(folder):
+def test_files_that_are_put_there_appear_by_their_names(folder: Path) -> None:
     found = read_results(folder)
     assert "| `new` | 50 | 50 |" in block("summary", found)
     assert "| as stored | +1.0 (-1.0..+3.0) | +1.0 (-1.0..+3.0) |" in block("harm", found)
@@ -131,7 +133,7 @@ def test_files_that_are_put_there_appear_by_their_names(folder):
     assert "`measure`, commit abc1234, 2026-11-30, a machine." in block("evaluation new single", found)
 
 
-def test_a_block_is_replaced_and_the_rest_stays(folder):
+def test_a_block_is_replaced_and_the_rest_stays(folder: Path) -> None:
     text = "before\n\n<!-- rendered: summary -->\nold\n<!-- end of rendered -->\nafter\n"
     once = rendered_page(text, read_results(folder))
     assert once.startswith("before\n\n<!-- rendered: summary -->\n\n| module |")
@@ -140,7 +142,7 @@ def test_a_block_is_replaced_and_the_rest_stays(folder):
 
 
 @pytest.mark.parametrize("name", ["nonsense", "summary new", "evaluation new", "evaluation new native"])
-def test_a_block_that_is_none_is_named(name, folder):
+def test_a_block_that_is_none_is_named(name: str, folder: Path) -> None:
     with pytest.raises(
         ValueError, match=name.split()[0] if name != "evaluation new native" else "new_native"
     ):
@@ -148,14 +150,14 @@ def test_a_block_that_is_none_is_named(name, folder):
 
 
 @pytest.mark.parametrize("missing", PROVENANCE)
-def test_figures_say_where_they_come_from(missing, folder):
+def test_figures_say_where_they_come_from(missing: str, folder: Path) -> None:
     record = {key: value for key, value in EVALUATION.items() if key != missing}
     (folder / "new_native.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match=rf"new_native.json does not say its {missing}"):
         read_results(folder)
 
 
-def test_a_file_of_another_name_is_refused(folder):
+def test_a_file_of_another_name_is_refused(folder: Path) -> None:
     (folder / "figures.json").write_text(json.dumps(SOURCE))
     with pytest.raises(ValueError, match=r"figures\.json is neither"):
         read_results(folder)

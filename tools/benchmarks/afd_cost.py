@@ -46,7 +46,7 @@ def turn_ratios(
 
 def in_channels_last(module: nn.Module) -> nn.Module:
     """Return the module with its weights in the layout that convolutions on a CPU prefer."""
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module.to(memory_format=torch.channels_last)
 
 
 def modules(model: str, backbone: nn.Module, crop: int) -> dict[str, AFDModule]:

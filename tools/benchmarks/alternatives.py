@@ -20,7 +20,7 @@ from torchvision import io as torchvision_io
 from torchvision import transforms
 from torchvision.transforms import v2
 
-from dctafd.inputs.model_input import IMAGENET_MEAN, IMAGENET_STD
+from dctafd.config import IMAGENET_MEAN, IMAGENET_STD
 
 RESIZE, CROP = 256, 224
 _MEAN, _STD = (np.array(values, np.float32) * 255 for values in (IMAGENET_MEAN, IMAGENET_STD))

@@ -137,7 +137,7 @@ def contests() -> list[Contest]:
         Contest(
             f"prepare with history / {name}",
             lambda p: dctafd.prepare(p.data),
-            lambda p, alternative=alternative: alternative(p.data),
+            lambda p, alternative=alternative: alternative(p.data),  # type: ignore[misc]
             (1,),
         )
         for name, alternative in installed().items()

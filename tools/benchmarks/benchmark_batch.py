@@ -150,7 +150,7 @@ def stages(path: Path, classifier: Classifier, images: int) -> list[Case]:
 
     def prepare() -> int:
         torch.set_num_threads(1)
-        return sum(1 for _, item in items if prepare_item(item, classifier.preprocessing))
+        return len([prepare_item(item, classifier.preprocessing) for _, item in items])
 
     def pillow() -> int:
         torch.set_num_threads(1)

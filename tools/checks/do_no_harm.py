@@ -132,7 +132,7 @@ class Corrected:
         file = checkpoints / f"{model}.pth"
         backbone = load_backbone(model, file if file.is_file() else None)
         network = attach(fold_batch_norms(backbone.module), load_afd(path).reparameterize())
-        in_layout = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        in_layout = network.to(memory_format=torch.channels_last)
         return cls(afd_name(path), backbone.spec, in_layout)
 
     @torch.inference_mode()

@@ -101,8 +101,8 @@ def drifts(pixels: NDArray[np.uint8], modules: Sequence[_Module]) -> NDArray[np.
 
 def rank_correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     """Return Spearman's rank correlation of two equally long vectors."""
-    ranks = [np.argsort(np.argsort(values.ravel())) for values in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    ranks = [np.argsort(np.argsort(values.ravel())).astype(np.float64) for values in (a, b)]
+    return float(np.asarray(np.corrcoef(ranks[0], ranks[1]))[0, 1])
 
 
 def order_of(name: str, found: NDArray[np.float64]) -> Order:

@@ -12,6 +12,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,21 +58,29 @@ def resized(image: Image.Image, scale: float) -> Image.Image:
     return image.resize((round(image.width * scale), round(image.height * scale)))
 
 
+def _again(
+    image: Image.Image, first: int, second: int, scale: float | None = None, moved: bool = False
+) -> bytes:
+    between = recompress(image, first)
+    between = shifted(between) if moved else between
+    return compress(between if scale is None else resized(between, scale), second)
+
+
 def ways() -> Iterator[tuple[str, int | None, Way]]:
     """Yield a row's name, the first quality to be found (None: single) and how its file is made."""
     for quality in SINGLE:
-        yield f"single {quality}", None, lambda image, q=quality: compress(image, q)
+        yield f"single {quality}", None, partial(compress, quality=quality)
     for first, second in (*((first, 85) for first in FIRST), *FINER_SECOND, *NOT_FINER_SECOND):
         truth = first if first < second else None
         name = f"{first}, then {second}"
-        yield name, truth, lambda image, q=first, s=second: compress(recompress(image, q), s)
+        yield name, truth, partial(_again, first=first, second=second)
     for scale in (0.5, 0.8, 1.5):
         for second in (85, 95):
             name = f"10, resized by {scale}, then {second}"
-            yield name, None, lambda image, x=scale, s=second: compress(resized(recompress(image, 10), x), s)
+            yield name, None, partial(_again, first=10, second=second, scale=scale)
     for second in (85, 95):
         name = f"10, shifted, then {second}"
-        yield name, None, lambda image, s=second: compress(shifted(recompress(image, 10)), s)
+        yield name, None, partial(_again, first=10, second=second, moved=True)
 
 
 def load_photos(directory: Path, limit: int, size: int) -> list[Image.Image]:

@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -122,7 +123,7 @@ class Maker:
         return load_photos(learnt_from[::step][:_PRUNING_PHOTOS], side, self.jobs)
 
 
-def _changed(recipe: Recipe, **changes: int | None) -> Recipe:
+def _changed(recipe: Recipe, **changes: Any) -> Recipe:
     return replace(recipe, config=replace(recipe.config, **changes))
 
 

@@ -120,9 +120,9 @@ def _module_recipe(name: str, table: dict[str, Any]) -> ModuleRecipe:
         raise ValueError("there is no training")
     widths = tuple(table.pop("prune", {}).get("stage_widths", ()))
     start = table.pop("start_from", "none")
-    lists = {key: tuple(table.pop(key, ())) for key in ("photos", "limits")}
+    table |= {key: tuple(table.pop(key)) for key in ("photos", "limits") if key in table}
     start_from = None if start == "none" else start
-    return ModuleRecipe(name, trainings=plans, pruned_widths=widths, start_from=start_from, **lists, **table)
+    return ModuleRecipe(name, trainings=plans, pruned_widths=widths, start_from=start_from, **table)
 
 
 def _plan(common: Mapping[str, Any], training: Mapping[str, Any], licence: str) -> TrainingPlan:
