@@ -1,7 +1,9 @@
 """Photos behind URLs for evaluations and data sets: the same as on the disk."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -29,7 +31,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def disk(tmp_path: Path):
+def disk(tmp_path: Path) -> Path:
     """The photos in a folder, a tar and a zip."""
     for name, data in MEMBERS:
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +42,7 @@ def disk(tmp_path: Path):
 
 
 @pytest.fixture
-def store(disk):
+def store(disk: Path) -> Iterator[str]:
     """A store that lists, with the same."""
     system = fsspec.filesystem("memory")
     system.put(str(disk), "/bucket", recursive=True)
@@ -48,7 +50,7 @@ def store(disk):
     system.rm("/bucket", recursive=True)
 
 
-def found(source):
+def found(source: Any) -> tuple[list[Any], list[bytes], str]:
     photos = find_photos(source, NAMES)
     data = []
     for number, container in enumerate(photos.containers):
@@ -58,7 +60,7 @@ def found(source):
 
 
 @pytest.mark.parametrize("name", ["photos", "a.tar", "a.zip", "photos/ant", "{a.tar,a.zip}"])
-def test_a_store_gives_what_the_disk_gives(disk, store, name: str) -> None:
+def test_a_store_gives_what_the_disk_gives(disk: Path, store: str, name: str) -> None:
     names = [disk / "a.tar", disk / "a.zip"] if name.startswith("{") else disk / name
     remote = found(f"{store}/{name}")
     assert remote[:2] == found(names)[:2] or name.startswith("{")
@@ -66,7 +68,7 @@ def test_a_store_gives_what_the_disk_gives(disk, store, name: str) -> None:
     assert remote[2] == found(f"{store}/{name}")[2]
 
 
-def test_folder_of_shards_in_a_store(store) -> None:
+def test_folder_of_shards_in_a_store(store: str) -> None:
     system = fsspec.filesystem("memory")
     system.rm("/bucket/photos", recursive=True)
     assert [name for name, _, _ in found(store)[0]] == [name for name, _ in MEMBERS * 2]
@@ -77,7 +79,7 @@ def test_folder_of_shards_in_a_store(store) -> None:
         find_photos(store, NAMES)
 
 
-def test_archive_that_has_changed_is_noticed(disk) -> None:
+def test_archive_that_has_changed_is_noticed(disk: Path) -> None:
     behaviour = Behaviour({"a.tar": (disk / "a.tar").read_bytes()})
     with http_server(behaviour) as url:
         before = found(f"{url}a.tar?sig=1")
@@ -86,7 +88,7 @@ def test_archive_that_has_changed_is_noticed(disk) -> None:
         assert found(f"{url}a.tar")[2] != before[2]
 
 
-def test_secrets_are_in_no_message(disk) -> None:
+def test_secrets_are_in_no_message(disk: Path) -> None:
     behaviour = Behaviour({"a.tar": (disk / "a.tar").read_bytes()[:-3000]}, refuse={"b.tar"})
     with http_server(behaviour) as url:
         photos = find_photos(f"{url}a.tar?sig=hunter2", NAMES)
@@ -100,8 +102,9 @@ def test_secrets_are_in_no_message(disk) -> None:
 
 
 @pytest.mark.parametrize("name", ["photos", "a.tar"])
-def test_data_set_over_urls(disk, store, name: str) -> None:
-    remote, local = dctafd.JpegDataset(f"{store}/{name}"), dctafd.JpegDataset(disk / name)
+def test_data_set_over_urls(disk: Path, store: str, name: str) -> None:
+    remote: Any = dctafd.JpegDataset(f"{store}/{name}")
+    local: Any = dctafd.JpegDataset(disk / name)
     assert (remote.names, remote.labels, remote.classes) == (local.names, local.labels, local.classes)
     samples = [remote[number] for number in range(6)] if name == "photos" else list(remote)
     others = [local[number] for number in range(6)] if name == "photos" else list(local)
@@ -110,18 +113,18 @@ def test_data_set_over_urls(disk, store, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["fork", "spawn"])
-def test_data_set_over_urls_in_worker_processes(disk, kind: str) -> None:
+def test_data_set_over_urls_in_worker_processes(disk: Path, kind: str) -> None:
     from torch.utils.data import DataLoader
 
     with http_server(Behaviour({"a.tar": (disk / "a.tar").read_bytes()})) as url:
-        dataset = dctafd.JpegDataset(f"{url}a.tar")
-        loader = DataLoader(
+        dataset: Any = dctafd.JpegDataset(f"{url}a.tar")
+        loader: DataLoader[Any] = DataLoader(
             dataset, batch_size=3, num_workers=1, collate_fn=dataset.collate, multiprocessing_context=kind
         )
         assert [len(batch.labels) for batch in loader] == [3, 3]
 
 
-def test_statistics_of_a_store_are_those_of_the_disk(disk, store) -> None:
+def test_statistics_of_a_store_are_those_of_the_disk(disk: Path, store: str) -> None:
     records = []
     for place in (disk / "photos", f"{store}/photos", f"{store}/a.tar", disk / "a.zip"):
         result = CliRunner().invoke(cli, ["dataset-stats", "--dir", str(place), "--format", "json"])

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.support.tiny_classifier import photo, tiny_classifier
 KEEP = Keep(("key", "cls", "json.url", "json", "txt", "caption.txt"))
 
 
-def sample(number, before=True):
+def sample(number: int, before: bool = True) -> list[tuple[str, bytes]]:
     """Return a sample's members, some of them before the photo."""
     beside = [
         (f"d/{number}.cls", f"{number}\n".encode()),
@@ -29,7 +30,7 @@ def sample(number, before=True):
     return [*beside, *one] if before else [*one, *beside]
 
 
-def wanted(number):
+def wanted(number: int) -> dict[str, Any]:
     return {
         "key": f"d/{number}",
         "cls": str(number),
@@ -40,7 +41,7 @@ def wanted(number):
     }
 
 
-def kept(path, keep=KEEP, skipped=None):
+def kept(path: Path, keep: Any = KEEP, skipped: Any = None) -> list[Any]:
     plan = plan_sources([str(path)], reading=Reading(keep))
     skipped = Skipped() if skipped is None else skipped
     return [item.kept for unit in plan.units for item in unit.items(skipped)]
@@ -79,6 +80,7 @@ def test_key_and_extension_are_webdatasets(name: str) -> None:
     import re
 
     match = re.match(r"^((?:.*/|)[^.]*)[.]([^/]*)$", name)
+    assert match is not None
     assert (sample_key(name), sample_extension(name)) == (match[1], match[2].lower())
 
 

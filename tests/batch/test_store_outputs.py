@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +12,7 @@ from click.testing import CliRunner
 from dctafd.batch import store_failures
 from dctafd.batch.output_places import finished_path
 from dctafd.batch.run import run_to_file
-from dctafd.batch.sources import plan_sources
+from dctafd.batch.sources import Plan, plan_sources
 from dctafd.batch.store_writing import OutputUrl, check_output_url
 from dctafd.cli.main import cli
 from dctafd.errors import ResumeError
@@ -29,7 +31,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def memory():
+def memory() -> Iterator[Any]:
     system = fsspec.filesystem("memory")
     system.pipe("/out/keep.txt", b"other people's")
     yield system
@@ -37,7 +39,7 @@ def memory():
 
 
 @pytest.fixture
-def shards(tmp_path: Path):
+def shards(tmp_path: Path) -> Path:
     """Four shards with a few photos each."""
     for number in range(4):
         members = [(f"{number}-{i}.jpg", photo(5 * number + i)) for i in range(5)]
@@ -46,22 +48,22 @@ def shards(tmp_path: Path):
     return tmp_path
 
 
-def plan_of(folder, *numbers):
+def plan_of(folder: Path, *numbers: int) -> Plan:
     return plan_sources([str(folder / f"s{number}.tar") for number in numbers])
 
 
-def names(system, folder="/out"):
+def names(system: Any, folder: str = "/out") -> list[str]:
     return sorted(name.rpartition("/")[2] for name in system.find(folder))
 
 
-def needs(name) -> None:
+def needs(name: str) -> None:
     if name == "parquet":
         pytest.importorskip("pyarrow", reason="needs the extra parquet")
 
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("steps", [0, 2, 5, 8])
-def test_killed_run_to_a_url_is_resumed_to_the_byte(shards, memory, name: str, steps: int) -> None:
+def test_killed_run_to_a_url_is_resumed_to_the_byte(shards: Path, memory: Any, name: str, steps: int) -> None:
     needs(name)
     plan, output = plan_of(shards, 0, 1, 2), OutputUrl(f"memory://out/o.{name}")
     whole = shards / f"whole.{name}"
@@ -80,7 +82,7 @@ def test_killed_run_to_a_url_is_resumed_to_the_byte(shards, memory, name: str, s
     assert again.session_images == 0
 
 
-def test_leftovers_of_a_kill_after_the_checkpoint_are_dropped(shards, memory) -> None:
+def test_leftovers_of_a_kill_after_the_checkpoint_are_dropped(shards: Path, memory: Any) -> None:
     plan, output = plan_of(shards, 0, 1), OutputUrl("memory://out/o.jsonl")
     run_to_file(tiny_classifier(), plan, options("jsonl"), shards / "whole.jsonl")
     with pytest.raises(KilledError):
@@ -90,10 +92,10 @@ def test_leftovers_of_a_kill_after_the_checkpoint_are_dropped(shards, memory) ->
     assert memory.cat("/out/o.jsonl") == (shards / "whole.jsonl").read_bytes()
 
 
-def test_second_run_that_writes_the_same_url_is_noticed(shards, memory) -> None:
+def test_second_run_that_writes_the_same_url_is_noticed(shards: Path, memory: Any) -> None:
     plan, output = plan_of(shards, 0, 1), OutputUrl("memory://out/o.jsonl")
 
-    def another(step) -> None:
+    def another(step: object) -> None:
         memory.pipe("/out/o.jsonl.run.json", b"{}")
 
     with pytest.raises(ResumeError, match="another run is writing memory"):
@@ -101,7 +103,9 @@ def test_second_run_that_writes_the_same_url_is_noticed(shards, memory) -> None:
 
 
 @pytest.mark.parametrize("name", ["json", "table"])
-def test_formats_that_cannot_be_resumed_appear_whole_or_not_at_all(shards, memory, name: str) -> None:
+def test_formats_that_cannot_be_resumed_appear_whole_or_not_at_all(
+    shards: Path, memory: Any, name: str
+) -> None:
     plan, output = plan_of(shards, 0), OutputUrl("memory://out/o.json")
     with pytest.raises(KilledError):
         run_to_file(tiny_classifier(), plan, options(name), output, on_step=killed_after(1))
@@ -119,7 +123,9 @@ def test_formats_that_cannot_be_resumed_appear_whole_or_not_at_all(shards, memor
         ("odd://u:hunter2@host/o.csv", "odd://host/o.csv"),
     ],
 )
-def test_urls_that_cannot_be_written_are_wrong_usage_without_secrets(shards, url: str, message: str) -> None:
+def test_urls_that_cannot_be_written_are_wrong_usage_without_secrets(
+    shards: Path, url: str, message: str
+) -> None:
     result = CliRunner().invoke(cli, ["classify", str(shards / "s0.tar"), "-o", url])
     assert result.exit_code == 2
     assert "hunter2" not in result.output
@@ -127,7 +133,7 @@ def test_urls_that_cannot_be_written_are_wrong_usage_without_secrets(shards, url
         check_output_url(url)
 
 
-def test_results_of_other_commands_go_to_urls(shards, memory) -> None:
+def test_results_of_other_commands_go_to_urls(shards: Path, memory: Any) -> None:
     (shards / "1.jpg").write_bytes(photo(1))
     for command in (["inspect", str(shards / "1.jpg")], ["dataset-stats", "--dir", str(shards)]):
         result = CliRunner().invoke(cli, [*command, "-o", "memory://out/found.json"])
@@ -136,7 +142,7 @@ def test_results_of_other_commands_go_to_urls(shards, memory) -> None:
     assert names(memory) == ["found.json", "keep.txt"]
 
 
-def test_file_url_is_a_path_to_write_to(shards) -> None:
+def test_file_url_is_a_path_to_write_to(shards: Path) -> None:
     (shards / "1.jpg").write_bytes(photo(1))
     CliRunner().invoke(cli, ["inspect", str(shards / "1.jpg"), "-o", f"file://{shards}/found.json"])
     assert json.loads((shards / "found.json").read_text())
@@ -145,11 +151,11 @@ def test_file_url_is_a_path_to_write_to(shards) -> None:
 # Extending -----------------------------------------------------------------------------------------------
 
 
-def output_of(where, folder, name):
+def output_of(where: str, folder: Path, name: str) -> Path | OutputUrl:
     return folder / f"o.{name}" if where == "disk" else OutputUrl(f"memory://out/o.{name}")
 
 
-def read(output, memory):
+def read(output: Path | OutputUrl, memory: Any) -> bytes:
     return (
         memory.cat(output.url.removeprefix("memory:/"))
         if isinstance(output, OutputUrl)
@@ -160,7 +166,9 @@ def read(output, memory):
 @pytest.mark.parametrize("where", ["disk", "url"])
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("steps", [None, 0, 1, 4])
-def test_extended_output_is_that_of_one_run(shards, memory, where: str, name: str, steps: int | None) -> None:
+def test_extended_output_is_that_of_one_run(
+    shards: Path, memory: Any, where: str, name: str, steps: int | None
+) -> None:
     needs(name)
     output = output_of(where, shards, name)
     run_to_file(tiny_classifier(), plan_of(shards, 0, 1, 2, 3), options(name), shards / f"whole.{name}")
@@ -192,20 +200,20 @@ def test_extended_output_is_that_of_one_run(shards, memory, where: str, name: st
     assert (resumed.images, resumed.session_images) == (20, 0)
 
 
-def test_new_shards_alone_may_be_named(shards) -> None:
+def test_new_shards_alone_may_be_named(shards: Path) -> None:
     run_to_file(tiny_classifier(), plan_of(shards, 0, 1, 2), options("jsonl"), shards / "whole.jsonl")
     run_to_file(tiny_classifier(), plan_of(shards, 0, 1), options("jsonl"), shards / "o.jsonl")
     run_to_file(tiny_classifier(), plan_of(shards, 2), options("jsonl"), shards / "o.jsonl", extend=True)
     assert (shards / "o.jsonl").read_bytes() == (shards / "whole.jsonl").read_bytes()
 
 
-def test_kill_while_an_extended_file_is_put_in_place(shards, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kill_while_an_extended_file_is_put_in_place(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dctafd.batch.output_places import LocalPlace
 
     run_to_file(tiny_classifier(), plan_of(shards, 0, 1), options("jsonl"), shards / "whole.jsonl")
     run_to_file(tiny_classifier(), plan_of(shards, 0), options("jsonl"), shards / "o.jsonl")
 
-    def killed(place) -> None:
+    def killed(place: object) -> None:
         raise KilledError
 
     for step in ("publish", "keep_finished"):
@@ -228,10 +236,10 @@ def test_kill_while_an_extended_file_is_put_in_place(shards, monkeypatch: pytest
         run_to_file(tiny_classifier(), plan_of(shards, 0), options("jsonl"), shards / "o.jsonl")
 
 
-def test_what_cannot_be_extended_is_refused(shards) -> None:
+def test_what_cannot_be_extended_is_refused(shards: Path) -> None:
     output = shards / "o.jsonl"
 
-    def extended(plan, **changes) -> None:
+    def extended(plan: Plan, **changes: Any) -> None:
         run_to_file(tiny_classifier(), plan, options("jsonl", **changes), output, extend=True)
 
     with pytest.raises(ResumeError, match="no finished run"):
@@ -258,7 +266,9 @@ def test_what_cannot_be_extended_is_refused(shards) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-def test_s3_output_is_resumed_extended_and_read_by_others(shards, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s3_output_is_resumed_extended_and_read_by_others(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
     run_to_file(tiny_classifier(), plan_of(shards, 0, 1), options("parquet"), shards / "whole.parquet")
     with s3_server() as environment:

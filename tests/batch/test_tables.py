@@ -28,13 +28,13 @@ PHOTOS = [photo(number % 7, 30 + number) for number in range(20)]
 PHOTOS[3] = b"GIF89a"
 
 
-def write_table(path, columns, rows=4, metadata=None):
+def write_table(path: Path, columns: Any, rows: Any = 4, metadata: Any = None) -> str:
     table = pa.table(columns).replace_schema_metadata(metadata)
     parquet.write_table(table, path, row_group_size=rows)
     return str(path)
 
 
-def hugging_face(path, rows=4):
+def hugging_face(path: Path, rows: int = 4) -> str:
     features = {"picture": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["a", "b"]}}
     return write_table(
         path,
@@ -49,14 +49,14 @@ def hugging_face(path, rows=4):
     )
 
 
-def records(source, reading=Reading(), rows=8, **changes):  # noqa: B008
+def records(source: Any, reading: Any = Reading(), rows: Any = 8, **changes: Any) -> list[dict[str, Any]]:  # noqa: B008
     stream = io.StringIO()
     plan = plan_sources([str(source)], rows, reading)
     run_to_stream(tiny_classifier(), plan, options("jsonl", batch_size=4, **changes), stream)
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def without_place(found):
+def without_place(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {key: value for key, value in record.items() if key not in ("source", "member")} for record in found
     ]

@@ -201,7 +201,7 @@ def test_a_module_that_appears_beside_the_weights_is_not_missed(
 def test_results_below_the_least_score_are_unsure(
     loads: list[int], runtime: str, photos: list[bytes]
 ) -> None:
-    def unsure(min_score):
+    def unsure(min_score: float | None) -> tuple[str, list[Any]]:
         with pytest.warns(UserWarning, match="it may not fit"):
             classifier = load_classifier("small", runtime=runtime, device="cpu", min_score=min_score)
         return classifier.digest(), [result.unsure for result in classifier.classify(photos)]

@@ -18,7 +18,7 @@ from dctafd.nets.afd_weights import FitWarning, select_afd
 from dctafd.nets.attach import attach
 from dctafd.nets.layers import find_layers
 from dctafd.nets.registry import Backbone, build_architecture, get_spec
-from dctafd.training.config import Machine, TrainingConfig
+from dctafd.training.config import TrainingConfig, TrainingRuntime
 from dctafd.training.trainer import Trainer
 from tests.support.jpeg_files import encode, photo_like
 
@@ -44,14 +44,14 @@ def test_they_are_trained_and_classify(name: str, stem: str, crop: int) -> None:
     backbone = Backbone(network, spec, tuple("abcd"), Path(f"{name}.pth"))
     photos = [np.asarray(photo_like(120, 100, seed=seed)) for seed in range(3)]
     trainer = Trainer(
-        backbone, photos, TrainingConfig(steps=2, batch_size=2), Machine(torch.device("cpu"), jobs=1)
+        backbone, photos, TrainingConfig(steps=2, batch_size=2), TrainingRuntime(torch.device("cpu"), jobs=1)
     )
     before = {key: value.clone() for key, value in trainer.classifier.afd.state_dict().items()}
     trainer.run()
     assert trainer.state.step == 2
     after = trainer.classifier.afd.state_dict()
     assert any(not torch.equal(before[key], after[key]) for key in before)
-    corrected = attach(network, trainer.average.afd.eval())
+    corrected = attach(network, trainer.ema.afd.eval())
     classifier = Classifier(TorchNetwork(corrected, "cpu"), ModelFacts(name, tuple("abcd")), sees)
     (result,) = classifier.classify(encode(photo_like(120, 100, seed=9), 10))
     assert result.error is None

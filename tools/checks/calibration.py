@@ -153,10 +153,22 @@ def rows_of(
         before = confidence_and_error(found, labels, 1.0)
         then = confidence_and_error(found, labels, temperature)
         top1 = 100 * float((found.argmax(1) == labels).mean())
-        numbers = [round(number, 4) for number in (*before, *then)]
+        confidence, error, confidence_then, error_then = (round(number, 4) for number in (*before, *then))
         best = round(best_temperature(found, labels), 3)
         fitted = round(temperature, 3)
-        yield Row(model, fitted, quality, corrected, len(labels), round(top1, 2), *numbers, best)
+        yield Row(
+            model,
+            fitted,
+            quality,
+            corrected,
+            len(labels),
+            round(top1, 2),
+            confidence,
+            error,
+            confidence_then,
+            error_then,
+            best,
+        )
 
 
 _FOLDER: click.Path = click.Path(exists=True, file_okay=False, path_type=Path)

@@ -55,7 +55,7 @@ def fine_tuned(photos: Path, steps: int, preprocessing: Preprocessing) -> nn.Mod
     """Return EfficientNet-Lite0 with a new last layer, its last blocks fine-tuned on one folder per class."""
     network = load_backbone("efficientnet_lite0").module
     network.requires_grad_(False)
-    for part in (*network.blocks[4:], network.conv_head):  # type: ignore[index, misc]
+    for part in (*network.blocks[4:], network.conv_head):  # type: ignore[index]
         part.requires_grad_(True)
     torch.manual_seed(0)
     network.classifier = nn.Linear(1280, len(CLASSES))
