@@ -2,6 +2,8 @@
 
 import io
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ pa = pytest.importorskip("pyarrow", reason="needs the extra parquet")
 pytest.importorskip("aiohttp", reason="needs the extra remote")
 
 
-def records(source):
+def records(source: str) -> list[dict[str, Any]]:
     stream = io.StringIO()
     run_to_stream(tiny_classifier(), plan_sources([source], 8), options("jsonl", batch_size=4), stream)
     found = [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -26,7 +28,7 @@ def records(source):
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-def test_six_places_give_the_same_records(tmp_path, monkeypatch):
+def test_six_places_give_the_same_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pyarrow import parquet
 
     members = [(f"{number:02d}.jpg", photo(number % 7, 20 + 3 * number)) for number in range(20)]
