@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dctafd.nets.in_place import may_overwrite
 from dctafd.nets.rep_conv import RepConv
 
 COEFFICIENT_CHANNELS = 192  # 64 frequencies each of Y, Cb and Cr, natural order
@@ -84,7 +83,7 @@ class FDENet(nn.Module):
         magnitude = _magnitude(coefficients, survival).flatten(2)  # (B, 192, G G)
         sizes = [magnitude.mean(2)] if summarize else []  # (B, 192)
         x = self._blocks(magnitude, 0.4 * torch.log1p(surviving), self.context(context))  # (B, width, G G)
-        if summarize:  # the magnitudes may be signs now, which have the same ones that are not 0
+        if summarize:
             sizes.append((magnitude != 0).to(magnitude.dtype).mean(2))
         x = _leaky(x.unflatten(2, coefficients.shape[2:]))  # (B, width, G, G)
         x = _leaky(self.neighbours(x))  # (B, width, G, G)
@@ -107,8 +106,7 @@ class FDENet(nn.Module):
         x = (context + self.block.bias)[:, :, None]  # (B, width, 1)
         x = torch.baddbmm(x, kernel.expand(magnitude.shape[0], -1, -1), magnitude)  # (B, width, G G)
         # The magnitude is 0 where the coefficient is.
-        kept = magnitude.sign_() if may_overwrite(magnitude) else magnitude.sign()  # (B, 192, G G)
-        return torch.baddbmm(x, kept_kernel, kept)
+        return torch.baddbmm(x, kept_kernel, magnitude.sign())
 
 
 def surviving_share(steps: Tensor, survival: Tensor, energy: Tensor) -> Tensor:
