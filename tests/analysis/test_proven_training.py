@@ -202,11 +202,20 @@ def evaluation_of(right: dict[int | None, tuple[list[int], list[int]]]) -> Evalu
     )
 
 
-def case(strong: int, gentle: int, clean: int) -> Evaluation:
-    """Right answers of 100 with the module; without it 60 at strong qualities, 95 at 90, all uncompressed."""
+def case(strong: int, gentle: int, clean: int, before: int = 95) -> Evaluation:
+    """Right answers of 100 with the module; without it 60 at strong qualities, `before` at 90, else all."""
     right: dict[int | None, Any] = {quality: (range(60), range(strong)) for quality in STRONG_QUALITIES}
-    right |= {50: (range(90), range(90)), 90: (range(95), range(gentle)), None: (range(100), range(clean))}
+    right |= {
+        50: (range(90), range(90)),
+        90: (range(before), range(gentle)),
+        None: (range(100), range(clean)),
+    }
     return evaluation_of(right)
+
+
+def test_one_changed_answer_is_no_harm_where_compression_changes_none() -> None:
+    assert judge(case(75, 100, 99, before=100)).helps
+    assert not judge(case(75, 100, 90, before=100)).helps
 
 
 @pytest.mark.parametrize(
