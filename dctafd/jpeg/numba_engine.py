@@ -45,6 +45,8 @@ def decode(data: bytes, structure: JpegStructure, plans: Sequence[ComponentPlan]
     if frame.progressive:
         check_plans(frame, plans)
         return _decode_progressive(data, structure, plans)
+    if _any_scanned_twice(structure):
+        return _decode_overlaid(data, structure, plans)
     layout, cuts, written_once = _layout(frame, tuple(plans))
     damage: list[str] = []
     written_once = written_once and _one_scan_for_all(structure)
@@ -81,6 +83,31 @@ def _layout(frame: Frame, plans: tuple[ComponentPlan, ...]) -> tuple[KernelLayou
 
 def _one_scan_for_all(structure: JpegStructure) -> bool:
     return len(structure.scans) == 1 and len(structure.scans[0].components) == len(structure.frame.components)
+
+
+def _any_scanned_twice(structure: JpegStructure) -> bool:
+    indices = [component.index for scan in structure.scans for component in scan.components]
+    return len(set(indices)) < len(indices)
+
+
+def _decode_overlaid(data: bytes, structure: JpegStructure, plans: Sequence[ComponentPlan]) -> Decoded:
+    """Decode a sequential file some component of which comes in several scans, as no encoder writes it.
+
+    As in libjpeg (jdcoefct.c, consume_data) what a later scan says is 0 stays what an earlier one said, so
+    that no block is complete before the last scan.
+    """
+    check_plans(structure.frame, plans)
+    target = _whole_target(data, structure, padding_rows=0)
+    damage = _decode_scans(target)
+    arrays = _cut_whole(target, padding_rows=0)
+    return Decoded([_planned_part(plan, array) for plan, array in zip(plans, arrays, strict=True)], damage)
+
+
+def _planned_part(plan: ComponentPlan, coefficients: NDArray[np.int16]) -> PartialComponent:
+    top, bottom, left, right = plan.window
+    corners = coefficients[top:bottom, left:right, : plan.keep, : plan.keep]
+    grid = coefficients[np.ix_(plan.grid_rows, plan.grid_columns)]
+    return PartialComponent(np.ascontiguousarray(corners), grid)
 
 
 def _decode_progressive(data: bytes, structure: JpegStructure, plans: Sequence[ComponentPlan]) -> Decoded:

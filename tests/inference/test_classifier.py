@@ -197,7 +197,7 @@ def steps_of(units: Any, start: Any = START) -> list[Step]:
 
 
 def test_batches_end_at_multiples_of_their_size_and_at_units(photos: list[Path], tmp_path: Path) -> None:
-    archive = write_tar(tmp_path / "a.tar", [("a.jpg", photo(1)), ("b.txt", b""), ("c.jpg", b"none")])
+    archive = write_tar(tmp_path / "a.tar", [("a.jpg", photo(1)), ("b.bin", b""), ("c.jpg", b"none")])
     steps = steps_of(plan_sources([*map(str, photos), str(archive)]).units)
     assert [(len(step.results), step.position) for step in steps] == [
         (3, Position(0, 3)),

@@ -120,6 +120,7 @@ def header(*tables: Any, names: Sequence[str] = ("Y", "Cb", "Cr"), color_space: 
 def pillow_tables(quality: int) -> list[np.ndarray]:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "JPEG", quality=quality)
+    buffer.seek(0)
     with JpegImageFile(buffer) as image:
         return [np.reshape(table, (8, 8)) for table in image.quantization.values()]
 

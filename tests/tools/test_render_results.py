@@ -127,7 +127,8 @@ def test_a_table_says_what_its_file_says() -> None:
 def test_files_that_are_put_there_appear_by_their_names(folder: Path) -> None:
     found = read_results(folder)
     assert "| `new` | 50 | 50 |" in block("summary", found)
-    assert "| as stored | +1.0 (-1.0..+3.0) | +1.0 (-1.0..+3.0) |" in block("harm", found)
+    assert "| module (photos) | as stored |" in block("harm", found)
+    assert " | +1.0 |" in block("harm", found)
     assert "| as stored | yes | 50.0 | 51.0 | +1.0 (-1.0..+3.0) | 0.100 |" in block("harm new", found)
     assert block("speed", found) == "Nothing has been measured yet."
     assert "`measure`, commit abc1234, 2026-11-30, a machine." in block("evaluation new single", found)

@@ -108,15 +108,16 @@ def harm_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def harm_summary(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the change by every module: a row for each condition, a column for each module."""
+    """Return the change in points by every module, a row for each condition; intervals are in the cards."""
+    conditions = list(dict.fromkeys(row["condition"] for row in rows))
     modules = list(dict.fromkeys(row["module"] for row in rows))
-    changes = {(row["condition"], row["module"]): _change(row) for row in rows}
+    changes = {(row["module"], row["condition"]): f"{row['change']:+.1f}" for row in rows}
     photos = {row["module"]: row["photos"] for row in rows}
     cells = [
-        [condition, *(changes.get((condition, module), "") for module in modules)]
-        for condition in dict.fromkeys(row["condition"] for row in rows)
+        [f"`{module}` ({photos[module]})", *(changes.get((module, name), "") for name in conditions)]
+        for module in modules
     ]
-    return table(["stored", *(f"`{module}`, {photos[module]} photos" for module in modules)], cells)
+    return table(["module (photos)", *(name.replace("quality ", "q") for name in conditions)], cells)
 
 
 def distance_table(rows: Sequence[Mapping[str, Any]]) -> str:
