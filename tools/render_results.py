@@ -17,6 +17,7 @@ lies between is replaced. Blocks:
     cost                          the time that modules add to their networks
     history                       how often the earlier compression is found
     speed                         ratios of tools/benchmarks, on single photos
+    prepare                       of these, bytes to the classifier's input, against every alternative
     throughput                    images per second of whole runs
     cores                         images per second of a core's time, and core-hours for a million
 
@@ -117,6 +118,9 @@ def block(name: str, results: Results) -> str:
     if kind == "harm" and len(arguments) == 1:
         rows = results.rows("do_no_harm", module=arguments[0])
         return "\n\n".join([tables.harm_table(rows), *_sources(results, "do_no_harm")]) if rows else _NOTHING
+    if kind == "prepare" and not arguments:
+        rows = results.rows("speed")
+        return "\n\n".join([tables.prepare_table(rows), *_sources(results, "speed")]) if rows else _NOTHING
     if kind in _KINDS and not arguments:
         file = _KINDS[kind]
         rows = results.rows(file)

@@ -245,6 +245,25 @@ def throughput_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return table(("workers", "dctafd, images/s", "Pillow + DataLoader + the same network", "ratio"), cells)
 
 
+def prepare_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return how many times as fast `prepare` is as each alternative, at quality 25 and 75, on one thread."""
+    start = "prepare with history / "
+    chosen = [row for row in rows if row["contest"].startswith(start) and row.get("threads", 1) == 1]
+    ratios = {(row["contest"], row["megapixels"], row["quality"]): f"{row['ratio']:.2f}" for row in chosen}
+    sizes = sorted({row["megapixels"] for row in chosen})
+    cells = [
+        [
+            contest.removeprefix(start),
+            *(
+                " / ".join(ratios.get((contest, size, quality), "-") for quality in (25, 75))
+                for size in sizes
+            ),
+        ]
+        for contest in dict.fromkeys(row["contest"] for row in chosen)
+    ]
+    return table(["times as fast as", *(f"{size:g} MP" for size in sizes)], cells)
+
+
 def in_order(protocols: Mapping[str, Record]) -> list[tuple[str, Record]]:
     """Return a module's evaluations in the order of `PROTOCOLS`."""
     return [(name, protocols[name]) for name in PROTOCOLS if name in protocols]
