@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,8 @@ def s3_server() -> Iterator[dict[str, str]]:
     server = moto.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    # Moto keeps its buckets for the whole process: those of tests before are not this server's.
+    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()
     try:
         yield {
             "AWS_ENDPOINT_URL": f"http://{host}:{port}",
@@ -37,13 +40,15 @@ def made_bucket(name: str) -> Any:
 
     forget_stores()
     system = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
-    if not system.exists(name):  # one server serves all tests of a process
-        system.mkdir(name)
+    system.mkdir(name)
     return system
 
 
 def forget_stores() -> None:
-    """Forget the file systems of earlier servers."""
+    """Forget the file systems of earlier servers, which fsspec keeps, too."""
+    import s3fs
+
     from dctafd.batch import stores
 
     stores.known_file_system.cache_clear()
+    s3fs.S3FileSystem.clear_instance_cache()
