@@ -17,8 +17,6 @@ from pathlib import Path
 
 import click
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from dctafd.batch.sources import iter_sources
 from dctafd.files import atomic_output
 from tests.support.archive_files import tar_bytes
