@@ -80,8 +80,10 @@ def judge(evaluation: Evaluation) -> Verdict:
     gentle, clean = rows[GENTLE_QUALITY], evaluation.clean
     if clean is None or clean.afd_top1 is None or clean.afd_top1_high is None or gentle.direct_top1 is None:
         raise ValueError("the verdict needs a module")
-    # Shares of few photos: where compression changes no answer of 60, one that changes tells nothing.
-    least = gentle.direct_top1 if gentle.direct_top1_low is None else gentle.direct_top1_low
+    # Where compression changes no answer of 60 photos, it changes one of more: the middle of the interval.
+    least = gentle.direct_top1
+    if gentle.direct_top1_low is not None and gentle.direct_top1_high is not None:
+        least = (gentle.direct_top1_low + gentle.direct_top1_high) / 2
     (gain, low, high), (gentle_gain, gentle_low, gentle_high) = map(_gain, (strong, gentle))
     no_harm = gentle_high >= 0 and clean.afd_top1_high >= least
     return Verdict(
