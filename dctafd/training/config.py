@@ -39,7 +39,7 @@ class TrainingConfig:
             moves by the learning rate: at the full rate kernels are turned over within a few steps.
         learning_rate: its highest value; it warms up, then falls along a cosine to a hundredth.
         weight_decay: of AdamW.
-        warm_up: optimiser steps until the highest learning rate.
+        warm_up: optimiser steps until the highest learning rate; a twentieth of the training at most.
         ema_decay: of the running average of the weights, which is what is saved.
         seed: of weights, photos and degradations.
         losses: weights of the loss's terms.

@@ -43,6 +43,7 @@ from dctafd.training.validation import Validation, ValidationRow
 from dctafd.training.views import Photo
 
 GRADIENT_CLIP = 1.0
+WARM_UP_SHARE = 0.05  # of the training, at most
 FULL_RATE_FAN_IN = 64  # weights of larger layers learn more slowly, see `_parameter_groups`
 SCALE_BATCHES = 4
 
@@ -69,9 +70,13 @@ class TrainingReport:
 
 
 def learning_rate_factor(step: int, progress: float, warm_up: int) -> float:
-    """Return the share of the highest learning rate: linear warm-up, then a cosine down to a hundredth."""
+    """Return the share of the highest learning rate: linear warm-up, then a cosine down to a hundredth.
+
+    A training of a few minutes on a CPU has not many more steps than a warm-up; it ends after
+    `WARM_UP_SHARE` of the training at the latest.
+    """
     cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-    return min(1.0, (step + 1) / warm_up) * cosine
+    return min(1.0, max((step + 1) / warm_up, progress / WARM_UP_SHARE)) * cosine
 
 
 class Trainer:

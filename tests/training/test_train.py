@@ -410,6 +410,9 @@ def test_learning_rate_warms_up_and_falls() -> None:
     assert learning_rate_factor(50, 0.5, warm_up=10) == pytest.approx(0.505)
     assert learning_rate_factor(100, 1.0, warm_up=10) == pytest.approx(0.01)
     assert learning_rate_factor(200, 1.7, warm_up=10) == pytest.approx(0.01)
+    # A short training leaves the warm-up after a twentieth of it, with however few steps.
+    assert learning_rate_factor(4, 0.025, warm_up=100) == pytest.approx(0.5, rel=0.01)
+    assert learning_rate_factor(9, 0.1, warm_up=100) > 0.97
 
 
 # Training ---------------------------------------------------------------------------------------------

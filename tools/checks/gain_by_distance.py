@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -123,37 +123,42 @@ def changed_networks(backbone: Backbone, classes: Path) -> Iterator[tuple[str, n
 
 @torch.inference_mode()
 def agreement(
-    network: nn.Module, afd_path: Path, batches: list[tuple[Tensor, InputBatch]]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return whether the answer on the compressed photo is that on the clean one, without and with."""
+    network: nn.Module, afd_path: Path, batches: Iterable[tuple[Tensor, list[InputBatch]]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return at how many of the qualities each photo's answer is that on the clean one, without and with.
+
+    Both are shares, (photos,).
+    """
     classifier = attach(network, load_afd(afd_path).reparameterize())
-    found: list[NDArray[np.bool_]] = []
+    found: list[NDArray[np.float64]] = []
     for clean, compressed in batches:
         wanted = classifier(clean).logits.argmax(1)
-        answers = (classifier(compressed.pixels), classifier(*compressed.tensors()))
-        found.append(np.stack([(answer.logits.argmax(1) == wanted).numpy() for answer in answers]))
+        answers = [(classifier(batch.pixels), classifier(*batch.tensors())) for batch in compressed]
+        same = [[(answer.logits.argmax(1) == wanted).numpy() for answer in both] for both in answers]
+        found.append(np.mean(same, 0))  # (2, B)
     without, corrected = np.concatenate(found, 1)
     return without, corrected
 
 
 def compressed_batches(
-    photos: list[Photo], backbone: Backbone, quality: int
-) -> list[tuple[Tensor, InputBatch]]:
-    """Return (clean pixels, compressed inputs) of the photos' centres, on the classifier's grid."""
-    size = (backbone.spec.crop, backbone.spec.crop)
-    rng = np.random.default_rng(1)
-    pairs = [
-        make_pair(random_view(photo, size, rng), Degradation(quality), backbone.spec) for photo in photos
-    ]
-    batches = [collate_pairs(pairs[first : first + BATCH]) for first in range(0, len(pairs), BATCH)]
-    return [(batch.clean, batch.compressed) for batch in batches]
+    photos: list[Photo], backbone: Backbone, qualities: Sequence[int]
+) -> Iterator[tuple[Tensor, list[InputBatch]]]:
+    """Yield clean pixels and, for each quality, compressed inputs of the photos, on the classifier's grid."""
+    size, rng = (backbone.spec.crop, backbone.spec.crop), np.random.default_rng(1)
+    for first in range(0, len(photos), BATCH):
+        views = [random_view(photo, size, rng) for photo in photos[first : first + BATCH]]
+        batches = [
+            collate_pairs([make_pair(view, Degradation(quality), backbone.spec) for view in views])
+            for quality in qualities
+        ]
+        yield batches[0].clean, [batch.compressed for batch in batches]
 
 
 def row_of(
-    model: str, change: str, distance: float, without: NDArray[np.bool_], corrected: NDArray[np.bool_]
+    model: str, change: str, distance: float, without: NDArray[np.float64], corrected: NDArray[np.float64]
 ) -> Row:
     """Summarise one changed network."""
-    difference = corrected.astype(np.int64) - without
+    difference = corrected - without
     drawn = np.random.default_rng(0).choice(difference, (_BOOTSTRAP_SAMPLES, len(difference))).mean(1)
     low, high = np.percentile(100 * drawn, [2.5, 97.5])
     shares = [100 * float(part.mean()) for part in (without, corrected)]
@@ -169,8 +174,10 @@ _FOLDER: click.Path = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--photos", type=_FOLDER, required=True, help="Photos, of which a part is held out.")
 @click.option("--classes", type=_FOLDER, required=True, help="Labelled photos, one folder per class.")
-@click.option("--limit", default=192, show_default=True, help="Photos to use.")
-@click.option("--quality", default=10, show_default=True)
+@click.option(
+    "--limit", default=100, show_default=True, help="Photos; the recipes hold out as many."
+)
+@click.option("--qualities", default="7,10,15", show_default=True)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path))
 def main(
     model: str,
@@ -178,7 +185,7 @@ def main(
     photos: Path,
     classes: Path,
     limit: int,
-    quality: int,
+    qualities: str,
     output: Path | None,
 ) -> None:
     """Measure a shipped module's gain on its network, changed step by step."""
@@ -186,7 +193,8 @@ def main(
     path = next(path for path in shipped_afds() if read_afd_card(path).model == model)
     card = read_afd_card(path)
     _, held_out = split_photos(find_photos([photos]), limit)
-    batches = compressed_batches(load_photos(held_out, round(1.5 * backbone.spec.crop), 1), backbone, quality)
+    loaded = load_photos(held_out, round(1.5 * backbone.spec.crop), 1)
+    batches = list(compressed_batches(loaded, backbone, [int(part) for part in qualities.split(",")]))
     rows = []
     for change, network in changed_networks(backbone, classes):
         found = distances(card.fingerprints, fingerprints(network, tuple(card.fingerprints)))
@@ -199,7 +207,7 @@ def main(
     if output is not None:
         before = json.loads(output.read_text())["rows"] if output.is_file() else []
         kept = [row for row in before if row["model"] != model]
-        record = {**provenance(), "quality": quality, "rows": [*kept, *map(asdict, rows)]}
+        record = {**provenance(), "qualities": qualities, "rows": [*kept, *map(asdict, rows)]}
         output.write_text(json.dumps(record, indent=1) + "\n")
 
 
