@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dctafd.nets import rep_conv
-from dctafd.nets.fde_net import FDENet
+from dctafd.nets.fde_net import KNOWN_SCALES, FDENet
 from dctafd.nets.fe_net import FENet, NoCorrection, StageCorrection
 from dctafd.nets.layers import BackboneLayers, find_layers
 from dctafd.nets.modulation import Affine, Modulation
@@ -51,7 +51,7 @@ class AFDConfig:
     fe_width: int = 32
     stage_widths: tuple[int, ...] = ()
     modulation_width: int = 0
-    scales: tuple[float, float] = (0.5, 16.0)
+    scales: tuple[float, float] = KNOWN_SCALES
     reads_surviving: bool = True
     quiet_drift: float = 0.0
 

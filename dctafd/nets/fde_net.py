@@ -13,6 +13,10 @@ CONTEXT_CHANNELS = COEFFICIENT_CHANNELS + 4  # steps, scale (2), primary quality
 
 SUMMARY_CHANNELS = CONTEXT_CHANNELS + 2 * COEFFICIENT_CHANNELS
 
+#: Scales that the context tells apart. What survives the resize says the rest: told the scale beyond 4,
+#: trained networks predicted more drift at scale 8 than at 4.
+KNOWN_SCALES = (0.5, 4.0)
+
 _FIRST_DRIFT = 0.2  # what a new network predicts, about what quality 10 does to a stem
 
 
@@ -30,7 +34,7 @@ class FDENet(nn.Module):
     Args:
         fdm_channels: channels of the FDM; channel 0 is the predicted drift, non-negative.
         width: hidden channels.
-        scales: lowest and highest scale that the network was trained with; others count as the nearest.
+        scales: lowest and highest scale that the network is told; others count as the nearest.
         reads_surviving: whether the network reads surviving steps and magnitudes, or those of the file, as
             modules did that were trained before.
     """
@@ -41,7 +45,7 @@ class FDENet(nn.Module):
         self,
         fdm_channels: int = 16,
         width: int = 48,
-        scales: tuple[float, float] = (0.5, 16.0),
+        scales: tuple[float, float] = KNOWN_SCALES,
         reads_surviving: bool = True,
     ) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ def test_fde_net_reads_surviving_magnitudes_and_the_steps_of_kept_coefficients()
     kept = (coefficients != 0) * 0.4 * torch.log1p(surviving)[:, :, None, None]
     magnitude = torch.log1p((coefficients * survival[:, :, None, None]).abs() / 8)
     context = torch.cat(
-        [0.5 * (torch.log1p(surviving) - 3), 2 * scale.clamp(max=16).log(), torch.zeros(3, 2)], 1
+        [0.5 * (torch.log1p(surviving) - 3), 2 * scale.clamp(max=4).log(), torch.zeros(3, 2)], 1
     )
     x = functional.conv2d(torch.cat([magnitude, kept], 1), fde.block.weight, fde.block.bias)
     x = functional.leaky_relu(x + fde.context(context)[:, :, None, None], 0.1)

@@ -174,9 +174,7 @@ _FOLDER: click.Path = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--photos", type=_FOLDER, required=True, help="Photos, of which a part is held out.")
 @click.option("--classes", type=_FOLDER, required=True, help="Labelled photos, one folder per class.")
-@click.option(
-    "--limit", default=100, show_default=True, help="Photos; the recipes hold out as many."
-)
+@click.option("--limit", default=100, show_default=True, help="Photos; the recipes hold out as many.")
 @click.option("--qualities", default="7,10,15", show_default=True)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path))
 def main(
