@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tools.places import SHARED
+
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -14,3 +16,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("DCTAFD_RUNTIME", "torch")
         patch.setenv("DCTAFD_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `shared("images", ...)` where a part of ../shared that they name is missing."""
+    for item in items:
+        for mark in item.iter_markers("shared"):
+            missing = [f"../shared/{part}" for part in mark.args if not (SHARED / part).is_dir()]
+            if missing:
+                item.add_marker(pytest.mark.skip(reason=f"needs the data folder {', '.join(missing)}"))

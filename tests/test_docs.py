@@ -27,6 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::dctafd.nets.afd_weights.FitWarn
 _BLOCKS = re.compile(r"(?P<before>[^\n]*)\n+```(?P<language>\w*)\n(?P<code>.*?)\n```", re.S)
 _INLINE = re.compile(r"`(dctafd [a-z][^`]*)`")
 _NOT_RUN = "<!-- not run: "
+_RENDERED = re.compile(r"<!-- rendered: .*?<!-- end of rendered -->", re.S)
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -142,6 +143,14 @@ def test_links_lead_somewhere(page: Path) -> None:
         path = page.parent / target
         assert path.exists(), f"{target} is not there"
         assert not anchor or anchor in anchors(path), f"{target} has no heading #{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tools_that_a_page_names_are_there(page: Path) -> None:
+    """But figures tell which tool of their commit made them, and so do lab notes."""
+    text = "" if "lab-notes" in page.parts else _RENDERED.sub("", page.read_text())
+    for module in re.findall(r"python\s+-m\s+(tools(?:\.\w+)+)", text):
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
 
 
 def test_there_are_twenty_questions_each_with_an_answer() -> None:

@@ -5,15 +5,13 @@ python tools/make_picture.py             # writes docs/pictures/stop-sign-q10.pn
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 import dctafd
+from tools.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PHOTO = ROOT / "examples" / "stop-sign-q10.jpg"
 PICTURE = ROOT / "docs" / "pictures" / "stop-sign-q10.png"
 SIDE, GAP, TOP = 256, 16, 34

@@ -32,16 +32,14 @@ To add figures, put a JSON file into docs/results/ and run this command; the nam
     do_no_harm*.json           `python -m tools.checks.do_no_harm -o FILE`: any number of files and modules
     gain_by_distance*.json     `python -m tools.checks.gain_by_distance -o FILE`
     drift_order*.json          `python -m tools.checks.drift_order -o FILE`
-    calibration*.json          `python -m tools.checks.calibration --fit FOLDER --test FOLDER -o FILE`
     cost*.json                 `python -m tools.benchmarks.afd_cost -o FILE`
-    history.json               `python -m tools.checks.measure_history FOLDER -o FILE`
     speed.json                 `python -m tools.benchmarks.benchmark --json FILE`
     throughput.json            `python -m tools.benchmarks.benchmark_batch -o FILE`
     images_per_core*.json      `python -m tools.benchmarks.images_per_core PHOTOS -o FILE`
 
-Each has the keys command, commit, machine and date. `note` (a sentence to stand below the table) and `origin`
-(where figures come from that no command wrote) are optional. A new module needs its weights file and
-tools/recipes/NAME.toml, too.
+calibration.json and history.json were measured once (docs/lab-notes/measured-once.md). Each file has the keys
+command, commit, machine and date. `note` (a sentence to stand below the table) and `origin` (where figures
+come from that no command wrote) are optional. A new module has a weights file and tools/recipes/NAME.toml.
 """
 
 from __future__ import annotations
@@ -49,39 +47,29 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
 
 from dctafd.nets.afd_weights import shipped_afds
+from tools.places import ROOT
 from tools.results import tables
 from tools.results.cards import model_card
-from tools.results.records import ROOT, Results, read_results, source_of
+from tools.results.records import Record, Results, read_results, told
 
 _BLOCK = re.compile(r"<!-- rendered: (?P<name>[^\n]*?) -->\n.*?<!-- end of rendered -->", re.S)
 _NOTHING = "Nothing has been measured yet."
-_TABLES: dict[str, Callable[..., str]] = {
-    "calibration": tables.calibration_table,
-    "do_no_harm": tables.harm_summary,
-    "gain_by_distance": tables.distance_table,
-    "drift_order": tables.order_table,
-    "cost": tables.cost_table,
-    "history": tables.history_table,
-    "speed": tables.speed_table,
-    "throughput": tables.throughput_table,
-    "images_per_core": tables.cores_table,
-}
-_KINDS = {
-    "calibration": "calibration",
-    "harm": "do_no_harm",
-    "distance": "gain_by_distance",
-    "order": "drift_order",
-    "cost": "cost",
-    "history": "history",
-    "speed": "speed",
-    "throughput": "throughput",
-    "cores": "images_per_core",
+#: Blocks of one kind of file: its name, and how its rows are shown.
+_KINDS: dict[str, tuple[str, Callable[..., str]]] = {
+    "harm": ("do_no_harm", tables.harm_summary),
+    "distance": ("gain_by_distance", tables.SHOWN["gain_by_distance"]),
+    "order": ("drift_order", tables.SHOWN["drift_order"]),
+    "cores": ("images_per_core", tables.SHOWN["images_per_core"]),
+    "prepare": ("speed", tables.prepare_table),
+    **{
+        kind: (kind, tables.SHOWN[kind]) for kind in ("calibration", "cost", "history", "speed", "throughput")
+    },
 }
 
 
@@ -106,39 +94,39 @@ def rendered_page(text: str, results: Results) -> str:
 
 def block(name: str, results: Results) -> str:
     """Return the Markdown of one block."""
-    kind, *arguments = name.split()
-    if kind == "summary" and not arguments:
-        return tables.summary_table(results)
-    if kind == "paper" and not arguments:
-        return tables.paper_table()
-    if kind == "modules" and not arguments:
-        return _modules(results)
-    if kind == "evaluation" and len(arguments) == 2:
-        return _evaluation(results, *arguments)
-    if kind == "harm" and len(arguments) == 1:
-        rows = results.rows("do_no_harm", module=arguments[0])
-        return "\n\n".join([tables.harm_table(rows), *_sources(results, "do_no_harm")]) if rows else _NOTHING
-    if kind == "prepare" and not arguments:
-        rows = results.rows("speed")
-        return "\n\n".join([tables.prepare_table(rows), *_sources(results, "speed")]) if rows else _NOTHING
-    if kind in _KINDS and not arguments:
-        file = _KINDS[kind]
-        rows = results.rows(file)
-        return "\n\n".join([_TABLES[file](rows), *_sources(results, file)]) if rows else _NOTHING
+    match name.split():
+        case ["summary"]:
+            return tables.summary_table(results)
+        case ["paper"]:
+            return tables.paper_table()
+        case ["modules"]:
+            return _modules(results)
+        case ["evaluation", module, protocol]:
+            return _evaluation(results, module, protocol)
+        case ["harm", module]:
+            return _told_table(tables.SHOWN["do_no_harm"], results.records("do_no_harm", module=module))
+        case [kind] if kind in _KINDS:
+            file, shown = _KINDS[kind]
+            return _told_table(shown, results.records(file))
     raise ValueError(f"there is no block {name!r}: see tools/render_results.py")
 
 
-def _sources(results: Results, kind: str) -> list[str]:
-    records = results.others[kind]
-    return [_filled(text) for record in records for text in (record.get("note"), source_of(record)) if text]
+def _told_table(shown: Callable[..., str], records: list[Record]) -> str:
+    """Return one table of the rows of all records, and where they come from."""
+    rows = [row for record in records for row in record["rows"]]
+    return "\n\n".join([shown(rows), *_told(records)]) if rows else _NOTHING
+
+
+def _told(records: Iterable[Record]) -> list[str]:
+    texts = (text for record in records for text in told(record))
+    return [textwrap.fill(text, 118, break_on_hyphens=False, break_long_words=False) for text in texts]
 
 
 def _evaluation(results: Results, module: str, protocol: str) -> str:
     record = results.evaluations.get(module, {}).get(protocol)
     if record is None:
         raise ValueError(f"docs/results/{module}_{protocol}.json is missing")
-    below = [_filled(text) for text in (record.get("note"), source_of(record)) if text]
-    return "\n\n".join([tables.evaluation_table(record), *below])
+    return "\n\n".join([tables.evaluation_table(record), *_told([record])])
 
 
 def _modules(results: Results) -> str:
@@ -155,14 +143,6 @@ def rendered_files(results: Results) -> dict[Path, str]:
     """Return the text of every page and card, as it should be."""
     found = {path: rendered_page(path.read_text("utf-8"), results) for path in pages()}
     return found | {path.with_suffix(".md"): model_card(path, results) for path in shipped_afds()}
-
-
-def _filled(text: str) -> str:
-    return textwrap.fill(text, 118, break_on_hyphens=False, break_long_words=False)
-
-
-def _text(path: Path) -> str | None:
-    return path.read_text("utf-8") if path.is_file() else None
 
 
 @click.command()

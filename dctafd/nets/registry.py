@@ -116,7 +116,7 @@ def _lite_spec(name: str, resize: int, crop: int, temperature: float = 1.0) -> M
 
 def _lite_specs() -> tuple[ModelSpec, ...]:
     return (
-        _lite_spec("efficientnet_lite0", 256, 224, temperature=0.67),  # tools/checks/calibration.py
+        _lite_spec("efficientnet_lite0", 256, 224, temperature=0.67),  # docs/lab-notes/measured-once.md
         _lite_spec("efficientnet_lite1", 274, 240),
         _lite_spec("efficientnet_lite2", 292, 256),
     )

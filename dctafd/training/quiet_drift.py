@@ -16,7 +16,7 @@ from PIL import Image
 from dctafd.inputs.model_input import collate
 from dctafd.inputs.pictures import encode_jpeg
 from dctafd.inputs.prepare import prepare
-from dctafd.nets.afd import FULL_STRENGTH, AFDModule
+from dctafd.nets.afd import AFDModule
 from dctafd.nets.registry import ModelSpec
 from dctafd.training.degrade import with_noise
 from dctafd.training.views import Photo
@@ -24,8 +24,6 @@ from dctafd.training.views import Photo
 SCALES = (1.5, 2.0, 4.0)
 """Stored sizes, in times of what the classifier resizes to; with a sensor's noise."""
 QUALITIES = (90, 95)
-WHERE_CORRECTIONS_HELP = 25
-"""The highest of the qualities at which modules were always measured."""
 _SHARE = 90  # per cent of these photos that are left alone; their drift scatters by what they show
 _MOST_PHOTOS = 24
 _NOISE = 4.0  # levels, about a phone's at ISO 400
@@ -48,22 +46,6 @@ def choose_quiet_drift(afd: AFDModule, photos: Iterable[Photo], spec: ModelSpec)
             stored = _enlarged(photo, round(spec.resize * scale), seed)
             drifts += _drifts(afd, [encode_jpeg(stored, quality) for quality in QUALITIES], spec)
     return float(f"{np.percentile(drifts, _SHARE):.2g}") if drifts else 0.0
-
-
-def quiet_drift_of_older_module(afd: AFDModule, photos: Iterable[Photo], spec: ModelSpec) -> float:
-    """Return `AFDConfig.quiet_drift` for a module that was trained near the classifier's own size alone.
-
-    Such a module never saw a photo that needs nothing, and does harm to some of which it predicts more drift
-    than to others. So it acts from where it is known to help: it has its full strength at the drift that 80 %
-    of photos have at quality 25 and their own size.
-
-    Args:
-        afd, photos, spec: as for `choose_quiet_drift`; all photos are used.
-    """
-    drifts: list[float] = []
-    for photo in photos:
-        drifts += _drifts(afd, [encode_jpeg(photo, WHERE_CORRECTIONS_HELP)], spec)
-    return float(f"{np.percentile(drifts, 20) / FULL_STRENGTH:.2g}") if drifts else 0.0
 
 
 @torch.inference_mode()

@@ -15,8 +15,7 @@ from dctafd.inference.classifier import Classifier
 from dctafd.inference.results import RECORD_KEYS
 from tests.support.archive_files import write_tar
 from tests.support.tiny_classifier import photo, tiny_classifier
-
-SHARED = Path(__file__).parents[3] / "shared"
+from tools.places import SHARED, shared_checkpoint
 
 
 @pytest.fixture
@@ -168,17 +167,13 @@ def test_models_lists_licence_and_where_weights_are() -> None:
     assert {"efficientnet_lite0", "resnet50"} <= set(records)
 
 
-@pytest.mark.shared
-@pytest.mark.skipif(not (SHARED / "weights").is_dir(), reason="needs ../shared/weights and ../shared/images")
+@pytest.mark.shared("weights", "images/eval")
 def test_top1_without_correction_is_that_of_torchvision_on_pillows_pixels(tmp_path: Path) -> None:
-    import runpy
-
     import torch
     from PIL import Image
     from torchvision import models, transforms
 
-    load = runpy.run_path(str(SHARED / "weights" / "load.py"))["load_state_dict"]
-    state = load(SHARED / "weights" / "resnet50_pqf.npz")
+    state = shared_checkpoint("resnet50_pqf")
     torch.save(state, tmp_path / "resnet50.pth")
     paths = [str(path) for path in sorted((SHARED / "images" / "eval").glob("*.JPEG"))[:1000:100]]
     options = ["--model", "resnet50", "--weights", str(tmp_path / "resnet50.pth"), "--afd", "off"]

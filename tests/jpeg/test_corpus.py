@@ -12,14 +12,11 @@ import dctafd
 from dctafd.errors import UnsupportedJpegError
 from dctafd.jpeg.markers import parse_markers
 from tests.support.mutations import damaged_scan
+from tools.places import SHARED
 
-CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
-FILES = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
+FILES = sorted(path for path in (SHARED / "corpus").glob("*/*") if path.is_file())
 
-pytestmark = [
-    pytest.mark.shared,
-    pytest.mark.skipif(not FILES, reason="needs the data folder ../shared/corpus"),
-]
+pytestmark = pytest.mark.shared("corpus")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

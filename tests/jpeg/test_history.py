@@ -1,7 +1,6 @@
 """Earlier compressions: found with their quality, and none seen where there was none."""
 
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,7 @@ from PIL import Image
 import dctafd
 from dctafd.jpeg.history import HistoryEstimate, estimate_history, estimate_history_of_blocks
 from dctafd.jpeg.ijg_tables import LUMINANCE, scaled_table
-
-EVAL_PHOTOS = Path(__file__).parents[3] / "shared" / "images" / "eval"
+from tools.places import SHARED
 
 
 def synthetic_photo(seed: int, width: int = 224, height: int = 224) -> Image.Image:
@@ -131,11 +129,10 @@ def test_blocks_need_not_be_contiguous() -> None:
     assert estimate_history_of_blocks(reordered, luma.quant_table).evidence == whole.evidence
 
 
-@pytest.mark.shared
-@pytest.mark.skipif(not EVAL_PHOTOS.is_dir(), reason="needs ../shared/images/eval")
+@pytest.mark.shared("images/eval")
 def test_real_photos_meet_the_figures() -> None:
-    """The whole measurement, with more photos and qualities, is tools/checks/measure_history.py."""
-    for path in sorted(EVAL_PHOTOS.glob("*.JPEG"))[::50]:
+    """docs/history.md has them for more photos and qualities."""
+    for path in sorted((SHARED / "images/eval").glob("*.JPEG"))[::50]:
         with Image.open(path) as image:
             photo = image.convert("RGB").crop((1, 1, 225, 225))
         for first in (7, 15, 25):

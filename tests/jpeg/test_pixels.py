@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +16,8 @@ from dctafd.jpeg import pixels
 from dctafd.jpeg.coefficients import Component, JpegCoefficients
 from tests.support.jpeg_files import all_kinds, encode, photo_like, with_adobe, with_sampling
 from tests.support.jpeg_writer import segment
+from tools.places import SHARED
 
-CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 SAMPLINGS = ("4:4:4", "4:2:2", "4:2:0", "4:4:0", "4:1:1")
 
 
@@ -234,12 +233,11 @@ def test_an_eighth_of_the_size_wraps_like_pillows_draft(step: int) -> None:
     assert np.array_equal(out[..., 0], expected)
 
 
-@pytest.mark.shared
-@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"needs the JPEG corpus in {CORPUS}")
+@pytest.mark.shared("corpus")
 def test_corpus_decodes_as_with_pillow() -> None:
     """What Pillow reads decodes the same; it refuses the 12-bit file and two that are cut short."""
     compared, refused = 0, []
-    for path in sorted(CORPUS.glob("*/*")):
+    for path in sorted((SHARED / "corpus").glob("*/*")):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:

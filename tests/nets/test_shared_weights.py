@@ -1,7 +1,6 @@
 """Real checkpoints in ../shared: named variants load and classify."""
 
 import csv
-import runpy
 from pathlib import Path
 
 import pytest
@@ -11,22 +10,16 @@ from dctafd.analysis.evaluate import plan_evaluation
 from dctafd.inputs.prepare import prepare
 from dctafd.nets.afd_weights import select_afd
 from dctafd.nets.registry import Backbone, load_backbone
+from tools.places import SHARED, shared_checkpoint
 
-SHARED = Path(__file__).parents[3] / "shared"
 PHOTOS = 16
 
-pytestmark = [
-    pytest.mark.shared,
-    pytest.mark.skipif(
-        not (SHARED / "weights").is_dir(), reason="needs ../shared/weights and ../shared/images"
-    ),
-]
+pytestmark = pytest.mark.shared("weights", "images/eval")
 
 
 def shared_backbone(model: str, tmp_path: Path) -> Backbone:
-    load_state_dict = runpy.run_path(str(SHARED / "weights" / "load.py"))["load_state_dict"]
     weights = tmp_path / f"{model}.pth"
-    torch.save(load_state_dict(SHARED / "weights" / f"{model}.npz"), weights)
+    torch.save(shared_checkpoint(model), weights)
     return load_backbone(model, weights)
 
 

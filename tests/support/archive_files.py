@@ -1,21 +1,27 @@
-"""Makes small archives for the tests of this folder."""
+"""Makes archives."""
 
 import gzip
 import io
 import tarfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 Members = list[tuple[str, bytes]]
 
 
+def add_members(archive: tarfile.TarFile, members: Iterable[tuple[str, bytes]]) -> None:
+    """Add names and bytes to a tar."""
+    for name, data in members:
+        header = tarfile.TarInfo(name)
+        header.size = len(data)
+        archive.addfile(header, io.BytesIO(data))
+
+
 def tar_bytes(members: Members) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, data in members:
-            header = tarfile.TarInfo(name)
-            header.size = len(data)
-            archive.addfile(header, io.BytesIO(data))
+        add_members(archive, members)
     return buffer.getvalue()
 
 

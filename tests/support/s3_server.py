@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ def s3_server() -> Iterator[dict[str, str]]:
     pytest.importorskip("s3fs", reason="needs the extra remote")
     moto = pytest.importorskip("moto.server", reason="needs moto's server (the extra dev)")
     server = moto.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # not a line for each request
     server.start()
     host, port = server.get_host_and_port()
     # Moto keeps its buckets for the whole process: those of tests before are not this server's.

@@ -9,7 +9,6 @@ network take turns, and each turn's ratio is one sample: a machine that is busy 
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from dctafd.nets.afd import AFDModule, Variant
 from dctafd.nets.afd_weights import load_afd
 from dctafd.nets.attach import attach
 from dctafd.nets.registry import WEIGHTS_DIRECTORY, build_architecture, get_spec
-from tools.checks.provenance import provenance
+from tools.provenance import write_figures
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -102,14 +101,7 @@ def main(model: str, batch_size: int, turns: int, threads: int, clock: str, outp
         if output is not None and shape == "shipped":
             settings = {"batch_size": batch_size, "threads": threads, "turns": turns, "clock": clock}
             figures = {"median": round(median, 1), "low": round(low, 1), "high": round(high, 1)}
-            write_row(output, {"module": model, **figures, **settings})
-
-
-def write_row(output: Path, row: dict[str, object]) -> None:
-    """Write one module's row, and keep those of the others."""
-    before = json.loads(output.read_text())["rows"] if output.is_file() else []
-    rows = [*(other for other in before if other["module"] != row["module"]), row]
-    output.write_text(json.dumps({**provenance(), "rows": rows}, indent=1) + "\n")
+            write_figures(output, [{"module": model, **figures, **settings}], instead_of="module")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import argparse
 import io
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,7 +40,7 @@ from dctafd.config import IMAGENET_MEAN, IMAGENET_STD
 from tests.support.dataset_stats_reference import directory_sums
 from tools.benchmarks.alternatives import installed
 from tools.benchmarks.benchmark_photos import Photo, compressed, enlarged_photo, synthetic_photo
-from tools.checks.provenance import provenance
+from tools.provenance import environment, provenance
 
 SIZES = (0.05, 0.2, 2.0, 12.0)  # megapixels
 QUALITIES = (10, 25, 75, 90, 95)
@@ -264,17 +262,6 @@ def show(measurements: list[Measurement], starts: dict[str, float], console: Con
     console.print(table)
     for name, seconds in starts.items():
         console.print(f"{name}: {seconds:.2f} s")
-
-
-def environment() -> dict[str, Any]:
-    """Describe the machine and the libraries."""
-    packages = ("numba", "numpy", "pillow", "simplejpeg", "jpeglib", "torch", "torchvision")
-    return {
-        "machine": platform.machine(),
-        "processors": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
-    }
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ start falls out. CPU seconds (user and system, all threads) are counted, not the
 machine does matters little.
 """
 
-import json
 import resource
 import subprocess
 import sys
@@ -18,11 +17,9 @@ from pathlib import Path
 import click
 
 from dctafd.batch.sources import iter_sources
-from dctafd.files import atomic_output
 from tests.support.archive_files import tar_bytes
-from tools.checks.provenance import provenance
-
-ROOT = Path(__file__).resolve().parents[2]
+from tools.places import ROOT
+from tools.provenance import write_figures
 
 
 def cpu_seconds(command: list[str]) -> float:
@@ -46,9 +43,7 @@ def main(photos: str, times: int, limit: int, runtimes: tuple[str, ...], output:
     found = islice(iter_sources([photos]), limit)
     members = [(Path(item.source).name, item.read()) for item in found]
     rows = [row(members, times, runtime, afd) for runtime in runtimes for afd in ("auto", "off")]
-    record = {**provenance(), "model": "efficientnet_lite0", "photos": f"{len(members)} of {photos}"}
-    with atomic_output(output) as file:
-        file.write(json.dumps({**record, "rows": rows}, indent=2) + "\n")
+    write_figures(output, rows, model="efficientnet_lite0", photos=f"{len(members)} of {photos}")
 
 
 def row(members: list[tuple[str, bytes]], times: int, runtime: str, afd: str) -> dict[str, str | float]:

@@ -28,7 +28,7 @@ from dctafd.analysis.protocols import IMAGENET_C_QUALITY
 from dctafd.analysis.published import SEVERITY_QUALITIES
 from dctafd.inputs.class_names import imagenet_wnids
 from dctafd.inputs.pictures import centre_crop, decode_jpeg, decode_picture, encode_jpeg
-from tools.checks.calibration import Labelled, listed_photos, spread
+from tools.checks.originals import Labelled, listed_photos, spread
 
 _BATCH = 8
 

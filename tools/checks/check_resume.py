@@ -13,13 +13,11 @@ With --http the sources come from a web server on this machine; with --s3 they c
 the results, the manifest and the parts go there.
 """
 
-import io
 import os
 import random
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from contextlib import ExitStack
@@ -28,76 +26,54 @@ from pathlib import Path
 from typing import Any
 
 import click
+import fsspec
 import numpy as np
 from PIL import Image
 
+from tests.support.archive_files import write_tar
 from tests.support.http_server import Behaviour, http_server
+from tests.support.jpeg_files import encode
 from tests.support.s3_server import made_bucket, s3_server
+from tools.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ("jsonl", "csv", "parquet")
 
 
-class Disk:
-    """Outputs in a folder.
+@dataclass(frozen=True)
+class Place:
+    """Where outputs go: a folder, or a bucket of the S3 server that the environment names.
 
-    Args:
-        folder: where.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def output(self, name: str) -> str:
-        """Return what -o is given."""
-        return str(self._folder / name)
-
-    def names(self, name: str) -> list[str]:
-        """Return the files that begin with a name."""
-        return sorted(path.name for path in self._folder.glob(f"{name}*"))
-
-    def read(self, name: str) -> bytes:
-        """Return a file's bytes, b"" where there is none."""
-        path = self._folder / name
-        return path.read_bytes() if path.is_file() else b""
-
-    def state(self, name: str) -> str:
-        """Return how far a killed run had come."""
-        partial = self._folder / f"{name}.partial"
-        if partial.is_dir():
-            return f"{len(list(partial.iterdir()))} parts"
-        return f"{partial.stat().st_size} bytes" if partial.exists() else "nothing yet"
-
-
-class Bucket:
-    """Outputs in a bucket of the S3 server that the environment names.
-
-    Args:
+    Attributes:
         system: fsspec's file system.
+        root: folder or bucket in it.
+        scheme: what an address begins with.
     """
 
-    def __init__(self, system: Any) -> None:
-        self._system = system
+    system: Any
+    root: str
+    scheme: str = ""
 
     def output(self, name: str) -> str:
         """Return what -o is given."""
-        return f"s3://check/{name}"
+        return f"{self.scheme}{self.root}/{name}"
 
     def names(self, name: str) -> list[str]:
-        """Return the objects that begin with a name."""
-        found = (path.removeprefix("check/") for path in self._system.find("check"))
+        """Return the files that begin with a name, those in folders, too."""
+        found = (path.removeprefix(f"{self.root}/") for path in self.system.find(self.root))
         return sorted(path for path in found if path.startswith(name))
 
     def read(self, name: str) -> bytes:
-        """Return an object's bytes, b"" where there is none."""
+        """Return a file's bytes, b"" where there is none."""
         try:
-            return self._system.cat_file(f"check/{name}")
+            found: bytes = self.system.cat_file(f"{self.root}/{name}")
         except FileNotFoundError:
             return b""
+        return found
 
     def state(self, name: str) -> str:
         """Return how far a killed run had come."""
-        return f"{sum('.partial/' in path for path in self.names(name))} parts"
+        parts = [self.read(part) for part in self.names(f"{name}.partial")]
+        return f"{len(parts)} parts, {sum(map(len, parts))} bytes"
 
 
 @dataclass(frozen=True)
@@ -107,7 +83,7 @@ class Command:
     sources: tuple[str, ...]
     options: tuple[str, ...]
     module: str
-    place: Disk | Bucket
+    place: Place
 
     def start(self, name: str, *more: str) -> subprocess.Popen[bytes]:
         """Start a run that writes the output of a name."""
@@ -120,23 +96,18 @@ class Command:
 def synthetic_tar(path: Path, images: int, seed: int) -> None:
     """Write a tar of small photos; every 100th is damaged, every 101st is no JPEG file."""
     rng = np.random.default_rng(seed)
-    with tarfile.open(path, "w") as archive:
-        for number in range(images):
-            pixels = rng.integers(0, 256, (12, 16, 3), np.uint8)
-            buffer = io.BytesIO()
-            photo = Image.fromarray(pixels).resize((320, 240))
-            photo.save(buffer, "JPEG", quality=int(rng.integers(5, 96)))
-            data = buffer.getvalue()
-            if number % 100 == 50:
-                data = data[: len(data) // 2]
-            elif number % 101 == 30:
-                data = b"GIF89a"
-            header = tarfile.TarInfo(f"{number:06d}.jpg")
-            header.size = len(data)
-            archive.addfile(header, io.BytesIO(data))
+
+    def photo(number: int) -> bytes:
+        pixels = np.asarray(Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8)).resize((320, 240)))
+        data = encode(pixels, int(rng.integers(5, 96)))
+        if number % 100 == 50:
+            return data[: len(data) // 2]
+        return b"GIF89a" if number % 101 == 30 else data
+
+    write_tar(path, [(f"{number:06d}.jpg", photo(number)) for number in range(images)])
 
 
-def wait_for_work(process: subprocess.Popen[bytes], place: Disk | Bucket, name: str) -> None:
+def wait_for_work(process: subprocess.Popen[bytes], place: Place, name: str) -> None:
     """Wait until a run has written its manifest anew, or has ended."""
     before = place.read(f"{name}.run.json")
     while process.poll() is None and place.read(f"{name}.run.json") in (b"", before):
@@ -206,7 +177,7 @@ def main(
             sources = (str(folder / "photos.tar"),)
         sources = tuple(str(Path(source).resolve()) for source in sources)
         os.environ.setdefault("TINY_CHECKPOINTS", "0.1")
-        place: Disk | Bucket = Disk(folder)
+        place = Place(fsspec.filesystem("file"), str(folder))
         served = {Path(source).name: source for source in sources} if http or s3 else {}
         if http:
             contents = {name: Path(source).read_bytes() for name, source in served.items()}
@@ -218,7 +189,7 @@ def main(
             for name, source in served.items():
                 store.put_file(source, f"check/{name}")
             sources = tuple(f"s3://check/{name}" for name in served)
-            place = Bucket(store)
+            place = Place(store, "check", "s3://")
         command = Command(sources, options, "dctafd" if model else "tests.support.tiny_cli", place)
         seconds = {}
         for kind in FORMATS:

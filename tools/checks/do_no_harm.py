@@ -31,7 +31,7 @@ from dctafd.nets.afd_weights import afd_name, load_afd, read_afd_card, shipped_a
 from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.registry import ModelSpec, load_backbone
-from tools.checks.provenance import provenance
+from tools.provenance import provenance
 
 BATCH = 8
 _BOOTSTRAP_SAMPLES = 2000

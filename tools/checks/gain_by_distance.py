@@ -34,7 +34,7 @@ from dctafd.training.data import collate_pairs, find_photos, load_photos, make_p
 from dctafd.training.degrade import Degradation
 from dctafd.training.validation import split_photos
 from dctafd.training.views import Photo, random_view
-from tools.checks.provenance import provenance
+from tools.provenance import provenance
 
 BATCH = 16
 BITS = (8, 7, 6, 5, 4)

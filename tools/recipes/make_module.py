@@ -13,7 +13,6 @@ Photos and checkpoints are those of ../shared. A training that was cut off goes 
 from __future__ import annotations
 
 import json
-import runpy
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,13 +31,12 @@ from dctafd.training.data import find_photos, load_photos
 from dctafd.training.recipe import Recipe
 from dctafd.training.validation import split_photos
 from dctafd.training.views import Photo
-from tools.checks.provenance import provenance
+from tools.places import RESULTS, ROOT, SHARED, shared_checkpoint
+from tools.provenance import provenance
 from tools.recipes.combine import write_mean, write_pruned, write_without_fe_net
 from tools.recipes.recipe import ModuleRecipe, TrainingPlan, read_module_recipe, recipe_names
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-SHARED = REPOSITORY.parent / "shared"
-RUNS = REPOSITORY / "runs" / "modules"
+RUNS = ROOT / "runs" / "modules"
 QUALITIES = (7, 10, 15, 18, 25, 90)
 _PRUNING_PHOTOS = 96
 
@@ -137,8 +135,7 @@ def checkpoint_file(name: str) -> Path:
     path = RUNS / f"{name}.pth"
     if not path.is_file():
         RUNS.mkdir(parents=True, exist_ok=True)
-        load_state_dict = runpy.run_path(str(SHARED / "weights/load.py"))["load_state_dict"]
-        torch.save(load_state_dict(SHARED / "weights" / f"{name}.npz"), path)
+        torch.save(shared_checkpoint(name), path)
     return path
 
 
@@ -180,9 +177,7 @@ def train_command(
 @_name
 @click.option("--protocol", "protocols", multiple=True, default=PROTOCOLS[:4], type=click.Choice(PROTOCOLS))
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many photos.")
-@click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), default=REPOSITORY / "docs/results"
-)
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=RESULTS)
 @_jobs
 @_device
 def measure(

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tools.places import RESULTS
+
 PROTOCOLS = ("single", "imagenet-c", "native", "repeated", "stored")
 PROVENANCE = ("command", "commit", "machine", "date")
 
@@ -30,19 +31,27 @@ class Results:
     evaluations: dict[str, dict[str, Record]] = field(default_factory=dict)
     others: dict[str, list[Record]] = field(default_factory=dict)
 
+    def records(self, kind: str, **wanted: Any) -> list[Record]:
+        """Return the records of a kind, with those rows that have the wanted values; none without a row."""
+        found: list[Record] = []
+        for record in self.others.get(kind, ()):
+            rows = [row for row in record["rows"] if wanted.items() <= row.items()]
+            found += [{**record, "rows": rows}] if rows else []
+        return found
+
     def rows(self, kind: str, **wanted: Any) -> list[dict[str, Any]]:
         """Return the rows of all records of a kind, those that have the wanted values."""
-        found = [row for record in self.others.get(kind, ()) for row in record["rows"]]
-        return [row for row in found if all(row[key] == value for key, value in wanted.items())]
+        return [row for record in self.records(kind, **wanted) for row in record["rows"]]
 
 
-_KINDS = (
+#: The kinds of files beside evaluations.
+KINDS = (
     *("calibration", "do_no_harm", "gain_by_distance", "drift_order"),
     *("cost", "history", "speed", "throughput", "images_per_core"),
 )
 
 
-def read_results(folder: Path = ROOT / "docs/results") -> Results:
+def read_results(folder: Path = RESULTS) -> Results:
     """Read every file.
 
     Raises:
@@ -51,7 +60,7 @@ def read_results(folder: Path = ROOT / "docs/results") -> Results:
     results = Results()
     for path in sorted(folder.glob("*.json")):
         record = _read(path)
-        kind = next((kind for kind in _KINDS if path.stem == kind or path.stem.startswith(f"{kind}_")), None)
+        kind = next((kind for kind in KINDS if path.stem == kind or path.stem.startswith(f"{kind}_")), None)
         module, _, protocol = path.stem.rpartition("_")
         if kind is not None:
             results.others.setdefault(kind, []).append(record)
@@ -60,7 +69,7 @@ def read_results(folder: Path = ROOT / "docs/results") -> Results:
         else:
             raise ValueError(
                 f"{path.name} is neither MODULE_PROTOCOL.json ({', '.join(PROTOCOLS)}) nor one of "
-                f"{', '.join(f'{kind}.json' for kind in _KINDS)}"
+                f"{', '.join(f'{kind}.json' for kind in KINDS)}"
             )
     return results
 
@@ -76,7 +85,8 @@ def _read(path: Path) -> Record:
     return record
 
 
-def source_of(record: Record) -> str:
-    """Return where a record's figures come from, as a sentence."""
-    sentence = f"`{record['command']}`, commit {record['commit'][:7]}, {record['date']}, {record['machine']}"
-    return f"{sentence} ({record['origin']})." if record.get("origin") else f"{sentence}."
+def told(record: Record) -> list[str]:
+    """Return what stands below a record's table: its note, and a sentence that says where it comes from."""
+    source = f"`{record['command']}`, commit {record['commit'][:7]}, {record['date']}, {record['machine']}"
+    origin = f" ({record['origin']})" if record.get("origin") else ""
+    return [*([record["note"]] if record.get("note") else []), f"{source}{origin}."]

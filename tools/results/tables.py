@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from dctafd.analysis.published import published_top1
 from tools.results.records import PROTOCOLS, Record, Results
+
+Row = Mapping[str, Any]
+#: What a table shows of each row, by heading: a format of the row's values, or a function of the row.
+Columns = Mapping[str, str | Callable[[Row], str]]
 
 _LEAST_LOSS = 3.0  # points that JPEG must take before a share of them says anything
 _SUMMARY_QUALITIES = (7, 10, 15, 18, 25)
@@ -14,44 +19,66 @@ _PAPER_CLEAN = 76.13  # torchvision's IMAGENET1K_V1; the paper's Table V has no 
 _PAPER_PHOTOS = 50_000
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     """Return a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
+    header = list(header)
+    lines: list[Iterable[object]] = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
 
-def interval(row: Mapping[str, Any], gain: str, low: str, high: str) -> str:
-    """Return a gain in points with its 95 % interval, where that was measured."""
-    text = f"{row[gain]:+.1f}"
+def shown(rows: Iterable[Row], columns: Columns) -> str:
+    """Return a table of rows, a column for each heading."""
+    cells = (
+        [shape.format_map(row) if isinstance(shape, str) else shape(row) for shape in columns.values()]
+        for row in rows
+    )
+    return table(columns, cells)
+
+
+def _change(row: Row, change: str = "change", low: str = "low", high: str = "high") -> str:
+    """Return a change in points with its 95 % interval, where that was measured."""
+    text = f"{row[change]:+.1f}"
     return text if row.get(low) is None else f"{text} ({row[low]:+.1f}..{row[high]:+.1f})"
 
 
-def _gain(row: Mapping[str, Any]) -> str:
-    return interval(row, "top1_gain", "top1_gain_low", "top1_gain_high")
+_gain = partial(_change, change="top1_gain", low="top1_gain_low", high="top1_gain_high")
 
 
-def _regained(row: Mapping[str, Any], clean: Mapping[str, Any] | None) -> str:
-    if clean is None or row.get("regained") is None:
-        return ""
-    return f"{row['regained']:.0f} %" if clean["top1"] - row["direct_top1"] >= _LEAST_LOSS else ""
+# Evaluations -------------------------------------------------------------------------------------------
 
 
 def evaluation_table(record: Record) -> str:
     """Return a classifier's top-1 without and with its module, a row for each compression."""
     clean = record.get("clean")
-    kinds = {"repeated": "times", "stored": "folder"}
-    key = kinds.get(record["protocol"], "quality")
-    rows = []
-    if clean is not None:
-        rows.append(["clean", f"{clean['top1']:.1f}", f"{clean['afd_top1']:.1f}", _gain(clean), ""])
+    key = {"repeated": "times", "stored": "folder"}.get(record["protocol"], "quality")
+
+    def first(row: Row) -> str:
+        return "clean" if row is clean else str("mean" if row.get(key) is None else row[key])
+
+    def regained(row: Row) -> str:
+        if clean is None or row.get("regained") is None:
+            return ""
+        return f"{row['regained']:.0f} %" if clean["top1"] - row["direct_top1"] >= _LEAST_LOSS else ""
+
+    def without(row: Row) -> str:
+        return f"{row['top1' if row is clean else 'direct_top1']:.1f}"
+
     means = record.get("means", []) if key == "folder" else []
-    for row in [*record["rows"], *means]:
-        name = row.get(key)
-        first = "mean" if name is None else name
-        direct, corrected = f"{row['direct_top1']:.1f}", f"{row['afd_top1']:.1f}"
-        rows.append([first, direct, corrected, _gain(row), _regained(row, clean)])
-    header = [key, "without the module", "with it", "gain in points (95 %)", "regained of what JPEG took"]
-    return table(header, rows)
+    return shown(
+        [*([] if clean is None else [clean]), *record["rows"], *means],
+        {
+            key: first,
+            "without the module": without,
+            "with it": "{afd_top1:.1f}",
+            "gain in points (95 %)": _gain,
+            "regained of what JPEG took": regained,
+        },
+    )
+
+
+def in_order(protocols: Mapping[str, Record]) -> list[tuple[str, Record]]:
+    """Return a module's evaluations in the order of `PROTOCOLS`."""
+    return [(name, protocols[name]) for name in PROTOCOLS if name in protocols]
 
 
 def summary_table(results: Results) -> str:
@@ -86,184 +113,130 @@ def paper_table() -> str:
     return table(header, rows)
 
 
-def _change(row: Mapping[str, Any]) -> str:
-    return interval(row, "change", "low", "high")
+# What else was measured ----------------------------------------------------------------------------------
 
 
-def harm_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return one module's rows of do_no_harm.json."""
-    cells = [
-        (
-            row["condition"],
-            "yes" if row["needs_nothing"] else "",
-            f"{row['without']:.1f}",
-            f"{row['corrected']:.1f}",
-            _change(row),
-            f"{row['drift']:.3f}",
-        )
+def _crossed(heads: Sequence[str], cells: Mapping[tuple[Any, str], str]) -> str:
+    """Return a table of cells by what begins their row and what heads their column."""
+    columns = list(dict.fromkeys(column for _, column in cells))
+    names = dict.fromkeys(name for name, _ in cells)
+    rows = ([*name, *(cells.get((name, column), "") for column in columns)] for name in names)
+    return table([*heads, *columns], rows)
+
+
+def harm_summary(rows: Sequence[Row]) -> str:
+    """Return the change in points by every module under each condition; intervals are in the cards."""
+    cells = {
+        ((f"`{row['module']}` ({row['photos']})",), row["condition"].replace("quality ", "q")): row["change"]
         for row in rows
-    ]
-    header = ("stored", "needs nothing", "without the module", "with it", "change in points (95 %)", "drift")
-    return table(header, cells)
+    }
+    return _crossed(["module (photos)"], {key: f"{change:+.1f}" for key, change in cells.items()})
 
 
-def harm_summary(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the change in points by every module, a row for each condition; intervals are in the cards."""
-    conditions = list(dict.fromkeys(row["condition"] for row in rows))
-    modules = list(dict.fromkeys(row["module"] for row in rows))
-    changes = {(row["module"], row["condition"]): f"{row['change']:+.1f}" for row in rows}
-    photos = {row["module"]: row["photos"] for row in rows}
-    cells = [
-        [f"`{module}` ({photos[module]})", *(changes.get((module, name), "") for name in conditions)]
-        for module in modules
-    ]
-    return table(["module (photos)", *(name.replace("quality ", "q") for name in conditions)], cells)
-
-
-def distance_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return how the gain falls with the distance from the network that the module was trained for."""
-    cells = [
-        (
-            f"`{row['model']}`",
-            row["change"],
-            f"{100 * row['distance']:.2f} %",
-            f"{row['without']:.1f}",
-            f"{row['corrected']:.1f}",
-            interval(row, "gain", "low", "high"),
-        )
-        for row in rows
-    ]
-    header = ("network", "changed", "distance", "agrees without", "with the module", "gain in points (95 %)")
-    return table(header, cells)
-
-
-def order_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return how well the predicted drift orders photos of all sizes and qualities."""
-    cells = [
-        (
-            f"`{row['module']}`",
-            row["photos"],
-            f"{row['rank_correlation']:.3f}",
-            "yes" if row["falls_with_size"] else "no",
-            "yes" if row["rises_with_compression"] else "no",
-        )
-        for row in rows
-    ]
-    medians = "medians fall with the size", "and rise with compression"
-    return table(("module", "photos", "rank correlation", *medians), cells)
-
-
-def calibration_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return how far scores are from how often they are right, without and with the fitted temperature."""
-    cells = [
-        (
-            f"`{row['model']}`",
-            "as stored" if row["quality"] is None else f"quality {row['quality']}",
-            "with it" if row["corrected"] else "without",
-            row["photos"],
-            f"{row['top1']:.1f}",
-            f"{100 * row['confidence']:.1f}",
-            f"{row['error']:.3f}",
-            f"{100 * row['confidence_then']:.1f}",
-            f"{row['error_then']:.3f}",
-        )
-        for row in rows
-    ]
-    fitted = sorted({f"{row['temperature']:.2f}" for row in rows})
-    then = [f"{what} at {', '.join(fitted)}" for what in ("mean score", "error")]
-    heads = "model", "photo", "module", "photos", "top-1", "mean score at 1", "error at 1", *then
-    return table(heads, cells)
-
-
-def cost_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the time that modules add to their networks."""
-    cells = [
-        (
-            f"`{row['module']}`",
-            f"{row['median']:+.1f} %",
-            f"{row['low']:.1f} to {row['high']:.1f}",
-            f"batch {row['batch_size']}, {row['threads']} threads, {row['turns']} turns",
-        )
-        for row in rows
-    ]
-    return table(("module", "time added", "quartiles", "measured with"), cells)
-
-
-def history_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return how often `estimate_history` is right."""
-    cells = []
-    for row in rows:
-        right, called, photos = row["right"], row["called_double"], row["photos"]
-        evidence = " / ".join(f"{nats:.0f}" for nats in row["evidence"])
-        share = f"{100 * right / photos:.1f} % ({right} of {photos})"
-        milliseconds = f"{row['milliseconds']:.2f}"
-        double = f"{100 * called / photos:.1f} %"
-        cells.append((row["name"], row["to_find"], share, double, evidence, milliseconds))
-    header = ("compressed at", "to find", "within 1", "called double")
-    return table((*header, "evidence min / median / max, nats", "CPU ms"), cells)
-
-
-def cores_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return what a core does in a second, and how many hours of one a million photos take."""
-    cells = [
-        (
-            row["runtime"],
-            "no" if row["afd"] == "off" else "yes",
-            f"{row['bytes_per_photo'] / 1000:.0f} kB",
-            f"{row['images_per_core_second']:.0f}",
-            f"{1e6 / row['images_per_core_second'] / 3600:.1f}",
-            f"{row['start_cpu_seconds']:.0f} s",
-        )
-        for row in rows
-    ]
-    header = ("runtime", "corrected", "a photo", "images a core-second", "core-hours a million", "to start")
-    return table(header, cells)
-
-
-def speed_table(rows: Sequence[Mapping[str, Any]]) -> str:
+def speed_table(rows: Sequence[Row]) -> str:
     """Return the ratios of tools/benchmarks, a row for each contest and size, a column for each quality."""
-    alone = [row for row in rows if row.get("threads", 1) == 1]
-    qualities = sorted({row["quality"] for row in alone if row.get("quality") is not None})
-    ratios = {(row["contest"], row["megapixels"], row["quality"]): f"{row['ratio']:.2f}" for row in alone}
-    cells = [
-        [
-            contest,
-            "" if size is None else f"{size:g}",
-            *(ratios.get((contest, size, q), "") for q in qualities),
-        ]
-        for contest, size in dict.fromkeys((row["contest"], row["megapixels"]) for row in alone)
-    ]
-    return table(["contest", "megapixels", *(f"q{quality}" for quality in qualities)], cells)
-
-
-def throughput_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the pace of whole runs, a row for each number of workers."""
-    cells = [
-        (row["workers"], f"{row['ours']:.0f}", f"{row['theirs']:.0f}", f"{row['ours'] / row['theirs']:.2f}")
+    cells = {
+        ((row["contest"], f"{row['megapixels']:g}"), f"q{row['quality']}"): f"{row['ratio']:.2f}"
         for row in rows
-    ]
-    return table(("workers", "dctafd, images/s", "Pillow + DataLoader + the same network", "ratio"), cells)
+        if row.get("threads", 1) == 1
+    }
+    return _crossed(["contest", "megapixels"], cells)
 
 
-def prepare_table(rows: Sequence[Mapping[str, Any]]) -> str:
+def prepare_table(rows: Sequence[Row]) -> str:
     """Return how many times as fast `prepare` is as each alternative, at quality 25 and 75, on one thread."""
-    start = "prepare with history / "
-    chosen = [row for row in rows if row["contest"].startswith(start) and row.get("threads", 1) == 1]
-    ratios = {(row["contest"], row["megapixels"], row["quality"]): f"{row['ratio']:.2f}" for row in chosen}
-    sizes = sorted({row["megapixels"] for row in chosen})
-    cells = [
-        [
-            contest.removeprefix(start),
-            *(
-                " / ".join(ratios.get((contest, size, quality), "-") for quality in (25, 75))
-                for size in sizes
-            ),
-        ]
-        for contest in dict.fromkeys(row["contest"] for row in chosen)
-    ]
-    return table(["times as fast as", *(f"{size:g} MP" for size in sizes)], cells)
+    start, ratios = "prepare with history / ", dict[tuple[tuple[str, ...], str], list[str]]()
+    for row in rows:
+        if row["contest"].startswith(start) and row.get("threads", 1) == 1 and row["quality"] in (25, 75):
+            key = (row["contest"].removeprefix(start),), f"{row['megapixels']:g} MP"
+            ratios.setdefault(key, []).append(f"{row['ratio']:.2f}")
+    return _crossed(["times as fast as"], {key: " / ".join(both) for key, both in ratios.items()})
 
 
-def in_order(protocols: Mapping[str, Record]) -> list[tuple[str, Record]]:
-    """Return a module's evaluations in the order of `PROTOCOLS`."""
-    return [(name, protocols[name]) for name in PROTOCOLS if name in protocols]
+def calibration_table(rows: Sequence[Row]) -> str:
+    """Return how far scores are from how often they are right, without and with the fitted temperature."""
+    fitted = ", ".join(sorted({f"{row['temperature']:.2f}" for row in rows}))
+    return shown(
+        rows,
+        {
+            "model": "`{model}`",
+            "photo": lambda row: "as stored" if row["quality"] is None else f"quality {row['quality']}",
+            "module": lambda row: "with it" if row["corrected"] else "without",
+            "photos": "{photos}",
+            "top-1": "{top1:.1f}",
+            "mean score at 1": lambda row: f"{100 * row['confidence']:.1f}",
+            "error at 1": "{error:.3f}",
+            f"mean score at {fitted}": lambda row: f"{100 * row['confidence_then']:.1f}",
+            f"error at {fitted}": "{error_then:.3f}",
+        },
+    )
+
+
+def _yes(key: str, no: str = "no") -> Callable[[Row], str]:
+    return lambda row: "yes" if row[key] else no
+
+
+_HARM: Columns = {
+    "stored": "{condition}",
+    "needs nothing": _yes("needs_nothing", no=""),
+    "without the module": "{without:.1f}",
+    "with it": "{corrected:.1f}",
+    "change in points (95 %)": _change,
+    "drift": "{drift:.3f}",
+}
+_DISTANCE: Columns = {
+    "network": "`{model}`",
+    "changed": "{change}",
+    "distance": lambda row: f"{100 * row['distance']:.2f} %",
+    "agrees without": "{without:.1f}",
+    "with the module": "{corrected:.1f}",
+    "gain in points (95 %)": partial(_change, change="gain"),
+}
+_ORDER: Columns = {
+    "module": "`{module}`",
+    "photos": "{photos}",
+    "rank correlation": "{rank_correlation:.3f}",
+    "medians fall with the size": _yes("falls_with_size"),
+    "and rise with compression": _yes("rises_with_compression"),
+}
+_COST: Columns = {
+    "module": "`{module}`",
+    "time added": "{median:+.1f} %",
+    "quartiles": "{low:.1f} to {high:.1f}",
+    "measured with": "batch {batch_size}, {threads} threads, {turns} turns",
+}
+_HISTORY: Columns = {
+    "compressed at": "{name}",
+    "to find": "{to_find}",
+    "within 1": lambda row: f"{100 * row['right'] / row['photos']:.1f} % ({row['right']} of {row['photos']})",
+    "called double": lambda row: f"{100 * row['called_double'] / row['photos']:.1f} %",
+    "evidence min / median / max, nats": "{evidence[0]:.0f} / {evidence[1]:.0f} / {evidence[2]:.0f}",
+    "CPU ms": "{milliseconds:.2f}",
+}
+_CORES: Columns = {
+    "runtime": "{runtime}",
+    "corrected": lambda row: "no" if row["afd"] == "off" else "yes",
+    "a photo": lambda row: f"{row['bytes_per_photo'] / 1000:.0f} kB",
+    "images a core-second": "{images_per_core_second:.0f}",
+    "core-hours a million": lambda row: f"{1e6 / row['images_per_core_second'] / 3600:.1f}",
+    "to start": "{start_cpu_seconds:.0f} s",
+}
+_THROUGHPUT: Columns = {
+    "workers": "{workers}",
+    "dctafd, images/s": "{ours:.0f}",
+    "Pillow + DataLoader + the same network": "{theirs:.0f}",
+    "ratio": lambda row: f"{row['ours'] / row['theirs']:.2f}",
+}
+
+#: How the rows of each kind of file in docs/results/ are shown.
+SHOWN: dict[str, Callable[[Sequence[Row]], str]] = {
+    "calibration": calibration_table,
+    "do_no_harm": partial(shown, columns=_HARM),
+    "gain_by_distance": partial(shown, columns=_DISTANCE),
+    "drift_order": partial(shown, columns=_ORDER),
+    "cost": partial(shown, columns=_COST),
+    "history": partial(shown, columns=_HISTORY),
+    "speed": speed_table,
+    "throughput": partial(shown, columns=_THROUGHPUT),
+    "images_per_core": partial(shown, columns=_CORES),
+}
