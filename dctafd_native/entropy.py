@@ -20,6 +20,8 @@ from dctafd_native.entropy_tables import (
     END_OF_BLOCK,
     LIMITS,
     LOOKUP_BITS,
+    PAIR_BITS,
+    SKIP_BITS,
     SYMBOLS,
 )
 from dctafd_native.jit import kernel
@@ -31,7 +33,7 @@ MCU_BLOCK = np.dtype(
     [
         (name, np.int64)
         for name in (
-            "component", "x", "y", "dc", "ac", "pairs",
+            "component", "x", "y", "dc", "ac", "pairs", "skips",
             "step_x", "step_y", "rows", "columns",
             "keep", "top", "bottom", "left", "right", "offset",
             "grid_rows", "grid_columns", "grid_width", "grid_offset",
@@ -41,7 +43,8 @@ MCU_BLOCK = np.dtype(
 """One block of the MCUs of a scan.
 
 `component` and its place `x`, `y` within the MCU; where its two tables start in `tables` (`dc`, `ac`) and
-where its table of AC `pairs` starts. Then, of its component: blocks of one MCU each way (`step_x`, `step_y`)
+where its tables of AC `pairs` and of `skips` start (-1 where nothing is
+skipped but blocks that pad MCUs). Then, of its component: blocks of one MCU each way (`step_x`, `step_y`)
 and size in blocks (`rows`, `columns`); the side of the corner that is kept of each block (`keep`), for which
 window of blocks (`top`, `bottom`, `left`, `right`), and where the first coefficient goes in `out` (`offset`);
 where its two maps start in `grid_maps` (`grid_rows`, `grid_columns`; -1 for no grid), how many columns of
@@ -73,8 +76,10 @@ def decode_sequential(
     grid_maps,
     tables,
     pairs,
+    skips,
     zigzag,
     clear,
+    overlay,
     out,
     decoded,
     findings,
@@ -91,21 +96,24 @@ def decode_sequential(
         grid_maps: (g,) int64, by block row or column: its place among those that the grid keeps, or -1.
         tables: (t,) int32, rows of `entropy_tables.derive_table`.
         pairs: (p,) int64, tables of `entropy_tables.derive_pairs`.
+        skips: (q,) uint16, tables of `entropy_tables.derive_skips`.
         zigzag: (128,) uint8, natural index by zigzag index; 63 from 64 on.
         clear: whether `out` holds anything but zeros; blocks that are not decoded are then left so.
+        overlay: whether `out` holds an earlier scan of the same blocks, of which stays what is 0 in this one.
         out: (m,) int16; receives KEEP x KEEP coefficients a block of the window and 64 a block of the
-            grid, in natural order. The last 64 are zeros to work in, the 64 before take what is not kept.
+            grid, in natural order. The last 64 are zeros to work in.
         decoded: (4,) int64, receives the number of blocks that were read whole, padding not counted.
         findings: (4,) int64, receives numbers of invalid codes, of bytes left over at the ends of segments,
             and of restart markers that were not where they should be; the fourth is for progressive scans.
     """
     lookup_shift = np.uint64(64 - LOOKUP_BITS)
+    pair_shift = np.uint64(64 - PAIR_BITS)
+    skip_shift = np.uint64(64 - SKIP_BITS)
     full = np.uint64(64)
     n_blocks = mcu_blocks.shape[0]
     most = n_blocks * MAX_BLOCK_BYTES
     tail = segment_ends[segment_ends.shape[0] - 1]
     scratch = np.int64(out.shape[0] - 64)
-    unwanted = scratch - 64
     prediction = np.zeros(4, dtype=np.int64)
     places = np.zeros(n_blocks, dtype=_PLACE)
 
@@ -162,13 +170,6 @@ def decode_sequential(
                     grid_column = grid_maps[fields.grid_columns + column]
                     if grid_column >= 0:
                         grid_target = place.grid + 64 * grid_column
-                if grid_target < 0 and (stride == 64 or target < 0):
-                    base = np.uint64(target if target >= 0 else unwanted)
-                    if clear:
-                        for i in range(64):
-                            out[base + np.uint64(i)] = 0
-                else:
-                    base = np.uint64(scratch)
 
                 table = np.uint64(fields.dc)
                 window |= load_word(buffer, position) >> count
@@ -185,11 +186,52 @@ def decode_sequential(
                 window <<= used
                 count -= used
                 prediction[component] += value
-                out[base] = np.int16(prediction[component])
 
                 table = np.uint64(fields.ac)
-                pair_table = np.uint64(fields.pairs)
                 k = np.uint64(1)
+                if fields.skips >= 0 and grid_target < 0 and (target < 0 or stride == 1):
+                    # Of such a block at most the mean is wanted.
+                    if target >= 0:
+                        out[target] = np.int16(prediction[component])
+                    skip_table = np.uint64(fields.skips)
+                    while k < np.uint64(64):
+                        window |= load_word(buffer, position) >> count
+                        position += (np.uint64(63) - count) >> np.uint64(3)
+                        count |= np.uint64(56)
+                        for _ in range(2):
+                            skip = np.uint64(skips[skip_table + (window >> skip_shift)])
+                            if k + ((skip >> np.uint64(4)) & np.uint64(63)) < np.uint64(64):
+                                used = skip & np.uint64(15)
+                                window <<= used
+                                count -= used
+                                k += skip >> np.uint64(10)
+                            else:
+                                entry = np.int64(tables[table + (window >> lookup_shift)])
+                                if entry == 0:
+                                    entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
+                                    if entry == BAD_CODE_LENGTH:
+                                        entry = np.int64((END_OF_BLOCK << 10) | BAD_CODE_LENGTH)
+                                        findings[BAD_CODES] += 1
+                                used = np.uint64(entry & 63)
+                                if count < np.uint64(32):
+                                    window |= load_word(buffer, position) >> count
+                                    position += (np.uint64(63) - count) >> np.uint64(3)
+                                    count |= np.uint64(56)
+                                window <<= used
+                                count -= used
+                                k += np.uint64((entry >> 10) & 63) + np.uint64(1)
+                            if k >= np.uint64(64):
+                                break
+                    continue
+
+                base = np.uint64(scratch)
+                if target >= 0 and grid_target < 0 and stride == 64 and not overlay:
+                    base = np.uint64(target)
+                    if clear:
+                        for i in range(64):
+                            out[base + np.uint64(i)] = 0
+                out[base] = np.int16(prediction[component])
+                pair_table = np.uint64(fields.pairs)
                 while k < np.uint64(64):
                     window |= load_word(buffer, position) >> count
                     position += (np.uint64(63) - count) >> np.uint64(3)
@@ -197,7 +239,7 @@ def decode_sequential(
                     for _ in range(2):
                         # Nothing lies from k on yet: the zero of a second symbol that is not there, of EOB
                         # and of a run of 16 does no harm.
-                        pair = pairs[pair_table + (window >> lookup_shift)]
+                        pair = pairs[pair_table + (window >> pair_shift)]
                         place_in_block = k + np.uint64((pair >> 8) & 63)
                         if place_in_block < np.uint64(63):
                             out[base + np.uint64(zigzag[place_in_block])] = np.int16(pair >> 32)
@@ -234,7 +276,7 @@ def decode_sequential(
 
                 if base == np.uint64(scratch):
                     keep = fields.keep
-                    _keep(out, scratch, target, keep, grid_target)
+                    _keep(out, scratch, target, keep, grid_target, overlay)
 
             if in_tail and 8 * np.int64(position) - np.int64(count) > 8 * end:
                 exhausted = True
@@ -271,12 +313,14 @@ def _place_row(mcu_blocks, grid_maps, mcu_row, places):
 
 
 @kernel
-def _keep(out, scratch, target, keep, grid_target):
+def _keep(out, scratch, target, keep, grid_target, overlay):
     """Copy what is wanted of the block at `scratch`, and make it zeros again."""
     if target >= 0:
         for i in range(keep):
             for j in range(keep):
-                out[target + i * keep + j] = out[scratch + 8 * i + j]
+                value = out[scratch + 8 * i + j]
+                if not overlay or value != 0 or i + j == 0:
+                    out[target + i * keep + j] = value
     if grid_target >= 0:
         out[grid_target : grid_target + 64] = out[scratch : scratch + 64]
     out[scratch : scratch + 64] = 0
@@ -370,9 +414,9 @@ def long_code(tables, table, prefix):
 
     `table` is where its row starts in `tables`; `BAD_CODE_LENGTH` alone is returned where no code fits.
     """
-    row = np.int64(table)
+    row = np.uint64(table)
     for length in range(LOOKUP_BITS + 1, 17):
-        if prefix < tables[row + LIMITS + length]:
-            index = (tables[row + BASES + length] + (prefix >> (16 - length))) & 255
-            return np.int64(tables[row + SYMBOLS + index]) + length
+        if prefix < tables[row + np.uint64(LIMITS + length)]:
+            index = (tables[row + np.uint64(BASES + length)] + (prefix >> (16 - length))) & 255
+            return np.int64(tables[row + np.uint64(SYMBOLS) + np.uint64(index)]) + length
     return np.int64(BAD_CODE_LENGTH)

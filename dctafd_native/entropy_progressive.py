@@ -44,8 +44,8 @@ def decode_dc(
 ):
     """Decode one DC scan: the first (`refine` 0, T.81 G.1.2.1) or one more bit (`refine` 1).
 
-    `mcu_blocks` and the last 128 of `out` are as for `entropy.decode_sequential`; blocks of
-    `out` hold 64 coefficients.
+    `mcu_blocks` is as for `entropy.decode_sequential`; blocks of `out` hold 64 coefficients, and the last 128
+    take what is not kept.
     """
     n_blocks = mcu_blocks.shape[0]
     most = n_blocks * MAX_BLOCK_BYTES

@@ -14,18 +14,29 @@ bits   meaning
 
 An entry of 0 stands for a prefix of a longer code.
 
-Most AC symbols fit into `LOOKUP_BITS` bits with their value, often two of them. A second table of
-`LOOKUP_SIZE` int64 says all of those at once:
+Most AC symbols fit into `PAIR_BITS` bits with their value, often two of them. A second table of `PAIR_SIZE`
+int64 says all of those at once:
 
 ====== ====================================================================================================
 bits   meaning
 ====== ====================================================================================================
 0-5    bits to consume: both symbols
-8-13   zero coefficients before the first value; `END_OF_BLOCK` where not even the first symbol fits
-14     1 where there is a second symbol
-16-23  from the first value's place to the second's
-32-47  the first value
-48-63  the second value, 0 without one
+8-13   zero coefficients before the first value, 0 for EOB; `NOTHING` where not even the first symbol fits
+14     1 where there is a second symbol, or EOB
+16-23  from the first value's place to the second's; `BEYOND` for EOB
+32-47  the first value, 0 for EOB
+48-63  the second value, 0 without one and for EOB
+====== ====================================================================================================
+
+Where nobody wants the values, a third table of `SKIP_SIZE` uint16 says how far as many symbols lead as fit
+into `SKIP_BITS` bits, EOB the last of them:
+
+====== ====================================================================================================
+bits   meaning
+====== ====================================================================================================
+0-3    bits to consume; 0 where not even the first symbol fits
+4-9    coefficients that the symbols before EOB pass over
+10-15  the same; 63 with EOB
 ====== ====================================================================================================
 """
 
@@ -43,7 +54,16 @@ SYMBOLS = BASES + 17
 """Where the entries of all symbols are kept, without their code lengths."""
 ROW_SIZE = SYMBOLS + 256
 
+PAIR_BITS = 10
+PAIR_SIZE = 1 << PAIR_BITS
+SKIP_BITS = 11
+SKIP_SIZE = 1 << SKIP_BITS
+
 END_OF_BLOCK = 63
+BEYOND = 64
+"""From any place in a block, so many places further is behind its end."""
+NOTHING = 63
+"""Leads out of a block from any place but 0: where of several symbols not even one fits into a prefix."""
 BAD_CODE_LENGTH = 17
 """libjpeg consumes 17 bits where no code fits (jdhuff.c, jpeg_huff_decode), and takes symbol 0."""
 
@@ -102,22 +122,25 @@ def derive_pairs(row, pairs):
 
     Args:
         row: (ROW_SIZE,) int32, filled by `derive_table` for `SEQUENTIAL_AC`.
-        pairs: (LOOKUP_SIZE,) int64, written whole.
+        pairs: (PAIR_SIZE,) int64, written whole.
     """
-    for prefix in range(LOOKUP_SIZE):
-        first = np.int64(row[prefix])
+    for prefix in range(PAIR_SIZE):
+        first = _whole_symbol(row, prefix, PAIR_BITS)
+        if first == 0:
+            pairs[prefix] = NOTHING << 8
+            continue
         used = first & 63
         run = (first >> 10) & 63
-        if first == 0 or used > LOOKUP_BITS or run == END_OF_BLOCK:
-            pairs[prefix] = END_OF_BLOCK << 8
+        if run == END_OF_BLOCK:
+            pairs[prefix] = (BEYOND << 16) | (1 << 14) | used
             continue
-        pair = (run << 8) | (_value(prefix, first) & 0xFFFF) << 32
-        rest = LOOKUP_BITS - used
-        ahead = (prefix << used) & (LOOKUP_SIZE - 1)
-        second = np.int64(row[ahead])
-        if second != 0 and (second & 63) <= rest:
-            pair |= (((second >> 10) & 63) + 1) << 16 | 1 << 14
-            pair |= (_value(ahead, second) & 0xFFFF) << 48
+        pair = (run << 8) | (_value(prefix, first, PAIR_BITS) & 0xFFFF) << 32
+        ahead = (prefix << used) & (PAIR_SIZE - 1)
+        second = _whole_symbol(row, ahead, PAIR_BITS)
+        if second != 0 and (second & 63) <= PAIR_BITS - used:
+            run = (second >> 10) & 63
+            pair |= (BEYOND if run == END_OF_BLOCK else run + 1) << 16 | 1 << 14
+            pair |= (_value(ahead, second, PAIR_BITS) & 0xFFFF) << 48
             used += second & 63
         else:
             pair |= 1 << 16
@@ -125,8 +148,47 @@ def derive_pairs(row, pairs):
 
 
 @kernel
-def _value(prefix, entry):
-    """Return the value whose code and value bits start a `LOOKUP_BITS`-bit prefix (T.81 F.2.2.1)."""
+def derive_skips(row, skips):
+    """Fill the table of how far symbols lead from a table row.
+
+    Args:
+        row: (ROW_SIZE,) int32, filled by `derive_table` for `SEQUENTIAL_AC`.
+        skips: (SKIP_SIZE,) uint16, written whole.
+    """
+    for prefix in range(SKIP_SIZE):
+        used = 0
+        passed = 0
+        ended = False
+        while not ended:
+            symbol = _whole_symbol(row, (prefix << used) & (SKIP_SIZE - 1), SKIP_BITS)
+            run = (symbol >> 10) & 63
+            ended = run == END_OF_BLOCK
+            if symbol == 0 or used + (symbol & 63) > SKIP_BITS:
+                ended = False
+                break
+            if not ended:
+                if passed + run + 1 >= NOTHING:
+                    break
+                passed += run + 1
+            used += symbol & 63
+        if used == 0:
+            passed = NOTHING
+        skips[prefix] = ((NOTHING if ended else passed) << 10) | (passed << 4) | used
+
+
+@kernel
+def _whole_symbol(row, prefix, bits):
+    """Return the entry of the symbol that starts a prefix of so many bits, 0 unless all of it fits in there.
+
+    Codes of more than `LOOKUP_BITS` are rare enough to be left out.
+    """
+    entry = np.int64(row[prefix >> (bits - LOOKUP_BITS)])
+    return entry if (entry & 63) <= bits else np.int64(0)
+
+
+@kernel
+def _value(prefix, entry, bits):
+    """Return the value whose code and value bits start a prefix of so many bits (T.81 F.2.2.1)."""
     size = (entry >> 6) & 15
-    value = (prefix >> (LOOKUP_BITS - (entry & 63))) & ((1 << size) - 1)
+    value = (prefix >> (bits - (entry & 63))) & ((1 << size) - 1)
     return value + (entry >> 16 if 2 * value <= -(entry >> 16) else 0)

@@ -1,7 +1,7 @@
 """Huffman tables: the standard's own (T.81 K.3), and DHT specifications as the kernels' look-up tables."""
 
-from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,13 @@ from dctafd.errors import CorruptJpegError
 from dctafd.jpeg.structure import HuffmanSpec
 from dctafd_native.entropy_tables import (
     BAD_DC_SIZE,
-    LOOKUP_SIZE,
+    PAIR_SIZE,
     ROW_SIZE,
     SEQUENTIAL_AC,
+    SKIP_SIZE,
     VALID,
     derive_pairs,
+    derive_skips,
     derive_table,
 )
 
@@ -51,43 +53,57 @@ STANDARD_AC = (
 """T.81 Tables K.5 (luminance) and K.6 (chrominance)."""
 
 
-def stacked_tables(
-    wanted: Sequence[tuple[HuffmanSpec | None, int]],
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the look-up tables of one scan as the entropy kernels read them.
+class StackedTables(NamedTuple):
+    """The look-up tables of one scan, one after the other, as the entropy kernels read them.
+
+    Attributes:
+        tables: (n * ROW_SIZE,) int32.
+        pairs: (m * PAIR_SIZE,) int64, pairs of symbols of the m that are `SEQUENTIAL_AC`.
+        skips: (m * SKIP_SIZE,) uint16, how far symbols lead; (0,) where nothing is skipped.
+    """
+
+    tables: NDArray[np.int32]
+    pairs: NDArray[np.int64]
+    skips: NDArray[np.uint16]
+
+
+@lru_cache(maxsize=64)
+def stacked_tables(wanted: tuple[tuple[HuffmanSpec | None, int], ...], skipping: bool) -> StackedTables:
+    """Return the look-up tables of one scan; shared, as most files use the same few, and not to be changed.
 
     Args:
         wanted: specification and kind (`entropy_tables.DC` and so on) of each table.
-
-    Returns:
-        (len(wanted) * ROW_SIZE,) int32, the tables one after the other; and (n * LOOKUP_SIZE,) int64, the
-        tables of pairs of the n that are `SEQUENTIAL_AC`. Both are shared, as most files use the same few
-        tables, and not to be changed.
+        skipping: whether blocks will be passed over.
 
     Raises:
         CorruptJpegError: a table is missing (None) or is no Huffman code.
     """
-    return _cached_tables(tuple(wanted))
+    made = {entry: _derived(*entry, skipping) for entry in dict.fromkeys(wanted)}
+    if not wanted:  # scans that refine the mean have no code
+        return StackedTables(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.uint16))
+    return StackedTables(
+        *(np.concatenate(part) for part in zip(*(made[entry] for entry in wanted), strict=True))
+    )
 
 
-@lru_cache(maxsize=64)
-def _cached_tables(
-    wanted: tuple[tuple[HuffmanSpec | None, int], ...],
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    tables = np.empty((len(wanted), ROW_SIZE), dtype=np.int32)
-    for row, (spec, kind) in zip(tables, wanted, strict=True):
-        if spec is None:
-            raise CorruptJpegError("a scan uses a Huffman table that is not defined")
-        symbols = np.zeros(256, dtype=np.uint8)
-        symbols[: len(spec.symbols)] = np.frombuffer(spec.symbols, dtype=np.uint8)
-        status = derive_table(np.frombuffer(spec.counts, dtype=np.uint8), symbols, kind, row)
-        if status != VALID:
-            what = (
-                "a DC symbol over 15" if status == BAD_DC_SIZE else "code lengths that make no Huffman code"
-            )
-            raise CorruptJpegError(f"a Huffman table has {what}")
-    ac_rows = [row for row, (_, kind) in zip(tables, wanted, strict=True) if kind == SEQUENTIAL_AC]
-    pairs = np.empty((len(ac_rows), LOOKUP_SIZE), dtype=np.int64)
-    for row, pair_row in zip(ac_rows, pairs, strict=True):
-        derive_pairs(row, pair_row)
-    return tables.reshape(-1), pairs.reshape(-1)
+def _derived(
+    spec: HuffmanSpec | None, kind: int, skipping: bool
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.uint16]]:
+    """Return one table, its pairs and its skips; those that its kind has not are empty."""
+    if spec is None:
+        raise CorruptJpegError("a scan uses a Huffman table that is not defined")
+    symbols = np.zeros(256, dtype=np.uint8)
+    symbols[: len(spec.symbols)] = np.frombuffer(spec.symbols, dtype=np.uint8)
+    row = np.empty(ROW_SIZE, dtype=np.int32)
+    status = derive_table(np.frombuffer(spec.counts, dtype=np.uint8), symbols, kind, row)
+    if status != VALID:
+        what = "a DC symbol over 15" if status == BAD_DC_SIZE else "code lengths that make no Huffman code"
+        raise CorruptJpegError(f"a Huffman table has {what}")
+    sequential = kind == SEQUENTIAL_AC
+    pairs = np.empty(PAIR_SIZE if sequential else 0, dtype=np.int64)
+    skips = np.empty(SKIP_SIZE if sequential and skipping else 0, dtype=np.uint16)
+    if pairs.size:
+        derive_pairs(row, pairs)
+    if skips.size:
+        derive_skips(row, skips)
+    return row, pairs, skips

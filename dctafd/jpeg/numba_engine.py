@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 
@@ -47,11 +47,12 @@ def decode(data: bytes, structure: JpegStructure, plans: Sequence[ComponentPlan]
         return _decode_progressive(data, structure, plans)
     if _any_scanned_twice(structure):
         return _decode_overlaid(data, structure, plans)
-    layout, cuts, written_once = _layout(frame, tuple(plans))
+    layout, cuts = _layout(frame, tuple(plans))
     damage: list[str] = []
-    written_once = written_once and _one_scan_for_all(structure)
+    written_once = _one_scan_for_all(structure)
     if written_once:
-        # The kernel clears each block just before it is filled, which spares a pass over memory.
+        # The kernel clears each block just before it is filled, which spares a pass over memory; where damage
+        # left blocks out, everything is decoded once more.
         out = np.empty(layout.size + _WORK_SPACE, dtype=np.int16)
         out[-_WORK_SPACE:] = 0
         damage = _decode_scans(Target(data, structure, layout, out, clear=True))
@@ -62,8 +63,8 @@ def decode(data: bytes, structure: JpegStructure, plans: Sequence[ComponentPlan]
 
 
 @lru_cache(maxsize=128)
-def _layout(frame: Frame, plans: tuple[ComponentPlan, ...]) -> tuple[KernelLayout, list[_Cut], bool]:
-    """Lay out what plans name; return how to cut it again, and whether each block is written once, whole."""
+def _layout(frame: Frame, plans: tuple[ComponentPlan, ...]) -> tuple[KernelLayout, list[_Cut]]:
+    """Lay out what plans name; return how to cut it again, too."""
     check_plans(frame, plans)
     cuts: list[_Cut] = []
     size = map_size = 0
@@ -77,8 +78,12 @@ def _layout(frame: Frame, plans: tuple[ComponentPlan, ...]) -> tuple[KernelLayou
         np.concatenate(maps) if maps else _NO_GRID,
         size,
         max(_rows_needed(frame, index, plan) for index, plan in enumerate(plans)),
+        skips=any(
+            plan.keep == 1 or plan.window != (0, rows, 0, columns)
+            for plan, (rows, columns) in zip(plans, frame.blocks, strict=True)
+        ),
     )
-    return layout, cuts, not maps and all(plan.keep == 8 for plan in plans)
+    return layout, cuts
 
 
 def _one_scan_for_all(structure: JpegStructure) -> bool:
@@ -97,7 +102,7 @@ def _decode_overlaid(data: bytes, structure: JpegStructure, plans: Sequence[Comp
     that no block is complete before the last scan.
     """
     check_plans(structure.frame, plans)
-    target = _whole_target(data, structure, padding_rows=0)
+    target = replace(_whole_target(data, structure, padding_rows=0), overlay=True)
     damage = _decode_scans(target)
     arrays = _cut_whole(target, padding_rows=0)
     return Decoded([_planned_part(plan, array) for plan, array in zip(plans, arrays, strict=True)], damage)
@@ -129,7 +134,7 @@ def _whole_layout(frame: Frame, padding_rows: int) -> KernelLayout:
         rows += padding_rows
         components.append((h, v, rows, columns, 8, 0, rows, 0, columns, size, -1, -1, 0, 0))
         size += 64 * rows * columns
-    return KernelLayout(tuple(components), _NO_GRID, size, frame.mcu_rows)
+    return KernelLayout(tuple(components), _NO_GRID, size, frame.mcu_rows, skips=False)
 
 
 def _whole_target(data: bytes, structure: JpegStructure, padding_rows: int) -> Target:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from dctafd.errors import CorruptJpegError
 from dctafd.jpeg.header import component_names
-from dctafd.jpeg.huffman_tables import stacked_tables
+from dctafd.jpeg.huffman_tables import StackedTables, stacked_tables
 from dctafd.jpeg.structure import ZIGZAG_TO_NATURAL, Frame, HuffmanSpec, JpegStructure, Scan, ScanComponent
 from dctafd_native import entropy, entropy_progressive
 from dctafd_native.entropy_segments import unstuff
-from dctafd_native.entropy_tables import DC, LOOKUP_SIZE, PROGRESSIVE_AC, ROW_SIZE, SEQUENTIAL_AC
+from dctafd_native.entropy_tables import DC, PAIR_SIZE, PROGRESSIVE_AC, ROW_SIZE, SEQUENTIAL_AC, SKIP_SIZE
 
 _ZIGZAG = np.full(128, 63, dtype=np.uint8)
 _ZIGZAG[:64] = ZIGZAG_TO_NATURAL
@@ -31,12 +31,14 @@ class KernelLayout:
         grid_maps: `entropy.decode_sequential`'s.
         size: coefficients that are kept.
         mcu_rows: how many rows of the MCUs of an interleaved scan are wanted.
+        skips: whether blocks of the picture are passed over.
     """
 
     components: tuple[tuple[int, ...], ...]
     grid_maps: NDArray[np.int64]
     size: int
     mcu_rows: int
+    skips: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +51,7 @@ class Target:
         layout: what is wanted.
         out: (layout.size + 128,) int16, filled.
         clear: whether `out` holds anything but zeros.
+        overlay: whether several sequential scans hold the same blocks.
     """
 
     data: bytes
@@ -56,6 +59,7 @@ class Target:
     layout: KernelLayout
     out: NDArray[np.int16]
     clear: bool = False
+    overlay: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,15 +100,14 @@ class _ScanPlan:
     """What the scans of one kind share.
 
     Attributes:
-        tables, pairs: `stacked_tables`.
+        tables: the scan's look-up tables.
         mcu_rows, mcu_columns: the scan's MCUs, as far as they are wanted.
         mcu_blocks: `entropy.decode_sequential`'s.
         blocks_in_mcu: how many blocks that are.
         totals: blocks of each of the scan's components, as far as they are wanted.
     """
 
-    tables: NDArray[np.int32]
-    pairs: NDArray[np.int64]
+    tables: StackedTables
     mcu_rows: int
     mcu_columns: int
     mcu_blocks: NDArray[np.void]
@@ -125,11 +128,11 @@ def _scan_plan(
         index = components[0].index
         rows, columns = frame.blocks[index]
         mcu_rows = min(rows, layout.mcu_rows * frame.components[index].v)
-        blocks = [(index, 0, 0, 0, ROW_SIZE, 0, 1, 1, *layout.components[index][2:])]
+        blocks = [(index, 0, 0, *_table_places(0, layout.skips), 1, 1, *layout.components[index][2:])]
     else:
         mcu_rows, columns = min(frame.mcu_rows, layout.mcu_rows), frame.mcu_columns
         blocks = [
-            (component.index, x, y, *_table_places(place), *layout.components[component.index])
+            (component.index, x, y, *_table_places(place, layout.skips), *layout.components[component.index])
             for place, component in enumerate(components)
             for y in range(frame.components[component.index].v)
             for x in range(frame.components[component.index].h)
@@ -140,7 +143,7 @@ def _scan_plan(
         for component in components
     ]
     mcu_blocks = np.array(blocks, dtype=entropy.MCU_BLOCK)
-    return _ScanPlan(*stacked_tables(tables), mcu_rows, columns, mcu_blocks, len(blocks), totals)
+    return _ScanPlan(stacked_tables(tables, layout.skips), mcu_rows, columns, mcu_blocks, len(blocks), totals)
 
 
 def _unstuffed(
@@ -160,9 +163,10 @@ def _unstuffed(
     return buffer, ends[:count], markers[:count]
 
 
-def _table_places(place: int) -> tuple[int, int, int]:
-    """Return where the tables of a scan's component start: DC, AC, and pairs of AC symbols."""
-    return 2 * place * ROW_SIZE, (2 * place + 1) * ROW_SIZE, place * LOOKUP_SIZE
+def _table_places(place: int, skips: bool) -> tuple[int, int, int, int]:
+    """Return where the tables of a scan's component start: DC, AC, pairs of AC symbols, and skips or -1."""
+    dc, ac = 2 * place * ROW_SIZE, (2 * place + 1) * ROW_SIZE
+    return dc, ac, place * PAIR_SIZE, place * SKIP_SIZE if skips else -1
 
 
 def _decode_sequential(target: Target, scan: Scan) -> ScanOutcome:
@@ -183,10 +187,10 @@ def _decode_sequential(target: Target, scan: Scan) -> ScanOutcome:
         plan.mcu_columns,
         plan.mcu_blocks,
         target.layout.grid_maps,
-        plan.tables,
-        plan.pairs,
+        *plan.tables,
         _ZIGZAG,
         target.clear,
+        target.overlay,
         target.out,
         decoded,
         findings,
@@ -206,7 +210,7 @@ def _decode_ac(target: Target, scan: Scan) -> ScanOutcome:
         scan.restart_interval,
         plan.mcu_rows * plan.mcu_columns,
         target.layout.components[component.index][_OFFSET],
-        plan.tables,
+        plan.tables.tables,
         0,
         scan.spectral_start,
         scan.spectral_end,
@@ -232,7 +236,7 @@ def _decode_dc(target: Target, scan: Scan) -> ScanOutcome:
         plan.mcu_rows,
         plan.mcu_columns,
         plan.mcu_blocks,
-        plan.tables,
+        plan.tables.tables,
         refine,
         scan.approximation_low,
         target.out,

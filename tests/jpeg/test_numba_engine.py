@@ -54,6 +54,18 @@ def test_scans_of_their_own_and_in_groups() -> None:
             np.testing.assert_array_equal(component.coefficients, expected)
 
 
+def test_what_a_later_scan_says_is_zero_stays_what_an_earlier_one_said() -> None:
+    frame = frame_of(45, 39, [(2, 2), (1, 1), (1, 1)])
+    first, later = random_coefficients(frame, 1), random_coefficients(frame, 2)
+    again = write_sequential(frame, later, scans=[[0]])
+    data = write_sequential(frame, first)[:-2] + again[again.rfind(b"\xff\xda") :]
+    expected = np.where(later[0] != 0, later[0], first[0])
+    expected[..., 0, 0] = later[0][..., 0, 0]
+    found = dctafd.read(data, engine="numba").components
+    np.testing.assert_array_equal(found[0].coefficients, expected)
+    np.testing.assert_array_equal(found[1].coefficients, first[1])
+
+
 def test_height_from_dnl_and_tables_from_the_standard() -> None:
     frame = frame_of(30, 21, [(2, 1), (1, 1), (1, 1)])
     written = random_coefficients(frame)

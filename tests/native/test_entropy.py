@@ -116,37 +116,81 @@ def test_tables_that_are_no_code(counts: list[int], symbols: bytes, kind: int, s
     assert derived(STANDARD_DC[0], tables.DC)[0] == tables.VALID
 
 
-@pytest.mark.parametrize("spec", STANDARD_AC)
+OPTIMIZED_AC = HuffmanSpec(
+    bytes([0, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0]), bytes.fromhex("01f0001102035142e1310804f1")
+)
+
+
+def symbols_in(prefix: int, size: int, codes: dict[str, int]) -> list[tuple[int, int, int]]:
+    """Return run, value and the bits up to its end of each symbol that lies in a prefix as a whole.
+
+    The run of EOB, always the last, is END_OF_BLOCK; codes of more than LOOKUP_BITS end the list, too.
+    """
+    bits = Bits(b"")
+    bits.bits = f"{prefix:0{size}b}"
+    found: list[tuple[int, int, int]] = []
+    try:
+        while not found or found[-1][0] != tables.END_OF_BLOCK:
+            start = bits.position
+            run, bits_of_value = divmod(bits.decode(codes), 16)
+            if bits.position > start + tables.LOOKUP_BITS:
+                break
+            value = bits.receive_extend(bits_of_value)
+            if bits.position > size:
+                break
+            found.append((run if bits_of_value or run == 15 else tables.END_OF_BLOCK, value, bits.position))
+    except ValueError:
+        pass
+    return found
+
+
+@pytest.mark.parametrize("spec", [*STANDARD_AC, OPTIMIZED_AC])
 def test_pairs_are_what_single_symbols_give(spec: HuffmanSpec) -> None:
     _, row = derived(spec, tables.SEQUENTIAL_AC)
-    pairs = np.zeros(tables.LOOKUP_SIZE, dtype=np.int64)
+    pairs = np.zeros(tables.PAIR_SIZE, dtype=np.int64)
     tables.derive_pairs(row, pairs)
     codes = code_table(spec)
     seconds = 0
     for prefix, pair in enumerate(pairs.tolist()):
-        bits = Bits(b"")
-        bits.bits = f"{prefix:0{tables.LOOKUP_BITS}b}"
-        symbols: list[tuple[int, int, int]] = []
-        try:
-            while len(symbols) < 2:
-                run, size = divmod(bits.decode(codes), 16)
-                value = bits.receive_extend(size)
-                if bits.position > tables.LOOKUP_BITS:
-                    break
-                symbols.append((run if size or run == 15 else tables.END_OF_BLOCK, value, bits.position))
-        except ValueError:
-            pass
-        if not symbols or symbols[0][0] == tables.END_OF_BLOCK:
-            assert pair == tables.END_OF_BLOCK << 8
+        symbols = symbols_in(prefix, tables.PAIR_BITS, codes)[:2]
+        if not symbols:
+            assert pair == tables.NOTHING << 8
             continue
         (run, value, used), *second = symbols
+        if run == tables.END_OF_BLOCK:
+            run, second = 0, symbols
         assert ((pair >> 8) & 63, np.int16(pair >> 32 & 0xFFFF | -(pair >> 47 & 1) << 16)) == (run, value)
         assert pair & 63 == (second[0][2] if second else used)
         assert (pair >> 14) & 1 == len(second)
-        assert (pair >> 16) & 255 == (second[0][0] + 1 if second else 1)
+        ended = bool(second) and second[0][0] == tables.END_OF_BLOCK
+        assert (pair >> 16) & 255 == (tables.BEYOND if ended else second[0][0] + 1 if second else 1)
         assert pair >> 48 == (second[0][1] if second else 0)
         seconds += len(second)
     assert seconds > 100
+
+
+@pytest.mark.parametrize("spec", [*STANDARD_AC, OPTIMIZED_AC])
+def test_skips_are_where_single_symbols_lead(spec: HuffmanSpec) -> None:
+    _, row = derived(spec, tables.SEQUENTIAL_AC)
+    skips = np.zeros(tables.SKIP_SIZE, dtype=np.uint16)
+    tables.derive_skips(row, skips)
+    codes = code_table(spec)
+    longest = 0
+    for prefix, skip in enumerate(skips.tolist()):
+        used = passed = count = 0
+        ended = False
+        for run, _, end in symbols_in(prefix, tables.SKIP_BITS, codes):
+            ended = run == tables.END_OF_BLOCK
+            if not ended and passed + run + 1 >= tables.NOTHING:
+                break
+            passed += 0 if ended else run + 1
+            used, count = end, count + 1
+        if used == 0:
+            passed = tables.NOTHING
+        assert (skip & 15, (skip >> 4) & 63) == (used, passed)
+        assert skip >> 10 == (tables.NOTHING if ended else passed)
+        longest = max(longest, count)
+    assert longest > 2
 
 
 def reference_scan_end(data: bytes) -> int:
