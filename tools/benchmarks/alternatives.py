@@ -42,6 +42,12 @@ _V2 = v2.Compose(
 )
 
 
+def pillow_whole(data: bytes) -> Any:
+    """Pillow at full size and torchvision's transforms: the customary way."""
+    with Image.open(io.BytesIO(data)) as image:
+        return _PILLOW(image.convert("RGB"))
+
+
 def pillow_draft(data: bytes) -> Any:
     """Pillow at a reduced size where that suffices, and torchvision's transforms."""
     with Image.open(io.BytesIO(data)) as image:

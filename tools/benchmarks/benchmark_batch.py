@@ -1,58 +1,65 @@
-"""Images per second of `dctafd classify`'s pipeline, against the obvious alternative.
+"""Images per second of `dctafd classify`'s pipeline over a tar, against what a user could write instead.
 
-    python -m tools.benchmarks.benchmark_batch                        # 5,000 photos in a tar, AFD off
-    python -m tools.benchmarks.benchmark_batch --model resnet18 --weights resnet18.pth --images 1000
+    python -m tools.benchmarks.benchmark_batch --photos ../shared/images/native -o runs/throughput.json
+    python -m tools.benchmarks.benchmark_batch --photos ../shared/images/native --memory --images 100000
 
-The alternative is Pillow + torchvision's transforms in a DataLoader over the same tar + the same network in
-the same batches. Runs alternate, and each figure is the median of `--repeats`, so that a busy machine
-slows both. The alternative's network has all cores, as PyTorch's default is; `--alternative-threads 1`
-gives it as many as one batch of the pipeline has with two workers on two cores. The photos are synthetic:
-several sizes, qualities, samplings, some progressive.
+Two alternatives, both with a PyTorch DataLoader whose workers take turns over the same tar, and without any
+correction: Pillow + torchvision's transforms and the network in PyTorch eager, which is what tutorials show;
+and torchvision.io + transforms.v2 and the network in the runtime that dctafd uses. Runs alternate, and each
+figure is the median of `--repeats`, so that a busy machine slows all. The stages run on one thread each; what
+they take is what `tools.benchmarks.scaling_model` reckons with.
 """
 
+from __future__ import annotations
+
+import os
 import statistics
 import tarfile
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-from torchvision import transforms
 
 from dctafd.batch.sources import plan_sources
 from dctafd.cli.options import usable_cpus
 from dctafd.config import Limits
 from dctafd.inference.classifier import Classifier
 from dctafd.inference.loading import load_classifier
-from dctafd.inference.torch_network import TorchNetwork
+from dctafd.inference.prepared import PreparedPhoto, prepare_item
+from dctafd.inputs.model_input import stack_inputs
+from dctafd.inputs.source_items import Skipped, SourceItem
 from tests.support.archive_files import add_members
 from tests.support.jpeg_files import encode
+from tools.benchmarks.alternatives import pillow_whole, torchvision_v2
 from tools.provenance import write_figures
 
-SIZES = ((500, 375), (640, 480), (375, 500), (1024, 768))
 QUALITIES = (10, 25, 50, 75, 85, 95)
+SUBSAMPLINGS = ("4:2:0", "4:4:4", "4:2:0", "4:2:2")
 BATCH = 32
-Side = Callable[[], int]
+_DIFFERENT = 240
+_STAGE_IMAGES = 480
 
 
-def write_photos(path: Path, images: int, different: int = 240) -> None:
-    """Write a tar of `images` photos; there are `different` of them, which repeat."""
-    rng = np.random.default_rng(0)
+def write_photos(folder: Path, path: Path, images: int) -> None:
+    """Write a tar of so many photos: a folder's, compressed anew in many ways, which repeat."""
     files = []
-    for number in range(min(different, images)):
-        width, height = SIZES[number % len(SIZES)]
-        base = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8)).resize((width, height), 3)
-        pixels = np.asarray(base, np.int16) + rng.normal(0, 6, (height, width, 3)).astype(np.int16)
+    for number, original in enumerate(sorted(folder.iterdir())[:_DIFFERENT]):
+        with Image.open(original) as image:
+            pixels = np.asarray(image.convert("RGB"))
         files.append(
             encode(
-                pixels.clip(0, 255).astype(np.uint8),
+                pixels,
                 QUALITIES[number % len(QUALITIES)],
-                subsampling=("4:2:0", "4:4:4", "4:2:0", "4:2:2")[number % 4],
+                subsampling=SUBSAMPLINGS[number % len(SUBSAMPLINGS)],
                 progressive=number % 5 == 0,
             )
         )
@@ -61,21 +68,13 @@ def write_photos(path: Path, images: int, different: int = 240) -> None:
 
 
 class TarPhotos(IterableDataset[torch.Tensor]):
-    """The photos of a tar through Pillow and torchvision's transforms; workers take turns."""
+    """The photos of a tar through a transform; workers take turns."""
 
-    def __init__(self, path: Path, classifier: Classifier) -> None:
-        self.path = path
-        wanted = classifier.preprocessing
-        self.transform = transforms.Compose(
-            [
-                transforms.Resize(wanted.resize),
-                transforms.CenterCrop(wanted.crop),
-                transforms.ToTensor(),
-                transforms.Normalize(wanted.mean, wanted.std),
-            ]
-        )
+    def __init__(self, path: Path, transform: Callable[[bytes], Any]) -> None:
+        self.path, self.transform = path, transform
 
     def __iter__(self) -> Iterator[torch.Tensor]:
+        torch.set_num_threads(1)
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         with tarfile.open(self.path) as archive:
@@ -83,74 +82,205 @@ class TarPhotos(IterableDataset[torch.Tensor]):
                 if number % workers == worker:
                     data = archive.extractfile(header)
                     assert data is not None
-                    yield self.transform(Image.open(data).convert("RGB"))
+                    yield self.transform(data.read())
 
 
-def sides(path: Path, classifier: Classifier, workers: int, threads: int) -> tuple[Side, Side]:
-    """Return what classifies a tar's photos and counts them: the whole pipeline, and the alternative."""
-    network = classifier.network
-    assert isinstance(network, TorchNetwork)
+@dataclass(frozen=True)
+class Case:
+    """Something to time: its name, and a function that handles so many images."""
 
-    def pipeline() -> int:
-        network.use_cores(workers)
-        units = plan_sources([str(path)]).units
-        steps = classifier.classify_units(units, top_k=5, batch_size=BATCH, jobs=workers, limits=Limits())
+    name: str
+    run: Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one case took.
+
+    Attributes:
+        case: its name.
+        images_per_second: median over the runs.
+        low, high: of the runs.
+        busy: share of the time that the machine's cores worked for it, per cent.
+        cpu_ms: CPU milliseconds an image, of all its threads and processes.
+    """
+
+    case: str
+    images_per_second: float
+    low: float
+    high: float
+    busy: float
+    cpu_ms: float
+
+
+def ours(path: Path, name: str, classifier: Classifier, workers: int) -> Case:
+    """Return the pipeline, as `dctafd classify` runs it."""
+
+    def run() -> int:
+        classifier.network.use_cores(workers)
+        steps = classifier.classify_units(
+            plan_sources([str(path)]).units, top_k=5, batch_size=BATCH, jobs=workers, limits=Limits()
+        )
         return sum(len(step.results) for step in steps)
 
-    def alternative() -> int:
-        torch.set_num_threads(threads)
-        done = 0
-        with torch.inference_mode():
-            for pixels in DataLoader(TarPhotos(path, classifier), BATCH, num_workers=workers):
-                network.module(pixels.to(network.device)).logits.softmax(1).topk(5)
-                done += len(pixels)
+    return Case(name, run)
+
+
+def alternative(
+    path: Path, name: str, transform: Callable[[bytes], Any], classifier: Classifier, workers: int
+) -> Case:
+    """Return a DataLoader and a network, whose answers are ranked as ours are."""
+
+    def run() -> int:
+        network, done = classifier.network, 0
+        network.use_cores(workers)
+        network.side_by_side(1)
+        # Threads of OpenVINO and OpenMP do not survive a fork.
+        loader = DataLoader(
+            TarPhotos(path, transform), BATCH, num_workers=workers, multiprocessing_context="fork"
+        )
+        for pixels in loader:
+            logits = torch.from_numpy(network.run([pixels.numpy()]).logits)
+            logits.softmax(1).topk(5)
+            done += len(pixels)
         return done
 
-    return pipeline, alternative
+    return Case(name, run)
 
 
-def paces(both: tuple[Side, Side], repeats: int) -> tuple[float, float]:
-    """Let both sides take turns; return the median images per second of each."""
-    found: tuple[list[float], list[float]] = [], []
-    for _ in range(repeats):
-        for side, runs in zip(both, found, strict=True):
-            start = time.perf_counter()
-            runs.append(side() / (time.perf_counter() - start))
-    ours, theirs = (round(statistics.median(runs), 1) for runs in found)
-    return ours, theirs
+def stages(path: Path, classifiers: Mapping[str, Classifier]) -> list[Case]:
+    """Return the stages, on one thread each, on the first photos of a tar."""
+    wanted = classifiers["corrected"].preprocessing
+
+    def read() -> list[SourceItem]:
+        items = plan_sources([str(path)]).units[0].items(Skipped())
+        return [item for _, item in zip(range(_STAGE_IMAGES), items, strict=False)]
+
+    items = read()
+    batch = [prepare_item(item, wanted) for item in items[:BATCH]]
+    arrays = stack_inputs(
+        [one.outcome.model_input for one in batch if isinstance(one.outcome, PreparedPhoto)]
+    )
+
+    def network(classifier: Classifier) -> int:
+        classifier.network.use_cores(1)
+        classifier.network.side_by_side(1)
+        return sum(len(classifier.network.run(arrays).logits) for _ in range(_STAGE_IMAGES // BATCH))
+
+    return [
+        Case("read the tar", lambda: len(read())),
+        Case("prepare", lambda: sum(prepare_item(item, wanted) is not None for item in items)),
+        *(
+            Case(f"network, {name}", lambda classifier=classifier: network(classifier))  # type: ignore[misc]
+            for name, classifier in classifiers.items()
+        ),
+    ]
+
+
+def measured(cases: list[Case], repeats: int) -> list[Timing]:
+    """Time the cases in turns."""
+    runs: dict[str, list[tuple[float, float]]] = {case.name: [] for case in cases}
+    for turn in range(repeats + 1):
+        for case in cases:
+            start, cpu = time.perf_counter(), _cpu_seconds()
+            done = case.run()
+            if turn:  # the first one warms up
+                runs[case.name].append(((time.perf_counter() - start) / done, (_cpu_seconds() - cpu) / done))
+    return [_timing(name, times) for name, times in runs.items()]
+
+
+def _timing(name: str, times: list[tuple[float, float]]) -> Timing:
+    paces = [1 / wall for wall, _ in times]
+    cpu = statistics.median(used for _, used in times)
+    busy = statistics.median(used / wall for wall, used in times) / usable_cpus()
+    numbers = (statistics.median(paces), min(paces), max(paces), 100 * busy, 1000 * cpu)
+    return Timing(name, *(round(number, 2) for number in numbers))
+
+
+def _cpu_seconds() -> float:
+    """Return the CPU time of this process and of those that have ended."""
+    return sum(os.times()[:4])
+
+
+def memory_over(path: Path, images: int, classifier: Classifier, workers: int) -> list[dict[str, Any]]:
+    """Run the pipeline over a tar and return the resident memory at each tenth of the way."""
+    rows: list[dict[str, Any]] = []
+    done = 0
+    for step in classifier.classify_units(plan_sources([str(path)]).units, batch_size=BATCH, jobs=workers):
+        done += len(step.results)
+        if done * 10 // images > len(rows):
+            rows.append({"images": done, "resident_mb": resident_mb(), "threads": threading.active_count()})
+            click.echo(rows[-1])
+    return rows
+
+
+def resident_mb() -> int:
+    """Return this process's resident memory (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // 10**6
 
 
 @click.command()
+@click.option("--photos", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
 @click.option("--images", default=5000, show_default=True)
 @click.option("--repeats", default=3, show_default=True)
-@click.option("--workers", default="1,2", show_default=True, help="Numbers of workers, comma-separated.")
+@click.option("--workers", default=usable_cpus(), show_default=True)
 @click.option("--model", default="efficientnet_lite0", show_default=True)
-@click.option("--weights", type=click.Path(exists=True))
-@click.option("--afd", default="off", show_default=True, help="The alternative has no correction to compare.")
-@click.option("--alternative-threads", default=usable_cpus(), show_default=True)
+@click.option("--runtime", default="auto", show_default=True, help="Of dctafd and of the second alternative.")
+@click.option("--memory", is_flag=True, help="Only record the memory over one run.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A JSON file.")
 def main(
+    photos: Path,
     images: int,
     repeats: int,
-    workers: str,
+    workers: int,
     model: str,
-    weights: str | None,
-    afd: str,
-    alternative_threads: int,
+    runtime: str,
+    memory: bool,
     output: Path | None,
 ) -> None:
     """Measure the batch pipeline."""
-    classifier = load_classifier(model, weights, afd, runtime="torch")
+    corrected = load_classifier(model, runtime=runtime)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "photos.tar"
-        write_photos(path, images)
-        rows = []
-        for count in map(int, workers.split(",")):
-            ours, theirs = paces(sides(path, classifier, count, alternative_threads), repeats)
-            rows.append({"workers": count, "ours": ours, "theirs": theirs})
-            click.echo(f"{count} worker(s): {ours} images/s, {ours / theirs:.2f} times the alternative's")
+        write_photos(photos, path, images)
+        parts: list[dict[str, Any]] = []
+        if memory:
+            rows = memory_over(path, images, corrected, workers)
+        else:
+            rows, parts = compared(path, corrected, model, runtime, workers, repeats)
     if output is not None:
-        write_figures(output, rows, model=model, afd=afd, images=images)
+        name = corrected.network.runtime
+        write_figures(output, rows, model=model, runtime=name, images=images, workers=workers, stages=parts)
+
+
+def compared(
+    path: Path, corrected: Classifier, model: str, runtime: str, workers: int, repeats: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Time the pipeline and the alternatives, and the stages; return their records."""
+    direct = load_classifier(model, afd="off", runtime=runtime)
+    eager = load_classifier(model, afd="off", runtime="torch")
+    cases = [
+        ours(path, "dctafd, corrected", corrected, workers),
+        ours(path, "dctafd, uncorrected", direct, workers),
+        alternative(path, "Pillow + torchvision, torch eager", pillow_whole, eager, workers),
+        alternative(
+            path,
+            f"torchvision.io + v2, {direct.network.runtime}",
+            torchvision_v2,
+            direct,
+            workers,
+        ),
+    ]
+    rows = measured(cases, repeats)
+    parts = measured(stages(path, {"corrected": corrected, "uncorrected": direct}), repeats)
+    for timing in (*rows, *parts):
+        click.echo(
+            f"{timing.case:36} {timing.images_per_second:8.1f} images/s "
+            f"({timing.low:.1f}..{timing.high:.1f})  cores busy {timing.busy:3.0f} %, "
+            f"{timing.cpu_ms:.2f} CPU ms an image"
+        )
+    return [asdict(row) for row in rows], [asdict(part) for part in parts]
 
 
 if __name__ == "__main__":
