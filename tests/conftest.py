@@ -10,9 +10,13 @@ from tools.places import SHARED
 
 
 @pytest.fixture(autouse=True, scope="session")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep exported networks in a directory of this session, and export none unless a test is about that."""
+def own_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep exported networks in a directory of this session, and export none unless a test is about that.
+
+    Tables are as wide whatever terminal the tests are started from.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "100")
         patch.setenv("DCTAFD_RUNTIME", "torch")
         patch.setenv("DCTAFD_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield

@@ -1,15 +1,15 @@
 """The longer examples run, as scripts, on a handful of photos."""
 
+import json
 import runpy
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torchvision.models import squeezenet1_1
 
-from dctafd.analysis.export import export_classifier
 from tests.support.jpeg_files import encode, photo_like
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -27,10 +27,6 @@ def photos(folder: Path, count: int, first_seed: int = 0) -> Path:
     return folder
 
 
-def export_program(network: Any, crop: int, target: Path, metadata: Any) -> None:
-    export_classifier(network, crop, target.with_suffix(".pt2"), metadata)
-
-
 def test_a_network_on_coefficients(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -46,20 +42,26 @@ def test_a_network_on_coefficients(
 def test_a_correction_for_a_classifier_of_ones_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The network sees 64 pixels, and is not exported: tests/analysis/test_export.py does that."""
     pytest.importorskip("matplotlib")
-    program = ".onnx"
-    if find_spec("onnxscript") is None:  # without the extra export, a torch.export program in its place
-        program = ".pt2"
-        monkeypatch.setattr("dctafd.analysis.export.export_classifier", export_program)
+    exported: list[Any] = []
+    monkeypatch.setattr("dctafd.analysis.export.export_classifier", lambda *given: exported.append(given))
     torch.manual_seed(0)
-    torch.save(squeezenet1_1(num_classes=3).state_dict(), tmp_path / "own.pth")
-    options = ["--model", "squeezenet1_1", "--weights", str(tmp_path / "own.pth"), "--minutes", "0.02"]
+    sees = json.dumps({"resize": 72, "crop": 64, "mean": [0.5] * 3, "std": [0.25] * 3})
+    save_file(
+        squeezenet1_1(num_classes=3).state_dict(), tmp_path / "own.safetensors", {"preprocessing": sees}
+    )
+    own = ("--model", "squeezenet1_1", "--weights", str(tmp_path / "own.safetensors"))
     folder = tmp_path / "correction"
     run(
         monkeypatch,
         "correct_my_classifier.py",
         str(photos(tmp_path / "photos", 6)),
-        *(*options, "--folder", str(folder)),
+        *(*own, "--minutes", "0.02", "--folder", str(folder)),
     )
-    assert {path.suffix for path in folder.iterdir()} >= {".safetensors", ".png", program}
+    assert {path.suffix for path in folder.iterdir()} >= {".safetensors", ".png"}
     assert "quality 10: " in capsys.readouterr().out
+    ((network, crop, target, metadata),) = exported
+    assert network(torch.zeros(1, 3, crop, crop)).logits.shape == (1, 3)
+    assert target == folder / "squeezenet1_1_corrected.onnx"
+    assert json.loads(metadata["preprocessing"])["crop"] == crop == 64

@@ -63,7 +63,7 @@ class _Entry:
     label: int
 
 
-class JpegDataset:
+class JpegDataset(Dataset[Any]):  # a Sample, or None where `skip_damaged` leaves one out
     """JPEG photos for PyTorch, read from their coefficients on, in any number of worker processes.
 
     Folders are map-style (`len`, `dataset[i]`, shuffled by the DataLoader). Archives and Parquet files, which
@@ -147,6 +147,11 @@ class JpegDataset:
         """Return the number of photos."""
         return len(self._entries)
 
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the photos in order."""
+        for index in range(len(self)):
+            yield self[index]
+
     @property
     def labels(self) -> list[int]:
         """The label of each photo, in order."""
@@ -189,7 +194,7 @@ class JpegDataset:
         return Sample(photo if self.transform is None else self.transform(photo), entry.label)
 
 
-class _Files(JpegDataset, Dataset[Any]):
+class _Files(JpegDataset):
     """Photos in folders, by number."""
 
     def __getitem__(self, index: int) -> Sample | None:

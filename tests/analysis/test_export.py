@@ -29,14 +29,26 @@ def classifier() -> CorrectedClassifier:
     return attach(net, trained_afd(net, "deep").reparameterize())
 
 
+def told(metadata: dict[str, str]) -> tuple[object, ...]:
+    sees = json.loads(metadata["preprocessing"])
+    return sees["resize"], sees["crop"], tuple(sees["mean"]), tuple(json.loads(metadata["labels"]))
+
+
+def wanted(backbone: Backbone) -> tuple[object, ...]:
+    spec = backbone.spec
+    return spec.resize, spec.crop, spec.mean, backbone.labels
+
+
 def test_torch_export_program(classifier: CorrectedClassifier, tmp_path: Path) -> None:
-    path = tmp_path / "small.pt2"
-    export_classifier(classifier, CROP, path)
-    program = torch.export.load(path).module()
+    backbone, path = small_backbone(), tmp_path / "small.pt2"
+    export_classifier(classifier, CROP, path, classifier_metadata(backbone))
+    files = {METADATA_FILE: ""}
+    program = torch.export.load(path, extra_files=files).module()
     for batch in (1, 3):
         inputs = random_inputs(batch)
         with torch.no_grad():
             torch.testing.assert_close(program(*inputs), classifier(*inputs).logits)
+    assert told(json.loads(files[METADATA_FILE])) == wanted(backbone)
 
 
 def test_a_graph_has_no_operations_in_place(classifier: CorrectedClassifier) -> None:
@@ -60,45 +72,14 @@ def test_a_plain_classifier_takes_pixels_only(tmp_path: Path) -> None:
         torch.testing.assert_close(torch.export.load(path).module()(pixels), net(pixels))
 
 
-def told(metadata: dict[str, str]) -> tuple[object, ...]:
-    sees = json.loads(metadata["preprocessing"])
-    return sees["resize"], sees["crop"], tuple(sees["mean"]), tuple(json.loads(metadata["labels"]))
-
-
-def wanted(backbone: Backbone) -> tuple[object, ...]:
-    spec = backbone.spec
-    return spec.resize, spec.crop, spec.mean, backbone.labels
-
-
-def test_a_torch_export_program_tells_labels_and_preprocessing(tmp_path: Path) -> None:
-    backbone, path = small_backbone(), tmp_path / "small.pt2"
-    export_classifier(attach(backbone.module), CROP, path, classifier_metadata(backbone))
-    files = {METADATA_FILE: ""}
-    torch.export.load(path, extra_files=files)
-    assert told(json.loads(files[METADATA_FILE])) == wanted(backbone)
-
-
-@pytest.mark.skipif(not HAS_ONNX, reason="needs the extra 'export' (onnx, onnxscript, onnxruntime)")
-@pytest.mark.filterwarnings("default")
-def test_an_onnx_model_tells_labels_and_preprocessing(tmp_path: Path) -> None:
-    import onnx
-
-    backbone, path = small_backbone(), tmp_path / "small.onnx"
-    export_classifier(attach(backbone.module), CROP, path, classifier_metadata(backbone))
-    model = onnx.load(path)
-    onnx.checker.check_model(model)
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    assert told(metadata) == wanted(backbone)
-    assert metadata["model"] == backbone.spec.name
-
-
 @pytest.mark.skipif(not HAS_ONNX, reason="needs the extra 'export' (onnx, onnxscript, onnxruntime)")
 @pytest.mark.filterwarnings("default")
 def test_onnx_model(classifier: CorrectedClassifier, tmp_path: Path) -> None:
+    import onnx
     import onnxruntime
 
-    path = tmp_path / "small.onnx"
-    export_classifier(classifier, CROP, path)
+    backbone, path = small_backbone(), tmp_path / "small.onnx"
+    export_classifier(classifier, CROP, path, classifier_metadata(backbone))
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for batch in (1, 3):
         inputs = random_inputs(batch)
@@ -108,6 +89,11 @@ def test_onnx_model(classifier: CorrectedClassifier, tmp_path: Path) -> None:
         torch.testing.assert_close(
             torch.from_numpy(session.run(None, names)[0]), expected, rtol=1e-3, atol=1e-3
         )
+    model = onnx.load(path)
+    onnx.checker.check_model(model)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert told(metadata) == wanted(backbone)
+    assert metadata["model"] == backbone.spec.name
 
 
 def test_missing_onnx_names_the_extra(

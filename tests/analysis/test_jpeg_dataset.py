@@ -1,12 +1,12 @@
 import json
 import pickle
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import dctafd
 from dctafd.analysis.jpeg_dataset import NO_LABEL, JpegDataset
@@ -57,7 +57,7 @@ def shards(tmp_path: Path) -> list[Path]:
 
 
 def test_a_folder_is_map_style_and_its_folders_are_the_classes(folder: Path) -> None:
-    dataset: Any = JpegDataset(folder, preprocessing=SEES)
+    dataset = JpegDataset(folder, preprocessing=SEES)
     assert (len(dataset), dataset.classes) == (9, CLASSES)
     assert dataset.labels == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     sample = dataset[4]
@@ -67,15 +67,22 @@ def test_a_folder_is_map_style_and_its_folders_are_the_classes(folder: Path) -> 
     np.testing.assert_array_equal(sample.photo.coefficients, expected.coefficients)
 
 
+def test_type_checkers_take_it_for_a_torch_data_set(folder: Path, shards: list[Path]) -> None:
+    """The annotations are what is tested, by mypy; and that they are true, here."""
+    data_sets: list[Dataset[Any]] = [JpegDataset(folder), JpegDataset(shards)]
+    assert all(isinstance(dataset, Dataset) for dataset in data_sets)
+    assert [isinstance(dataset, IterableDataset) for dataset in data_sets] == [False, True]
+
+
 def test_coefficients_are_those_that_read_gives(folder: Path) -> None:
-    photo_read, label = cast(Any, JpegDataset(folder, "coefficients"))[8]
+    photo_read, label = JpegDataset(folder, "coefficients")[8]
     expected = dctafd.read(photo(22))
     assert label == 2
     np.testing.assert_array_equal(photo_read.components[0].coefficients, expected.components[0].coefficients)
 
 
 def test_a_batch_is_an_input_batch_with_labels(folder: Path) -> None:
-    dataset: Any = JpegDataset(folder, preprocessing=SEES)
+    dataset = JpegDataset(folder, preprocessing=SEES)
     (batch,) = DataLoader(dataset, batch_size=9, collate_fn=dataset.collate)
     assert batch.photos.pixels.shape == (9, 3, 32, 32)
     assert batch.photos.coefficients.shape == (9, 192, 4, 4)
@@ -83,16 +90,14 @@ def test_a_batch_is_an_input_batch_with_labels(folder: Path) -> None:
 
 
 def test_transformed_photos_are_stacked(folder: Path) -> None:
-    dataset: Any = JpegDataset(
-        folder, preprocessing=SEES, transform=lambda item: torch.from_numpy(item.steps)
-    )
+    dataset = JpegDataset(folder, preprocessing=SEES, transform=lambda item: torch.from_numpy(item.steps))
     (batch,) = DataLoader(dataset, batch_size=9, collate_fn=dataset.collate)
     assert batch.photos.shape == (9, 192)
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_worker_processes_give_the_same(folder: Path, context: str) -> None:
-    dataset: Any = JpegDataset(folder, preprocessing=SEES)
+    dataset = JpegDataset(folder, preprocessing=SEES)
     loader: DataLoader[Any] = DataLoader(
         dataset, batch_size=2, collate_fn=dataset.collate, num_workers=2, multiprocessing_context=context
     )
@@ -105,7 +110,7 @@ def test_worker_processes_give_the_same(folder: Path, context: str) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_workers_share_the_shards(shards: list[Path], workers: int) -> None:
-    dataset: Any = JpegDataset(shards, preprocessing=SEES)
+    dataset = JpegDataset(shards, preprocessing=SEES)
     assert (len(dataset), dataset.classes) == (9, ("0", "1", "2"))
     assert isinstance(dataset, torch.utils.data.IterableDataset)
     loader: DataLoader[Any] = DataLoader(dataset, batch_size=None, num_workers=workers)
@@ -115,7 +120,7 @@ def test_workers_share_the_shards(shards: list[Path], workers: int) -> None:
 
 
 def test_workers_share_the_photos_of_one_shard(shards: list[Path]) -> None:
-    dataset: Any = JpegDataset(shards[1], "coefficients")
+    dataset = JpegDataset(shards[1], "coefficients")
     loader: DataLoader[Any] = DataLoader(dataset, batch_size=None, num_workers=2)
     assert sorted(label for _, label in loader) == dataset.labels
 
@@ -128,28 +133,28 @@ def test_a_table_gives_its_column_and_names(tmp_path: Path) -> None:
     features = {"info": {"features": {"label": {"names": ["ant", "bee"], "_type": "ClassLabel"}}}}
     table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
     parquet.write_table(table, tmp_path / "photos.parquet")
-    dataset: Any = JpegDataset(tmp_path / "photos.parquet", preprocessing=SEES)
+    dataset = JpegDataset(tmp_path / "photos.parquet", preprocessing=SEES)
     assert dataset.classes == ("ant", "bee")
     assert [label for _, label in dataset] == [0, 1, 0, 1]
 
 
 def test_given_classes_decide_the_labels(folder: Path) -> None:
-    dataset: Any = JpegDataset(folder, classes=("dog", "bee"))
+    dataset = JpegDataset(folder, classes=("dog", "bee"))
     assert (dataset.classes, dataset.labels) == (("dog", "bee"), [1] * 3 + [NO_LABEL] * 3 + [0] * 3)
 
 
 def test_photos_that_cannot_be_read_raise_or_are_left_out(folder: Path) -> None:
     (folder / "bee" / "1.jpg").write_bytes(b"GIF89a")
     with pytest.raises(DctafdError, match=r"bee/1\.jpg: NotAJpegError"):
-        cast(Any, JpegDataset(folder, preprocessing=SEES))[1]
-    dataset: Any = JpegDataset(folder, preprocessing=SEES, skip_damaged=True)
+        JpegDataset(folder, preprocessing=SEES)[1]
+    dataset = JpegDataset(folder, preprocessing=SEES, skip_damaged=True)
     (batch,) = DataLoader(dataset, batch_size=9, collate_fn=dataset.collate)
     assert batch.labels.tolist() == [0, 0, 1, 1, 1, 2, 2, 2]
 
 
 def test_limits_reach_the_reader(folder: Path) -> None:
     with pytest.raises(DctafdError, match="LimitExceededError"):
-        cast(Any, JpegDataset(folder, limits=Limits(max_pixels=10)))[0]
+        JpegDataset(folder, limits=Limits(max_pixels=10))[0]
 
 
 def test_nothing_to_read_is_said(tmp_path: Path) -> None:
@@ -173,6 +178,6 @@ def test_a_label_out_of_all_proportion_is_a_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("gives", ["inputs", "coefficients"])
 def test_data_sets_survive_pickling(folder: Path, shards: list[Path], gives: Any) -> None:
     for source in (folder, shards):
-        dataset: Any = JpegDataset(source, gives)
+        dataset = JpegDataset(source, gives)
         again = pickle.loads(pickle.dumps(dataset))
         assert (type(again), again.labels, again.gives) == (type(dataset), dataset.labels, gives)

@@ -23,7 +23,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three photos, one of them bad, in the working directory; the tiny network answers."""
     monkeypatch.setattr("dctafd.inference.loading.load_classifier", lambda *_, **options: tiny_classifier())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COLUMNS", raising=False)
     for name, data in [("1.jpg", photo(1)), ("2.jpg", b"GIF89a"), ("10.jpg", photo(10))]:
         (tmp_path / name).write_bytes(data)
     return tmp_path

@@ -42,7 +42,7 @@ def test_json_of_several_files_keeps_their_order(photo: Path, tmp_path: Path) ->
 
 def test_several_threads_keep_the_order_and_draw_the_same(photo: Path, tmp_path: Path) -> None:
     others = []
-    for number in range(5):
+    for number in range(2):
         others.append(tmp_path / f"{number}.jpg")
         Image.new("L", (8 * number + 8, 16)).save(others[-1])
     one, three = (
@@ -51,8 +51,8 @@ def test_several_threads_keep_the_order_and_draw_the_same(photo: Path, tmp_path:
     )
     assert one.exit_code == three.exit_code == 0
     assert one.stdout == three.stdout
-    assert [json.loads(line)["width"] for line in three.stdout.splitlines()] == [8, 16, 24, 32, 40, 256]
-    for number in range(1, 7):
+    assert [json.loads(line)["width"] for line in three.stdout.splitlines()] == [8, 16, 256]
+    for number in (1, 2, 3):
         assert (tmp_path / f"1-{number}.png").read_bytes() == (tmp_path / f"3-{number}.png").read_bytes()
 
 

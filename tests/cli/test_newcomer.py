@@ -38,7 +38,6 @@ FILES = {
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two photos in the working directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COLUMNS", raising=False)
     for number in (1, 2):
         (tmp_path / f"{number}.jpg").write_bytes(photo(number))
     return tmp_path
@@ -224,29 +223,29 @@ def test_ctrl_c_on_a_terminal_is_told_on_a_line_of_its_own(folder: Path) -> None
 NAMES = [r"a$x_{$b.jpg", "[bold red]x[b].jpg", "\x1b[31mred\x1b[0m.jpg", "<b>&amp;.jpg", "\u202egpj.exe.jpg"]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_file_name_is_never_markup(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_file_name_is_never_markup(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dctafd.inference.loading.load_classifier", lambda *a, **k: tiny_classifier())
-    for number in (1, 2):
-        (folder / f"{number}.jpg").unlink()
     (folder / "d").mkdir()
-    (folder / "d" / name).write_bytes(photo(1))
-    (folder / "d" / f"bad-{name}").write_bytes(b"GIF89a")
-    shown = name if name.isprintable() else name.encode("unicode_escape").decode()
+    for name in NAMES:
+        (folder / "d" / name).write_bytes(photo(1))
+        (folder / "d" / f"bad-{name}").write_bytes(b"GIF89a")
+    shown = [name if name.isprintable() else name.encode("unicode_escape").decode() for name in NAMES]
+    files = [f"d/{start}{name}" for start in ("", "bad-") for name in NAMES]
     for arguments in (
         ["classify", "d"],
-        ["inspect", f"d/{name}", f"d/bad-{name}", "--plot", "x.svg"],
+        ["inspect", *files, "--plot", "x.svg"],
         ["dataset-stats", "--dir", "d", "--html", "x.html"],
     ):
         result = run(*arguments)
         assert result.exit_code == 1, result.output
         assert "\x1b" not in result.output
         assert "\u202e" not in result.output
-        assert shown in result.output.replace("\\\\", "\\") or arguments[0] == "dataset-stats"
+        output = result.output.replace("\\\\", "\\")
+        assert arguments[0] == "dataset-stats" or all(name in output for name in shown)
     page = (folder / "x.html").read_text()
     assert "<b>&amp;.jpg" not in page
     assert "\x1b" not in page
-    assert len(list(folder.glob("x*.svg"))) == 1
+    assert len(list(folder.glob("x*.svg"))) == len(NAMES)
 
 
 def test_a_photo_that_is_none_is_told_what_it_is(folder: Path) -> None:

@@ -13,6 +13,7 @@ from dctafd.cli.main import cli
 
 timm = pytest.importorskip("timm", reason="needs the extra timm (pip install 'dctafd[timm]')")
 
+NAMES = ("resnet14t", "convnext_atto", "mobilenetv3_small_050")
 SMALL = "[preprocessing]\nresize = 72\ncrop = 64\n"
 
 
@@ -35,15 +36,13 @@ def dctafd(*arguments: str | Path) -> Result:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::dctafd.nets.afd_weights.FitWarning")
-@pytest.mark.parametrize("name", ["resnet50d", "convnext_tiny", "mobilenetv3_large_100"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_command_takes_it_by_name(name: str, photos: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     weights, module, recipe = (tmp_path / f"mine{end}" for end in (".pth", "_afd.safetensors", ".toml"))
     recipe.write_text(SMALL)
     torch.save(timm.create_model(name, num_classes=4).state_dict(), weights)
     model = ("--model", f"timm/{name}", "--weights", weights)
-    recipe = weights.with_name("recipe.toml")
-    recipe.write_text("[preprocessing]\nresize = 72\ncrop = 64\n")
     trained = dctafd(
         *("train", "--images", photos, *model, "--recipe", recipe, "--steps", "2", "--batch-size", "2"),
         *("--held-out", "2", "--jobs", "1", "--device", "cpu"),
@@ -61,8 +60,9 @@ def test_every_command_takes_it_by_name(name: str, photos: Path, tmp_path: Path)
     found = json.loads(evaluated.stdout)
     assert (found["measure"], found["images"]) == ("agreement", 6)
     assert found["rows"][0]["afd_top1"] is not None
-    program = tmp_path / "mine.pt2"
-    dctafd("export", *corrected, "-o", program)
-    told = {"dctafd.json": ""}
-    torch.export.load(program, extra_files=told)
-    assert json.loads(json.loads(told["dctafd.json"])["preprocessing"])["crop"] == 64
+    if name == NAMES[0]:  # exporting takes as long as all the rest, and knows nothing of timm
+        program = tmp_path / "mine.pt2"
+        dctafd("export", *corrected, "-o", program)
+        told = {"dctafd.json": ""}
+        torch.export.load(program, extra_files=told)
+        assert json.loads(json.loads(told["dctafd.json"])["preprocessing"])["crop"] == 64
