@@ -151,14 +151,23 @@ def pillows_pixels(data: bytes) -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB"))
 
 
+SHORT = (0xFE, 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF, 0xDC)
+
+
 def with_segment_before(data: bytes, marker: int, inserted: bytes) -> bytes:
     start = data.find(bytes([0xFF, marker]))
     return data[:start] + inserted + data[start:]
 
 
-@pytest.mark.parametrize("length", [0, 1])
-@pytest.mark.parametrize("marker", [0xFE, 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF, 0xDC])
-@pytest.mark.parametrize("before", [0xDB, 0xC0, 0xC4, 0xDA, 0xD9])
+# Each marker has a reader of its own, and after the last scan segments are passed over by another one.
+@pytest.mark.parametrize(
+    ("marker", "length", "before"),
+    [
+        *((marker, length, 0xC4) for marker in SHORT for length in (0, 1)),
+        *((marker, 1, before) for marker in (0xFE, 0xEE) for before in (0xDB, 0xC0, 0xDA)),
+        *((marker, 0, 0xD9) for marker in SHORT),
+    ],
+)
 def test_a_length_below_two_counts_as_none_where_libjpeg_does_not_look(
     marker: int, length: int, before: int
 ) -> None:
@@ -227,12 +236,22 @@ def tiff_with_orientation(order: str, kind: int, count: int, value: bytes, pad: 
     return b"Exif\0\0" + marks + head + field + bytes(4) + behind
 
 
-@pytest.mark.parametrize("order", ["big", "little"])
-@pytest.mark.parametrize(("kind", "form"), [
+ANY_TYPE = [
     (1, "B"), (2, "B"), (3, "H"), (4, "L"), (6, "b"), (7, "B"), (8, "h"), (9, "l"), (11, "f"), (12, "d"),
     (13, "L"), (16, "Q"), (99, "H"),
-])  # fmt: skip
-@pytest.mark.parametrize("values", [[6], [8, 3], [3, 0, 0, 9, 9], [0], [9], []])
+]  # fmt: skip
+
+
+# Types differ in the size of a value, and with it in how many lie in the field itself; what is no orientation
+# (0 and 9) and the order of bytes are told apart after that, the same for all types.
+@pytest.mark.parametrize(
+    ("order", "kind", "form", "values"),
+    [
+        *(("big", *one, values) for one in ANY_TYPE for values in ([6], [8, 3], [3, 0, 0, 9, 9], [])),
+        *(("big", 3, "H", [value]) for value in (0, 9)),
+        *(("little", *one, values) for one in ((1, "B"), (3, "H"), (16, "Q")) for values in ([6], [8, 3])),
+    ],
+)
 def test_orientation_of_any_type_and_count_is_pillows(
     order: str, kind: int, form: str, values: list[int]
 ) -> None:

@@ -48,9 +48,15 @@ def test_every_kind_of_file(name: str) -> None:
     assert np.array_equal(decoded(data), pillow(data))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 5), (5, 2), (7, 9), (17, 33), (33, 17), (131, 40)])
+# Upsampling has other edges at each of these sizes; strong compression leaves other blocks empty, at any.
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-@pytest.mark.parametrize("quality", [5, 92])
+@pytest.mark.parametrize(
+    ("size", "quality"),
+    [
+        *((size, 92) for size in ((1, 1), (2, 3), (4, 5), (5, 2), (7, 9), (17, 33), (33, 17), (131, 40))),
+        ((131, 40), 5),
+    ],
+)
 def test_odd_sizes(size: tuple[int, int], sampling: str, quality: int) -> None:
     data = encode(photo_like(*size), quality, subsampling=sampling)
     assert np.array_equal(decoded(data), pillow(data))
