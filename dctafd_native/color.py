@@ -1,7 +1,6 @@
 """Colour conversion of whole planes to RGB, as libjpeg (jdcolor.c) and Pillow do it.
 
-Planes are (height, width) uint8 arrays of one size. `out` is (height, width, 3) uint8; or (height, width, 4),
-of which the last channel is left to chance.
+Planes are (height, width) uint8 arrays of one size. `out` is (height, width, 3) uint8.
 """
 
 from __future__ import annotations
@@ -55,33 +54,55 @@ def _blue(y, cb):
     return _clamp(np.int32(y) + _scaled(116130, cb))  # 1.772
 
 
-def _ycc_lanes(y: Lanes, cb: Lanes, cr: Lanes) -> Lanes:
-    """Return R + G * 256 + B * 65536 of full-range BT.601 YCbCr, all in lanes of 32 bits."""
+def _ycc_lanes(y: Lanes, cb: Lanes, cr: Lanes) -> tuple[Lanes, Lanes, Lanes]:
+    """Return R, G and B of full-range BT.601 YCbCr, all in lanes of 32 bits."""
     cb, cr = cb - 128, cr - 128
     red = y + ((cr * 91881 + 32768) >> 16)
     green = y + ((cb * -22554 + cr * -46802 + 32768) >> 16)
     blue = y + ((cb * 116130 + 32768) >> 16)
-    return red.clamp(0, 255) | (green.clamp(0, 255) << 8) | (blue.clamp(0, 255) << 16)
+    return red.clamp(0, 255), green.clamp(0, 255), blue.clamp(0, 255)
 
 
-def _write_ycc_group(typingctx, y, cb, cr, i, j, out, channels):
-    """Convert pixels [i, j : j + GROUP]; channels: literal, `out`'s 3 or 4."""
-    stored = [lane for lane in range(4 * GROUP) if lane % 4 < channels.literal_value]
+def _converted_group(context, builder, kinds, planes, i, j):
+    """Return R, G and B of the pixels [i, j : j + GROUP] of three planes."""
+    lanes = [
+        load(builder, address(context, builder, kind, array, i, j), 8, GROUP).widened(32, signed=False)
+        for kind, array in zip(kinds, planes, strict=True)
+    ]
+    return _ycc_lanes(*lanes)
+
+
+def _write_ycc_pixels(typingctx, y, cb, cr, i, j, out):
+    """Set out[i, j : j + GROUP] to pixels."""
+    stored = [lane for lane in range(4 * GROUP) if lane % 4 < 3]
 
     def codegen(context, builder, signature, arguments):
-        i, j = arguments[3:5]
-        planes = [
-            load(builder, address(context, builder, kind, array, i, j), 8, GROUP).widened(32, signed=False)
-            for kind, array in zip(signature.args[:3], arguments[:3], strict=True)
-        ]
-        pixels = _ycc_lanes(*planes).as_bytes().pick(stored)
-        store(pixels, address(context, builder, signature.args[5], arguments[5], i, j))
+        *planes, i, j, out = arguments
+        red, green, blue = _converted_group(context, builder, signature.args[:3], planes, i, j)
+        pixels = (red | (green << 8) | (blue << 16)).as_bytes().pick(stored)
+        store(pixels, address(context, builder, signature.args[5], out, i, j))
         return context.get_dummy_value()
 
-    return types.void(y, cb, cr, types.intp, types.intp, out, channels), codegen
+    return types.void(y, cb, cr, types.intp, types.intp, out), codegen
 
 
-_ycc_group: Any = intrinsic(prefer_literal=True)(_write_ycc_group)
+_ycc_pixels: Any = intrinsic(_write_ycc_pixels)
+
+
+def _write_ycc_samples(typingctx, y, cb, cr, i, j, out):
+    """Set out[:, i, j : j + GROUP] to samples."""
+
+    def codegen(context, builder, signature, arguments):
+        *planes, i, j, out = arguments
+        converted = _converted_group(context, builder, signature.args[:3], planes, i, j)
+        for channel, samples in enumerate(converted):
+            store(samples.narrowed(8), address(context, builder, signature.args[5], out, channel, i, j))
+        return context.get_dummy_value()
+
+    return types.void(y, cb, cr, types.intp, types.intp, out), codegen
+
+
+_ycc_samples: Any = intrinsic(_write_ycc_samples)
 
 
 @kernel
@@ -89,16 +110,25 @@ def ycc_to_rgb(y, cb, cr, out):
     """Convert full-range BT.601 YCbCr to RGB (ycc_rgb_convert)."""
     whole = out.shape[1] - out.shape[1] % GROUP
     for i in range(out.shape[0]):
-        if out.shape[2] == 4:
-            for j in range(0, whole, GROUP):
-                _ycc_group(y, cb, cr, i, j, out, 4)
-        else:
-            for j in range(0, whole, GROUP):
-                _ycc_group(y, cb, cr, i, j, out, 3)
+        for j in range(0, whole, GROUP):
+            _ycc_pixels(y, cb, cr, i, j, out)
         for j in range(whole, out.shape[1]):
             out[i, j, 0] = _red(y[i, j], cr[i, j])
             out[i, j, 1] = _green(y[i, j], cb[i, j], cr[i, j])
             out[i, j, 2] = _blue(y[i, j], cb[i, j])
+
+
+@kernel
+def ycc_to_planes(y, cb, cr, out):
+    """Convert like `ycc_to_rgb`, to planes: out is (3, height, width) uint8."""
+    whole = out.shape[2] - out.shape[2] % GROUP
+    for i in range(out.shape[1]):
+        for j in range(0, whole, GROUP):
+            _ycc_samples(y, cb, cr, i, j, out)
+        for j in range(whole, out.shape[2]):
+            out[0, i, j] = _red(y[i, j], cr[i, j])
+            out[1, i, j] = _green(y[i, j], cb[i, j], cr[i, j])
+            out[2, i, j] = _blue(y[i, j], cb[i, j])
 
 
 @kernel

@@ -17,6 +17,7 @@ GROUP = 8  # cells that are dequantised at once
 def _write_cell_group(typingctx, blocks, rows, columns, factors, i, j, v, limit, out, transpose):
     """Dequantise row v of the blocks of cells [i, j : j + GROUP] of `out`; transpose: literal 0 or 1."""
     turned = bool(transpose.literal_value)
+    whole = out.dtype == types.int16
 
     def codegen(context, builder, signature, arguments):
         blocks, rows, columns, factors, i, j, v, limit, out, _ = arguments
@@ -33,13 +34,14 @@ def _write_cell_group(typingctx, blocks, rows, columns, factors, i, j, v, limit,
                 )
             )
             quantized = load(builder, address(context, builder, kinds[0], blocks, *block, v), 16, 8)
-            lines.append((quantized.widened(32, signed=True) * steps).clamp(low, high))
+            line = (quantized.widened(32, signed=True) * steps).clamp(low, high)
+            lines.append(line.narrowed(16) if whole else line)
         for u, cells in enumerate(transposed(lines)):
             frequency = builder.add(
                 builder.mul(v, v.type(1 if turned else 8)), v.type(8 * u if turned else u)
             )
             pointer = address(context, builder, kinds[8], out, frequency, i, j)
-            store(Lanes(builder, cells.as_floats()), pointer)
+            store(cells if whole else Lanes(builder, cells.as_floats()), pointer)
         return context.get_dummy_value()
 
     index = types.intp
@@ -62,7 +64,7 @@ def dequantize_grid(blocks, rows, columns, factors, transpose, limit, out):
         factors: (8, 8) int32, quantisation steps, negated where a mirrored picture wants it.
         transpose: whether to transpose the grid and each of its blocks.
         limit: coefficients are clipped to -limit .. limit (int32).
-        out: (64, R, C) float32, filled; (64, C, R) if transposed.
+        out: (64, R, C) int16 or float32, filled; (64, C, R) if transposed. For int16 `limit` has to fit.
     """
     width = out.shape[2]
     for i in range(out.shape[1]):

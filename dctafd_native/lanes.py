@@ -136,10 +136,10 @@ def address(
     return builder.inttoptr(place, view.data.type)
 
 
-def row_stride(context: Any, builder: ir.IRBuilder, kind: types.Array, array: ir.Value) -> ir.Value:
-    """Return the bytes from one row of an array to the next."""
+def stride(context: Any, builder: ir.IRBuilder, kind: types.Array, array: ir.Value, axis: int) -> ir.Value:
+    """Return the bytes from one element of an array to the next along an axis."""
     view = make_array(kind)(context, builder, array)
-    return cgutils.unpack_tuple(builder, view.strides)[0]
+    return cgutils.unpack_tuple(builder, view.strides)[axis]
 
 
 def load(builder: ir.IRBuilder, pointer: ir.Value, bits: int, count: int) -> Lanes:

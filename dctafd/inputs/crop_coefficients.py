@@ -170,7 +170,7 @@ def read_crop(
 ) -> tuple[CropPlan, CropCoefficients]:
     """Plan for a photo's crop and read, of a larger one's coefficients, only those needed.
 
-    Errors as `dctafd.read`.
+    They may lie in memory that the thread's next call overwrites. Errors as `dctafd.read`.
     """
 
     def planner(header: JpegHeader) -> Sequence[ComponentPlan]:
@@ -178,7 +178,7 @@ def read_crop(
             return plan_everything(header)
         return plan_crop(header, resize, crop).components
 
-    header, parts = read_planned(source, planner, limits, engine)
+    header, parts = read_planned(source, planner, limits, engine, reuse=True)
     plan = plan_crop(header, resize, crop)
     return plan, select_coefficients(header, parts, plan, reads_whole(header))
 

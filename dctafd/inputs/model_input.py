@@ -25,8 +25,8 @@ class ModelInput:
 
     Attributes:
         pixels: (3, crop, crop) float32, RGB, normalised with the classifier's mean and deviation.
-        coefficients: (192, G, G) float32, dequantised Y, Cb, Cr in natural order, 64 each
-            (zeros for the chroma of a gray photo), clipped to +-16384.
+        coefficients: (192, G, G) int16, dequantised Y, Cb, Cr in natural order, 64 each (zeros for the chroma
+            of a gray photo), clipped to +-16384; float32 where they were converted from RGB or CMYK.
         steps: (192,) float32, the quantisation steps of those coefficients; 0 where there is no component.
         survival: (192,) float32, what share of the noise of each step survives the resize
             (`dctafd.inputs.survival`); 1 where nothing is resized.
@@ -37,7 +37,7 @@ class ModelInput:
     """
 
     pixels: NDArray[np.float32]
-    coefficients: NDArray[np.float32]
+    coefficients: NDArray[np.int16] | NDArray[np.float32]
     steps: NDArray[np.float32]
     survival: NDArray[np.float32]
     scale: NDArray[np.float32]
@@ -90,7 +90,7 @@ def stack_inputs(inputs: Sequence[ModelInput]) -> tuple[NDArray[np.float32], ...
     """Stack model inputs of one crop size into arrays, in the order of `InputBatch`."""
     primary = np.array([item.primary_quality or 0 for item in inputs], np.float32)
     stacked = (
-        np.stack([getattr(item, name) for item in inputs])
+        np.stack([getattr(item, name) for item in inputs], dtype=np.float32)
         for name in ("pixels", "coefficients", "steps", "survival", "scale")
     )
     return (*stacked, primary)

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from dctafd.config import IMAGENET_MEAN, IMAGENET_STD, MAX_PIXELS, MAX_SCANS, Limits, Preprocessing
 from dctafd.inputs.block_grid import block_grid
 from dctafd.inputs.crop_coefficients import CropCoefficients, CropPlan, crop_of, read_crop
+from dctafd.inputs.geometry import ORIENTATIONS, Orientation
 from dctafd.inputs.model_input import ModelInput
 from dctafd.inputs.thumbnail import crop_thumbnail
 from dctafd.jpeg.coefficients import JpegCoefficients
 from dctafd.jpeg.history import estimate_history_of_blocks
-from dctafd.jpeg.pixels import decode_window
+from dctafd.jpeg.pixels import decode_planes
 from dctafd.jpeg.reader import Engine, Source
+from dctafd.jpeg.scratch import scratch
 from dctafd_native import resample
 
 
@@ -106,22 +108,35 @@ def _crop_pixels(
     plan: CropPlan, found: CropCoefficients, mean: Sequence[float], std: Sequence[float]
 ) -> NDArray[np.float32]:
     """Return the normalised crop, (3, crop, crop) float32."""
-    left, top, right, bottom = plan.region
-    window = np.empty((bottom - top, right - left, 4), np.uint8)
-    decode_window(
-        found.header, found.windows, plan.region, out=window, reduction=plan.reduction, origins=found.origins
+    planes = decode_planes(
+        found.header, found.windows, plan.region, reduction=plan.reduction, origins=found.origins
     )
-    upright = np.ascontiguousarray(plan.geometry.orientation.turn(window))
+    columns = _upright_columns(planes, plan.geometry.orientation)
     x, y = plan.geometry.x, plan.geometry.y
-    rows = np.empty((upright.shape[0], x.count, 4), np.uint8)
-    resample.resize_rows(upright, plan.x.source[0], *plan.x.tables, rows)
+    width = -(-x.count // resample.TILE) * resample.TILE
+    rows = scratch("resized rows", (len(planes), columns.shape[2], width), np.uint8)
+    resample.resize_rows(columns, plan.x.source[0], *plan.x.tables, rows)
     gain, offset = _normalization(tuple(mean), tuple(std))
     pixels = np.empty((3, y.crop, x.crop), np.float32)
     if (y.count, x.count) != (y.crop, x.crop):
         pixels[:] = offset[:, None, None]  # padding is black
     place = max(-y.offset, 0), max(-x.offset, 0)
-    resample.resize_columns(rows, plan.y.source[0], *plan.y.tables, gain, offset, *place, pixels)
+    resample.resize_columns(rows, plan.y.source[0], *plan.y.tables, gain, offset, *place, x.count, pixels)
     return pixels
+
+
+def _upright_columns(planes: NDArray[np.uint8], turn: Orientation) -> NDArray[np.uint8]:
+    """Turn planes upright and lay them down column by column, as `resample.resize_rows` reads them."""
+    channels, height, width = planes.shape
+    if turn == ORIENTATIONS[1]:
+        columns = scratch("columns", (channels, width, resample.padded_rows(height)), np.uint8)
+        resample.transpose_planes(planes, columns)
+        return columns
+    upright = turn.turn(planes.transpose(1, 2, 0))
+    rows = upright.shape[0]
+    columns = scratch("columns", (channels, upright.shape[1], resample.padded_rows(rows)), np.uint8)
+    columns[:, :, :rows] = upright.transpose(2, 1, 0)
+    return columns
 
 
 @lru_cache(maxsize=16)

@@ -14,6 +14,7 @@ from dctafd.errors import CorruptJpegError, UnsupportedJpegError
 from dctafd.jpeg.header import component_names
 from dctafd.jpeg.partial import ComponentPlan, Decoded, PartialComponent, check_plans
 from dctafd.jpeg.scan_decoding import KernelLayout, Target, component_geometry, decode_scan
+from dctafd.jpeg.scratch import scratch
 from dctafd.jpeg.smoothing import Neighbours, ScanProgress, cut_progressive, smooths
 from dctafd.jpeg.structure import Frame, JpegStructure
 
@@ -23,7 +24,9 @@ _WORK_SPACE = 128
 _MAX_MESSAGES = 12
 
 
-def decode(data: bytes, structure: JpegStructure, plans: Sequence[ComponentPlan]) -> Decoded:
+def decode(
+    data: bytes, structure: JpegStructure, plans: Sequence[ComponentPlan], reuse: bool = False
+) -> Decoded:
     """Decode the coefficients that `plans`, one a component, name.
 
     A sequential file is decoded as far as the last block named, and memory is what the plans name. A
@@ -33,6 +36,7 @@ def decode(data: bytes, structure: JpegStructure, plans: Sequence[ComponentPlan]
         data: the file's bytes.
         structure: what `parse_checked` made of them.
         plans: one a frame component.
+        reuse: whether the coefficients may lie in `scratch`'s memory.
 
     Raises:
         ValueError: a plan reaches outside its component.
@@ -53,7 +57,8 @@ def decode(data: bytes, structure: JpegStructure, plans: Sequence[ComponentPlan]
     if written_once:
         # The kernel clears each block just before it is filled, which spares a pass over memory; where damage
         # left blocks out, everything is decoded once more.
-        out = np.empty(layout.size + _WORK_SPACE, dtype=np.int16)
+        size = layout.size + _WORK_SPACE
+        out = scratch("coefficients", size, np.int16) if reuse else np.empty(size, np.int16)
         out[-_WORK_SPACE:] = 0
         damage = _decode_scans(Target(data, structure, layout, out, clear=True))
     if damage or not written_once:

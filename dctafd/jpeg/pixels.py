@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dctafd.jpeg.coefficients import JpegCoefficients, JpegHeader
 from dctafd.jpeg.sampling_geometry import Region, SampleGrid, sample_grids
+from dctafd.jpeg.scratch import scratch
 from dctafd.jpeg.smoothing import with_lowest
 from dctafd_native import color, idct, upsample
 
@@ -61,34 +62,78 @@ def decode_window(
     reduction: int = 1,
     origins: Sequence[tuple[int, int]] | None = None,
 ) -> None:
-    """Decode the pixels of `region` of a picture reduced to 1/reduction into `out`, in one piece.
+    """Decode the pixels of `region` into `out`, (height, width, 3) uint8 C-contiguous.
+
+    Args:
+        header, coefficients, region, reduction, origins: as for `decode_planes`.
+        out: filled.
+    """
+    to_rgb(header, _component_planes(header, coefficients, region, reduction, origins), out)
+
+
+def decode_planes(
+    header: JpegHeader,
+    coefficients: Sequence[NDArray[np.int16]],
+    region: Region,
+    *,
+    reduction: int = 1,
+    origins: Sequence[tuple[int, int]] | None = None,
+) -> NDArray[np.uint8]:
+    """Decode the pixels of `region` of a picture reduced to 1/reduction, in one piece.
 
     Args:
         header: the photo's header facts.
         coefficients: one array per component, (block rows, block columns, 8, 8) int16 C-contiguous;
             (.., 1, 1) will do for components that are reduced to one sample per block.
         region: (left, top, right, bottom) in pixels of the reduced picture, inside it.
-        out: (height, width, 3) uint8 C-contiguous; or (height, width, 4), the last channel left to chance.
         reduction: 1, 2, 4 or 8.
         origins: (row, column) of each array's first block in its component; (0, 0) if None.
+
+    Returns:
+        (3, height, width) uint8, red, green and blue; (1, height, width) of a gray photo. The memory is
+        `scratch`'s.
     """
+    planes = _component_planes(header, coefficients, region, reduction, origins)
+    if header.color_space == "gray":
+        return planes[0][None]
+    out = scratch("planes", (3, *planes[0].shape), np.uint8)
+    if header.color_space == "ycbcr":
+        color.ycc_to_planes(*planes, out)
+    elif header.color_space == "rgb":
+        np.stack(planes, out=out)
+    else:
+        pixels = scratch("pixels", (*planes[0].shape, 3), np.uint8)
+        to_rgb(header, planes, pixels)
+        out[:] = pixels.transpose(2, 0, 1)
+    return out
+
+
+def _component_planes(
+    header: JpegHeader,
+    coefficients: Sequence[NDArray[np.int16]],
+    region: Region,
+    reduction: int,
+    origins: Sequence[tuple[int, int]] | None,
+) -> list[NDArray[np.uint8]]:
+    """Return each component at the picture's resolution, (height, width) uint8 of the region."""
     planes = []
     factors = tuple((component.h, component.v) for component in header.components)
     for index, grid in enumerate(sample_grids(header.width, header.height, factors, reduction)):
         origin = origins[index] if origins else (0, 0)
         table = np.ascontiguousarray(header.components[index].quant_table, np.uint16).view(np.int16)
-        planes.append(_component_pixels(grid, coefficients[index], origin, table, region))
-    to_rgb(header, planes, out)
+        planes.append(_component_pixels(index, grid, coefficients[index], origin, table, region))
+    return planes
 
 
 def _component_pixels(
+    index: int,
     grid: SampleGrid,
     coefficients: NDArray[np.int16],
     origin: tuple[int, int],
     table: NDArray[np.int16],
     region: Region,
 ) -> NDArray[np.uint8]:
-    """Return one component at the picture's resolution, (height, width) uint8 of the region."""
+    """Return component `index` at the picture's resolution, (height, width) uint8 of the region."""
     window = grid.block_window(region)
     top, bottom, left, right = window
     size = grid.block_size
@@ -97,13 +142,13 @@ def _component_pixels(
         origin[0] <= top and bottom <= origin[0] + rows and origin[1] <= left and right <= origin[1] + columns
     ):
         raise ValueError(f"a component of {rows}x{columns} blocks does not hold blocks {window}")
-    samples = np.empty(((bottom - top) * size, (right - left) * size), np.uint8)
+    samples = scratch(f"samples {index}", ((bottom - top) * size, (right - left) * size), np.uint8)
     idct.KERNELS[size](coefficients, table, top - origin[0], left - origin[1], samples)
-    return _upsampled(grid, samples, (top * size, left * size), region)
+    return _upsampled(index, grid, samples, (top * size, left * size), region)
 
 
 def _upsampled(
-    grid: SampleGrid, samples: NDArray[np.uint8], first: tuple[int, int], region: Region
+    index: int, grid: SampleGrid, samples: NDArray[np.uint8], first: tuple[int, int], region: Region
 ) -> NDArray[np.uint8]:
     """Bring a window of samples, of which samples[0, 0] is the component's sample `first`, to pixels."""
     left, top, right, bottom = region
@@ -111,10 +156,13 @@ def _upsampled(
     columns = min(samples.shape[1], grid.across.samples - first[1])
     across, down = grid.across.ratio, grid.down.ratio
     if grid.upsampling == "none":
-        return np.ascontiguousarray(
-            samples[top - first[0] : bottom - first[0], left - first[1] : right - first[1]]
-        )
-    out = np.empty((bottom - top, right - left), np.uint8)
+        window = samples[top - first[0] : bottom - first[0], left - first[1] : right - first[1]]
+        if window.flags.c_contiguous:
+            return window
+        out = scratch(f"upsampled {index}", window.shape, np.uint8)
+        out[:] = window
+        return out
+    out = scratch(f"upsampled {index}", (bottom - top, right - left), np.uint8)
     if grid.upsampling == "linear":
         upsample.linear(samples, rows, columns, across, down, *first, top, left, out)
         return out

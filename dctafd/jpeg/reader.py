@@ -79,7 +79,11 @@ def _everything(blocks: tuple[tuple[int, int], ...]) -> tuple[ComponentPlan, ...
 
 
 def read_planned(
-    source: Source, planner: Planner, limits: Limits = Limits(), engine: Engine = "auto"
+    source: Source,
+    planner: Planner,
+    limits: Limits = Limits(),
+    engine: Engine = "auto",
+    reuse: bool = False,
 ) -> tuple[JpegHeader, list[PartialComponent]]:
     """Read the coefficients that somebody wants, once the header is known.
 
@@ -88,6 +92,7 @@ def read_planned(
         planner: is given the header, still without warnings, and returns one plan per component.
         limits: what the file may cost, and whether damage raises.
         engine: as for `read`.
+        reuse: whether the coefficients may lie in memory that the thread's next call with `reuse` overwrites.
 
     Returns:
         The header, with warnings, and what was kept of each component.
@@ -101,8 +106,10 @@ def read_planned(
     structure = parse_checked(data, limits)
     header = make_header(structure, len(data))
     use_jpeglib = engine == "jpeglib" or (engine == "auto" and structure.frame.arithmetic)
-    decode = jpeglib_engine.decode if use_jpeglib else numba_engine.decode
-    decoded = decode(data, structure, planner(header))
+    if use_jpeglib:
+        decoded = jpeglib_engine.decode(data, structure, planner(header))
+    else:
+        decoded = numba_engine.decode(data, structure, planner(header), reuse)
     warnings = _all_warnings(structure, decoded.damage, limits.strict)
     if warnings:
         components = tuple(

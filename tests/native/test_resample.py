@@ -26,18 +26,32 @@ def dense(filter_tables: Tables, size: int) -> NDArray[np.int64]:
     return matrix
 
 
-def with_fourth_channel(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.concatenate([pixels, np.full_like(pixels[..., :1], 77)], axis=-1)
+def in_columns(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    out = np.empty((len(planes), planes.shape[2], resample.padded_rows(planes.shape[1])), np.uint8)
+    resample.transpose_planes(planes, out)
+    return out
+
+
+def padded(outputs: int) -> int:
+    return -(-outputs // resample.TILE) * resample.TILE
 
 
 def resized(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.float32]:
     x = tables((0.0, float(pixels.shape[1])), pixels.shape[1], width)
     y = tables((0.0, float(pixels.shape[0])), pixels.shape[0], height)
-    rows = np.empty((pixels.shape[0], width, 4), np.uint8)
-    resample.resize_rows(with_fourth_channel(pixels), 0, *x, rows)
+    columns = in_columns(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)))
+    rows = np.empty((3, columns.shape[2], padded(width)), np.uint8)
+    resample.resize_rows(columns, 0, *x, rows)
     out = np.empty((3, height, width), np.float32)
-    resample.resize_columns(rows, 0, *y, np.ones(3, np.float32), np.zeros(3, np.float32), 0, 0, out)
+    ones, zeros = np.ones(3, np.float32), np.zeros(3, np.float32)
+    resample.resize_columns(rows, 0, *y, ones, zeros, 0, 0, width, out)
     return np.moveaxis(out, 0, -1)
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 3), (3, 32, 16), (3, 33, 50), (1, 70, 17)])
+def test_planes_are_transposed(shape: tuple[int, int, int]) -> None:
+    planes = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
+    assert np.array_equal(in_columns(planes)[:, :, : shape[1]], planes.transpose(0, 2, 1))
 
 
 @pytest.mark.parametrize(
@@ -71,22 +85,25 @@ def test_weights_of_some_outputs_are_a_part_of_all() -> None:
 
 
 def test_rows_of_a_window() -> None:
-    pixels = np.random.default_rng(1).integers(0, 256, (9, 100, 4), dtype=np.uint8)
+    planes = np.random.default_rng(1).integers(0, 256, (3, 9, 100), dtype=np.uint8)
     part = tables((0.0, 100.0), 100, 43, 11, 20)
     origin = int(part[0][0])
-    out = np.empty((9, 20, 4), np.uint8)
-    resample.resize_rows(np.ascontiguousarray(pixels[:, origin:80]), origin, *part, out)
-    sums = np.einsum("jx,ixc->ijc", dense(part, 100), pixels.astype(np.int64))
-    assert np.array_equal(out, (sums + (1 << 21)) >> 22)
+    columns = in_columns(np.ascontiguousarray(planes[:, :, origin:80]))
+    out = np.empty((3, columns.shape[2], padded(20)), np.uint8)
+    resample.resize_rows(columns, origin, *part, out)
+    sums = np.einsum("jx,cix->cij", dense(part, 100), planes.astype(np.int64))
+    assert np.array_equal(out[:, :9, :20], (sums + (1 << 21)) >> 22)
 
 
-def test_columns_are_normalised_and_placed() -> None:
-    pixels = np.random.default_rng(2).integers(0, 256, (50, 6, 3), dtype=np.uint8)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("width", [6, 77])
+def test_columns_are_normalised_and_placed(width: int, channels: int) -> None:
+    planes = np.random.default_rng(2).integers(0, 256, (channels, 50, width + 2), dtype=np.uint8)
     y = tables((0.0, 50.0), 50, 20)
     gain, offset = np.array([2, 3, 5], np.float32), np.array([-1, 0, 7], np.float32)
-    out = np.full((3, 23, 9), np.float32(-99))
-    resample.resize_columns(with_fourth_channel(pixels), 0, *y, gain, offset, 1, 2, out)
-    levels = (np.einsum("iy,yjc->ijc", dense(y, 50), pixels.astype(np.int64)) + (1 << 21)) >> 22
-    expected = np.full((3, 23, 9), np.float32(-99))
-    expected[:, 1:21, 2:8] = np.moveaxis(levels * gain + offset, -1, 0)
+    out = np.full((3, 23, width + 3), np.float32(-99))
+    resample.resize_columns(planes, 0, *y, gain, offset, 1, 2, width, out)
+    levels = (np.einsum("iy,cyj->cij", dense(y, 50), planes[:, :, :width].astype(np.int64)) + (1 << 21)) >> 22
+    expected = np.full_like(out, -99)
+    expected[:, 1:21, 2 : width + 2] = levels * gain[:, None, None] + offset[:, None, None]
     np.testing.assert_allclose(out, expected, rtol=1e-6)
