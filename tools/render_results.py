@@ -30,16 +30,15 @@ To add figures, put a JSON file into docs/results/ and run this command; the nam
     MODULE_PROTOCOL.json       `python -m tools.recipes.make_module measure MODULE --protocol PROTOCOL`, or
                                what `dctafd evaluate --format json` says, with the four keys below
     do_no_harm*.json           `python -m tools.checks.do_no_harm -o FILE`: any number of files and modules
-    gain_by_distance*.json     `python -m tools.checks.gain_by_distance -o FILE`
     drift_order*.json          `python -m tools.checks.drift_order -o FILE`
     cost*.json                 `python -m tools.benchmarks.afd_cost -o FILE`
     speed.json                 `python -m tools.benchmarks.benchmark --json FILE`
     throughput.json            `python -m tools.benchmarks.benchmark_batch -o FILE`
-    images_per_core*.json      `python -m tools.benchmarks.images_per_core PHOTOS -o FILE`
 
-calibration.json and history.json were measured once (docs/lab-notes/measured-once.md). Each file has the keys
-command, commit, machine and date. `note` (a sentence to stand below the table) and `origin` (where figures
-come from that no command wrote) are optional. A new module has a weights file and tools/recipes/NAME.toml.
+calibration, history, gain_by_distance and images_per_core were measured once
+(docs/lab-notes/measured-once.md). Each file has the keys command, commit, machine and date. `note` (a
+sentence to stand below the table) and `origin` (where figures come from that no command wrote) are optional.
+A new module has a weights file and tools/recipes/NAME.toml.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def test_every_kind_of_file(name: str) -> None:
     assert np.array_equal(decoded(data), pillow(data))
 
 
-# Upsampling has other edges at each of these sizes; strong compression leaves other blocks empty, at any.
+# Upsampling has other edges at each of these sizes; strong compression empties other blocks in any of them.
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize(
     ("size", "quality"),

@@ -3,14 +3,14 @@
     python -m tools.checks.check_resume --rounds 20
     python -m tools.checks.check_resume --rounds 10 --http
     python -m tools.checks.check_resume --rounds 10 --s3
-    python -m tools.checks.check_resume --model resnet18 --weights resnet18.pth --images 2000 photos/
+    python -m tools.checks.check_resume --rounds 6 --model efficientnet_lite0 --images 300
 
 Each round makes a run of its own in one of jsonl, csv and Parquet, kills it (SIGKILL) after a random time
 within the length of the undisturbed run's work, `--kills` times, and lets the next process finish it with
-`--resume`. The file has to be the undisturbed run's to the byte. Without photos it makes a tar of synthetic
-ones, with damaged and foreign members among them; without --model a network of a few hundred weights answers.
-With --http the sources come from a web server on this machine; with --s3 they come from moto's S3 server, and
-the results, the manifest and the parts go there.
+`--resume`. The file has to be the undisturbed run's to the byte. The photos are a tar of synthetic ones, with
+damaged and foreign members among them; without --model a network of a few hundred weights answers. With
+--http they come from a web server on this machine; with --s3 from moto's S3 server, and the results, the
+manifest and the parts go there.
 """
 
 import os
@@ -80,20 +80,16 @@ class Place:
 class Command:
     """`dctafd classify` with what every run of this check has in common."""
 
-    sources: tuple[str, ...]
-    options: tuple[str, ...]
-    module: str
+    words: tuple[str, ...]
     place: Place
 
     def start(self, name: str, *more: str) -> subprocess.Popen[bytes]:
         """Start a run that writes the output of a name."""
-        command = [sys.executable, "-m", self.module, "classify", *self.sources, *self.options]
-        return subprocess.Popen(
-            [*command, "-q", "-o", self.place.output(name), *more], stderr=subprocess.DEVNULL, cwd=ROOT
-        )
+        command = [sys.executable, "-m", *self.words, "-q", "-o", self.place.output(name), *more]
+        return subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=ROOT)
 
 
-def synthetic_tar(path: Path, images: int, seed: int) -> None:
+def synthetic_tar(path: Path, images: int, seed: int) -> Path:
     """Write a tar of small photos; every 100th is damaged, every 101st is no JPEG file."""
     rng = np.random.default_rng(seed)
 
@@ -104,7 +100,7 @@ def synthetic_tar(path: Path, images: int, seed: int) -> None:
             return data[: len(data) // 2]
         return b"GIF89a" if number % 101 == 30 else data
 
-    write_tar(path, [(f"{number:06d}.jpg", photo(number)) for number in range(images)])
+    return write_tar(path, [(f"{number:06d}.jpg", photo(number)) for number in range(images)])
 
 
 def wait_for_work(process: subprocess.Popen[bytes], place: Place, name: str) -> None:
@@ -142,55 +138,31 @@ def killed_and_resumed(command: Command, name: str, seconds: float, kills: int) 
 
 
 @click.command()
-@click.argument("sources", nargs=-1, type=click.Path(exists=True))
 @click.option("--rounds", default=20, show_default=True, help="Runs to disturb; the formats take turns.")
 @click.option("--kills", default=2, show_default=True, help="Kills in each round.")
-@click.option("--images", default=1500, show_default=True, help="Synthetic photos, where no SOURCE is named.")
+@click.option("--images", default=1500, show_default=True, help="Photos.")
 @click.option("--model", help="A name of `dctafd models`. [default: the tests' tiny network]")
-@click.option("--weights", type=click.Path(exists=True))
-@click.option("--afd", default="auto", show_default=True)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--http", is_flag=True, help="Serve the sources on 127.0.0.1 and read them from there.")
+@click.option("--http", is_flag=True, help="Serve the photos on 127.0.0.1 and read them from there.")
 @click.option("--s3", is_flag=True, help="Read from, and write to, moto's S3 server on 127.0.0.1.")
-def main(
-    sources: tuple[str, ...],
-    rounds: int,
-    kills: int,
-    images: int,
-    model: str | None,
-    weights: str | None,
-    afd: str,
-    seed: int,
-    http: bool,
-    s3: bool,
-) -> None:
+def main(rounds: int, kills: int, images: int, model: str | None, seed: int, http: bool, s3: bool) -> None:
     """Check that killed and resumed runs give the undisturbed run's file."""
     random.seed(seed)
-    options = (
-        *(("--model", model, "--afd", afd) if model else ()),
-        *(("--weights", weights) if weights else ()),
-    )
+    os.environ.setdefault("TINY_CHECKPOINTS", "0.1")
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        if not sources:
-            synthetic_tar(folder / "photos.tar", images, seed)
-            sources = (str(folder / "photos.tar"),)
-        sources = tuple(str(Path(source).resolve()) for source in sources)
-        os.environ.setdefault("TINY_CHECKPOINTS", "0.1")
+        source = str(synthetic_tar(folder / "photos.tar", images, seed))
         place = Place(fsspec.filesystem("file"), str(folder))
-        served = {Path(source).name: source for source in sources} if http or s3 else {}
         if http:
-            contents = {name: Path(source).read_bytes() for name, source in served.items()}
-            url = stack.enter_context(http_server(Behaviour(contents)))
-            sources = tuple(url + name for name in served)
+            contents = {"photos.tar": Path(source).read_bytes()}
+            source = stack.enter_context(http_server(Behaviour(contents))) + "photos.tar"
         elif s3:
             os.environ.update(stack.enter_context(s3_server()))
-            store = made_bucket("check")
-            for name, source in served.items():
-                store.put_file(source, f"check/{name}")
-            sources = tuple(f"s3://check/{name}" for name in served)
-            place = Place(store, "check", "s3://")
-        command = Command(sources, options, "dctafd" if model else "tests.support.tiny_cli", place)
+            place = Place(made_bucket("check"), "check", "s3://")
+            place.system.put_file(source, "check/photos.tar")
+            source = place.output("photos.tar")
+        module = "dctafd" if model else "tests.support.tiny_cli"
+        command = Command((module, "classify", source, *(("--model", model) if model else ())), place)
         seconds = {}
         for kind in FORMATS:
             seconds[kind] = undisturbed(command, f"whole.{kind}")

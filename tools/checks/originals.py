@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import io
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
 from dctafd.inputs.class_names import wnid_in_name
 
-Item = TypeVar("Item")
-Labelled = tuple[Path, int]
 _NOISE = 4.0  # standard deviation in levels, about a phone's at ISO 400
 
 
 def originals(folder: Path, limit: int | None) -> list[Path]:
     """Return a folder's photos whose names begin with a WordNet id, at most `limit`, evenly spread."""
-    return spread(sorted(path for path in folder.iterdir() if wnid_in_name(path.name)), limit)
-
-
-def listed_photos(folder: Path) -> list[Labelled]:
-    """Return the photos of a folder's labels.csv."""
-    with (folder / "labels.csv").open() as file:
-        return [(folder / row["file"], int(row["label"])) for row in csv.DictReader(file)]
-
-
-def spread(items: Sequence[Item], limit: int | None) -> list[Item]:
-    """Return at most so many items, evenly spread."""
-    count = len(items) if limit is None else min(limit, len(items))
-    return [items[number * len(items) // count] for number in range(count)]
+    photos = sorted(path for path in folder.iterdir() if wnid_in_name(path.name))
+    count = len(photos) if limit is None else min(limit, len(photos))
+    return [photos[number * len(photos) // count] for number in range(count)]
 
 
 def resized(photo: bytes, shorter_side: int | None, seed: int) -> Image.Image:

@@ -15,10 +15,10 @@ from dctafd.nets.afd import AFDModule
 from dctafd.nets.afd_weights import afd_name, load_afd, read_afd_card, shipped_afds
 from dctafd.nets.registry import Backbone, load_backbone
 
-FOLDER: click.Path = click.Path(exists=True, file_okay=False, path_type=Path)
+_FOLDER: click.Path = click.Path(exists=True, file_okay=False, path_type=Path)
 output_option = click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path))
-photos_option = click.option("--photos", "folder", type=FOLDER, required=True)
-checkpoints_option = click.option("--checkpoints", type=FOLDER, required=True, help="Has MODEL.pth files.")
+photos_option = click.option("--photos", "folder", type=_FOLDER, required=True)
+checkpoints_option = click.option("--checkpoints", type=_FOLDER, required=True, help="Has MODEL.pth files.")
 module_option = click.option(
     "--module", "names", multiple=True, help="Of this module alone; may be repeated."
 )

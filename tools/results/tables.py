@@ -221,11 +221,17 @@ _CORES: Columns = {
     "core-hours a million": lambda row: f"{1e6 / row['images_per_core_second'] / 3600:.1f}",
     "to start": "{start_cpu_seconds:.0f} s",
 }
-_THROUGHPUT: Columns = {
+_PACES: Columns = {
     "workers": "{workers}",
     "dctafd, images/s": "{ours:.0f}",
     "Pillow + DataLoader + the same network": "{theirs:.0f}",
     "ratio": lambda row: f"{row['ours'] / row['theirs']:.2f}",
+}
+_TIMINGS: Columns = {
+    "way": "{case}",
+    "images/s": "{images_per_second:.0f} ({low:.0f}..{high:.0f})",
+    "cores busy": "{busy:.0f} %",
+    "CPU ms an image": "{cpu_ms:.1f}",
 }
 
 #: How the rows of each kind of file in docs/results/ are shown.
@@ -237,6 +243,6 @@ SHOWN: dict[str, Callable[[Sequence[Row]], str]] = {
     "cost": partial(shown, columns=_COST),
     "history": partial(shown, columns=_HISTORY),
     "speed": speed_table,
-    "throughput": partial(shown, columns=_THROUGHPUT),
+    "throughput": lambda rows: shown(rows, _TIMINGS if "case" in rows[0] else _PACES),
     "images_per_core": partial(shown, columns=_CORES),
 }
