@@ -12,19 +12,8 @@ import click
 
 from dctafd.cli.loading import load_chosen_classifier
 from dctafd.cli.main import EXIT_SOME_FAILED
-from dctafd.cli.options import (
-    ModelChoice,
-    NewFile,
-    batch_size_option,
-    check_extra,
-    format_option,
-    jobs_option,
-    max_pixels_option,
-    model_options,
-    on_error_option,
-    output_option,
-    quiet_option,
-)
+from dctafd.cli.model_choice import ModelChoice, model_options
+from dctafd.cli.options import NewFile, WorkChoice, batch_size_option, check_extra, work_options
 from dctafd.cli.stderr import note, progress
 from dctafd.config import DTYPES, RUNTIMES
 from dctafd.extras import EXTRAS
@@ -171,12 +160,7 @@ class _Engine:
     help="Where the work is done; ray needs the extra of that name.",
 )
 @click.option("--address", help="A Ray cluster to join; without it Ray runs on this machine.")
-@format_option("table", "json", "jsonl", "csv", "parquet")
-@output_option
-@jobs_option
-@on_error_option
-@max_pixels_option
-@quiet_option
+@work_options("table", "json", "jsonl", "csv", "parquet")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -196,12 +180,7 @@ def command(
     extend: bool,
     engine: str,
     address: str | None,
-    output_format: str,
-    output: Path | OutputUrl | None,
-    jobs: int,
-    on_error: str,
-    max_pixels: int,
-    quiet: bool,
+    work: WorkChoice,
 ) -> None:
     """Classify JPEG photos, corrected for what compression did to them.
 
@@ -219,55 +198,52 @@ def command(
     from dctafd.analysis.gallery import THUMBNAIL
     from dctafd.batch.run_options import RunOptions
     from dctafd.batch.units import Reading
-    from dctafd.config import Limits
 
     if not sources and files_from is None:
         raise click.UsageError("name a SOURCE, or --files-from FILE")
     if address is not None and engine != "ray":
         raise click.UsageError("--address belongs to --engine ray")
     if html is not None:
-        _check_gallery(html, output)
+        _check_gallery(html, work.output)
     if extend and html is not None:
         raise click.UsageError("--extend adds to -o only: make the --html of all photos in a run of its own")
     if resume or extend:
-        _check_resumable("--extend" if extend else "--resume", sources, output_format, output)
-    if append_columns and (output_format != "parquet" or extend or keep):
+        _check_resumable("--extend" if extend else "--resume", sources, work)
+    if append_columns and (work.output_format != "parquet" or extend or keep):
         raise click.UsageError(
             "--append-columns needs --format parquet, and goes without --extend and --keep"
         )
     plan = _plan(sources, files_from, batch_size, Reading(keep, column))
     if append_columns:
-        _check_appendable(plan, column, output)
-    classifier = load_chosen_classifier(choice, quiet, dtype, runtime, min_score)
+        _check_appendable(plan, column, work.output)
+    classifier = load_chosen_classifier(choice, work.quiet, dtype, runtime, min_score)
     choose = "; --model chooses another, `dctafd models` lists them"
-    note(f"model: {classifier.name} ({classifier.facts.description}){choose}", quiet)
+    note(f"model: {classifier.name} ({classifier.facts.description}){choose}", work.quiet)
     options = RunOptions(
         top_k=top_k,
         batch_size=batch_size,
-        jobs=jobs,
-        limits=Limits(max_pixels),
-        stop_on_error=on_error == "stop",
-        output_format=output_format,
+        jobs=work.jobs,
+        limits=work.limits,
+        stop_on_error=work.on_error == "stop",
+        output_format=work.output_format,
         thumbnail=None if html is None else THUMBNAIL,
         column=column,
         append_columns=append_columns,
     )
-    work = _Engine(engine, address, choice, dtype, classifier.network.runtime, min_score).start()
+    classify = _Engine(engine, address, choice, dtype, classifier.network.runtime, min_score).start()
     companion = None if html is None else _gallery(classifier, html)
     start = _Start(resume, extend)
-    summary = _run(classifier, plan, options, work, output, companion, start, quiet)
+    summary = _run(classifier, plan, options, classify, work, companion, start)
     for line in summary.lines():
-        note(line, quiet)
+        note(line, work.quiet)
     if summary.failed:
         ctx.exit(EXIT_SOME_FAILED)
 
 
-def _check_resumable(
-    option: str, sources: tuple[str, ...], output_format: str, output: Path | OutputUrl | None
-) -> None:
+def _check_resumable(option: str, sources: tuple[str, ...], work: WorkChoice) -> None:
     from dctafd.batch.run import RESUMABLE_FORMATS
 
-    if output is None or output_format not in RESUMABLE_FORMATS:
+    if work.output is None or work.output_format not in RESUMABLE_FORMATS:
         raise click.UsageError(f"{option} needs -o FILE in one of the formats {', '.join(RESUMABLE_FORMATS)}")
     if "-" in sources:
         raise click.UsageError("what came on stdin cannot be resumed")
@@ -319,32 +295,31 @@ def _run(
     plan: Plan,
     options: RunOptions,
     engine: Engine,
-    output: Path | OutputUrl | None,
+    work: WorkChoice,
     companion: Companion | None,
     start: _Start,
-    quiet: bool,
 ) -> Summary:
     from dctafd.batch.run import StoppedError, run_to_file, run_to_stream
 
     classifier.network.use_cores(options.jobs)
     try:
-        with progress("classify", plan.size or None, quiet, of_bytes=True) as advance:
+        with progress("classify", plan.size or None, work.quiet, of_bytes=True) as advance:
             on_step = _bytes_advance(plan, advance)
-            if output is None:
+            if work.output is None:
                 return run_to_stream(classifier, plan, options, sys.stdout, on_step, engine, companion)
             return run_to_file(
-                classifier, plan, options, output, start.resume, on_step, engine, companion, start.extend
+                classifier, plan, options, work.output, start.resume, on_step, engine, companion, start.extend
             )
     except StoppedError as error:
-        raise click.ClickException(f"stopped at {error}{_resume_hint(options, output)}") from error
+        raise click.ClickException(f"stopped at {error}{_resume_hint(work)}") from error
     except KeyboardInterrupt:  # told by the group, after the bar is gone
-        raise KeyboardInterrupt(_resume_hint(options, output)) from None
+        raise KeyboardInterrupt(_resume_hint(work)) from None
 
 
-def _resume_hint(options: RunOptions, output: Path | OutputUrl | None) -> str:
+def _resume_hint(work: WorkChoice) -> str:
     from dctafd.batch.run import RESUMABLE_FORMATS
 
-    resumable = output is not None and options.output_format in RESUMABLE_FORMATS
+    resumable = work.output is not None and work.output_format in RESUMABLE_FORMATS
     return "; the same command with --resume goes on from here" if resumable else ""
 
 

@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dctafd.cli.main import EXIT_SOME_FAILED
-from dctafd.cli.options import (
-    NewFile,
-    format_option,
-    images_option,
-    jobs_option,
-    max_pixels_option,
-    on_error_option,
-    output_option,
-    quiet_option,
-)
+from dctafd.cli.options import NewFile, WorkChoice, images_option, work_options
 from dctafd.cli.output import text_output, write_records
 from dctafd.cli.stderr import note, note_failures, progress
 from dctafd.inputs.file_names import is_archive, is_table
@@ -25,7 +16,6 @@ from dctafd.inputs.file_names import is_archive, is_table
 if TYPE_CHECKING:
     from dctafd.analysis.dataset_stats import DatasetStatistics
     from dctafd.analysis.file_statistics import FileFacts
-    from dctafd.batch.store_writing import OutputUrl
 
 
 @click.command()
@@ -50,24 +40,14 @@ if TYPE_CHECKING:
     type=NewFile({".html": "report", ".htm": "report"}),
     help="Write a report with figures to this file, one page without any other files.",
 )
-@format_option("table", "json", "jsonl", "csv", "parquet")
-@output_option
-@jobs_option
-@on_error_option
-@max_pixels_option
-@quiet_option
+@work_options("table", "json", "jsonl", "csv", "parquet")
 def command(
     images: Path | str,
     depth: int | None,
     sample: int | None,
     cache: Path | None,
     html: Path | None,
-    output_format: str,
-    output: Path | OutputUrl | None,
-    jobs: int,
-    on_error: str,
-    max_pixels: int,
-    quiet: bool,
+    work: WorkChoice,
 ) -> None:
     """Say of each folder, and in all, how its JPEG files were compressed.
 
@@ -93,44 +73,44 @@ def command(
         raise click.UsageError(f"{images} is no directory, archive or Parquet file")
     if not is_directory and (sample is not None or cache is not None):
         raise click.UsageError("--sample and --cache take a directory on the disk")
-    with progress("files", quiet=quiet) as advance:
+    with progress("files", quiet=work.quiet) as advance:
 
         def on_file(name: str, facts: FileFacts) -> None:
-            if on_error == "stop" and facts.error is not None:
+            if work.on_error == "stop" and facts.error is not None:
                 raise click.ClickException(f"stopped at {name}: {facts.error}: {facts.message}")
             advance(1)
 
         dataset = dataset_statistics(
             images,
-            jobs=jobs,
+            jobs=work.jobs,
             depth=depth,
             sample=sample,
             cache=cache,
-            max_pixels=max_pixels,
+            max_pixels=work.limits.max_pixels,
             on_file=on_file,
         )
     if not dataset.total.files:
         raise click.UsageError(f"there are no JPEG files (.jpg, .jpeg, .jpe, .jfif) in {shown(str(images))}")
-    _write(dataset, output_format, output)
+    _write(dataset, work)
     if html is not None:
         _write_html(dataset, html)
     if dataset.cached:
-        note(f"{dataset.cached} of {dataset.total.files} files were known from the cache", quiet)
+        note(f"{dataset.cached} of {dataset.total.files} files were known from the cache", work.quiet)
     failed = (f"{file.path}: {file.reason}: {file.detail}" for file in dataset.total.failed)
-    note_failures(failed, dataset.total.failure_count, quiet)
+    note_failures(failed, dataset.total.failure_count, work.quiet)
     if dataset.total.failure_count:
         raise SystemExit(EXIT_SOME_FAILED)
 
 
-def _write(dataset: DatasetStatistics, output_format: str, output: Path | OutputUrl | None) -> None:
+def _write(dataset: DatasetStatistics, work: WorkChoice) -> None:
     from dctafd.analysis.dataset_records import flat_records, nested_records, stats_table
     from dctafd.batch.tables import Page
 
-    if output_format != "table":
-        records = nested_records if output_format in ("json", "jsonl") else flat_records
-        write_records(records(dataset), output_format, output)
+    if work.output_format != "table":
+        records = nested_records if work.output_format in ("json", "jsonl") else flat_records
+        write_records(records(dataset), work.output_format, work.output)
         return
-    with text_output(output) as file:
+    with text_output(work.output) as file:
         file.write(stats_table(dataset, Page.of(file)))
 
 

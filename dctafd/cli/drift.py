@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from dctafd.cli.loading import chosen_device, load_chosen_afd, load_chosen_backbone
 from dctafd.cli.main import EXIT_SOME_FAILED
+from dctafd.cli.model_choice import ModelChoice, model_options
 from dctafd.cli.options import (
-    ModelChoice,
     NewFile,
+    WorkChoice,
     batch_size_option,
     figure_option,
-    format_option,
     images_option,
-    jobs_option,
-    max_pixels_option,
-    model_options,
-    on_error_option,
-    output_option,
     qualities_option,
-    quiet_option,
+    work_options,
 )
 from dctafd.cli.output import write_records
 from dctafd.cli.stderr import failure_handler, note_failures, progress
-from dctafd.config import Limits
-
-if TYPE_CHECKING:
-    from dctafd.batch.store_writing import OutputUrl
 
 
 @click.command()
@@ -46,12 +36,7 @@ if TYPE_CHECKING:
     help="Write the data of every block to this file (.csv or .parquet).",
 )
 @figure_option("Draw the curves and what drifts most to this file (.png, .svg, .pdf).")
-@format_option("table", "json", "jsonl", "csv", "parquet")
-@output_option
-@jobs_option
-@on_error_option
-@max_pixels_option
-@quiet_option
+@work_options("table", "json", "jsonl", "csv", "parquet")
 def command(
     images: Path,
     qualities: tuple[int, ...],
@@ -62,12 +47,7 @@ def command(
     curve: bool,
     blocks: Path | None,
     plot: Path | None,
-    output_format: str,
-    output: Path | OutputUrl | None,
-    jobs: int,
-    on_error: str,
-    max_pixels: int,
-    quiet: bool,
+    work: WorkChoice,
 ) -> None:
     """Measure how far compression moves coefficients and features, block by block.
 
@@ -87,8 +67,8 @@ def command(
     photos = _photos(images, limit)
     device = chosen_device(choice.device)
     backbone = load_chosen_backbone(choice)
-    afd = load_chosen_afd(backbone, choice, quiet)
-    with progress("photos", len(photos), quiet) as advance:
+    afd = load_chosen_afd(backbone, choice, work.quiet)
+    with progress("photos", len(photos), work.quiet) as advance:
         measurement = measure_drift(
             photos,
             backbone,
@@ -96,19 +76,19 @@ def command(
             afd=afd or "off",
             layer=layer,
             batch_size=batch_size,
-            jobs=jobs,
+            jobs=work.jobs,
             device=str(device),
-            limits=Limits(max_pixels),
+            limits=work.limits,
             advance=advance,
-            on_failure=failure_handler(on_error),
+            on_failure=failure_handler(work.on_error),
         )
-    summary = table_records if output_format == "table" else summary_records
-    write_records((curve_records if curve else summary)(measurement), output_format, output)
+    summary = table_records if work.output_format == "table" else summary_records
+    write_records((curve_records if curve else summary)(measurement), work.output_format, work.output)
     if blocks is not None:
         save_blocks(measurement, blocks)
     if plot is not None:
         save_drift_figure(measurement, plot)
-    note_failures(map(str, measurement.failures), len(measurement.failures), quiet)
+    note_failures(map(str, measurement.failures), len(measurement.failures), work.quiet)
     if measurement.failures:
         raise SystemExit(EXIT_SOME_FAILED)
 

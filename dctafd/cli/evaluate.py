@@ -18,30 +18,23 @@ from dctafd.cli.durations import duration
 from dctafd.cli.evaluate_output import evaluation_records, table_records
 from dctafd.cli.loading import chosen_device, load_chosen_afd, load_chosen_backbone
 from dctafd.cli.main import EXIT_SOME_FAILED
+from dctafd.cli.model_choice import ModelChoice, model_options
 from dctafd.cli.options import (
-    ModelChoice,
     NewFile,
+    WorkChoice,
     batch_size_option,
     figure_option,
-    format_option,
     images_option,
-    jobs_option,
-    max_pixels_option,
-    model_options,
-    on_error_option,
-    output_option,
     qualities_option,
-    quiet_option,
+    work_options,
 )
 from dctafd.cli.output import text_output, write_records
 from dctafd.cli.stderr import failure_handler, note, note_failures, progress
-from dctafd.config import Limits
 from dctafd.plain_text import counted
 
 if TYPE_CHECKING:
     from dctafd.analysis.evaluation import Evaluation
     from dctafd.analysis.evaluation_task import EvaluationTask
-    from dctafd.batch.store_writing import OutputUrl
 
 _SHOWN_LABELS = 10
 _SECONDS_BEFORE_ESTIMATE = 5.0
@@ -107,12 +100,7 @@ def _times(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted evaluation of the same output.")
 @figure_option("Also draw a figure (.png, .svg, .pdf).")
-@format_option("table", "json", "csv")
-@output_option
-@jobs_option
-@on_error_option
-@max_pixels_option
-@quiet_option
+@work_options("table", "json", "csv")
 def command(
     images: tuple[Path | str, ...],
     labels: Path | None,
@@ -128,12 +116,7 @@ def command(
     per_photo: Path | None,
     resume: bool,
     plot: Path | None,
-    output_format: str,
-    output: Path | OutputUrl | None,
-    jobs: int,
-    on_error: str,
-    max_pixels: int,
-    quiet: bool,
+    work: WorkChoice,
 ) -> None:
     """Measure what the AFD-Module gives on compressed photos: top-1 and top-5 with and without it.
 
@@ -152,7 +135,7 @@ def command(
     from dctafd.analysis.evaluate import plan_evaluation
     from dctafd.nets.fold import fold_batch_norms
 
-    journal = per_photo or (output if isinstance(output, Path) else None)
+    journal = per_photo or (work.output if isinstance(work.output, Path) else None)
     if resume and journal is None:
         raise click.UsageError("--resume needs the file that was to be written: -o FILE or --per-photo FILE")
     device = chosen_device(choice.device)
@@ -162,7 +145,7 @@ def command(
         task = plan_evaluation(
             list(images),
             backbone,
-            load_chosen_afd(backbone, choice, quiet),
+            load_chosen_afd(backbone, choice, work.quiet),
             labels=labels,
             protocol=protocol,
             qualities=qualities,
@@ -171,26 +154,26 @@ def command(
             limit=limit,
             compare=compare,
             batch_size=batch_size,
-            jobs=jobs,
+            jobs=work.jobs,
             device=str(device),
             seed=seed,
-            limits=Limits(max_pixels),
+            limits=work.limits,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    _tell_plan(task, quiet)
-    with _timed_progress(task, quiet) as advance:
-        evaluation = task.run(advance, journal, resume, failure_handler(on_error))
+    _tell_plan(task, work.quiet)
+    with _timed_progress(task, work.quiet) as advance:
+        evaluation = task.run(advance, journal, resume, failure_handler(work.on_error))
     if per_photo is not None:
         from dctafd.analysis.per_photo import save_per_photo
 
         save_per_photo(evaluation, backbone.labels, per_photo)
-    _write(evaluation, output_format, output)
+    _write(evaluation, work)
     if plot is not None:
         from dctafd.analysis.evaluation_figure import plot_evaluation
 
         plot_evaluation(evaluation, plot, task)
-    note_failures(map(str, evaluation.failures), len(evaluation.failures), quiet)
+    note_failures(map(str, evaluation.failures), len(evaluation.failures), work.quiet)
     if evaluation.failures or evaluation.unmatched:
         raise SystemExit(EXIT_SOME_FAILED)
 
@@ -236,10 +219,10 @@ def _timed_progress(task: EvaluationTask, quiet: bool) -> Iterator[Callable[[int
         yield count
 
 
-def _write(evaluation: Evaluation, output_format: str, output: Path | OutputUrl | None) -> None:
-    if output_format == "json":
-        with text_output(output) as file:
+def _write(evaluation: Evaluation, work: WorkChoice) -> None:
+    if work.output_format == "json":
+        with text_output(work.output) as file:
             file.write(json_text(evaluation.to_dict()) + "\n")
         return
-    records = table_records if output_format == "table" else evaluation_records
-    write_records(records(evaluation), output_format, output)
+    records = table_records if work.output_format == "table" else evaluation_records
+    write_records(records(evaluation), work.output_format, work.output)

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from dctafd.cli.loading import load_chosen_afd, load_chosen_backbone
-from dctafd.cli.options import ModelChoice, NewFile, model_options, quiet_option
+from dctafd.cli.model_choice import ModelChoice, model_options
+from dctafd.cli.options import NewFile, quiet_option
 from dctafd.cli.stderr import note
 
 

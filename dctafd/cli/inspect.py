@@ -13,22 +13,13 @@ import click
 
 from dctafd.cli.loading import load_chosen_classifier
 from dctafd.cli.main import EXIT_SOME_FAILED
-from dctafd.cli.options import (
-    ModelChoice,
-    figure_option,
-    format_option,
-    jobs_option,
-    max_pixels_option,
-    model_options,
-    output_option,
-    quiet_option,
-)
+from dctafd.cli.model_choice import ModelChoice, model_options
+from dctafd.cli.options import WorkChoice, figure_option, work_options
 from dctafd.cli.stderr import note
 from dctafd.errors import DctafdError
 from dctafd.plain_text import reason
 
 if TYPE_CHECKING:
-    from dctafd.batch.store_writing import OutputUrl
     from dctafd.inference.classifier import Classifier
 
 _DRAWING = Lock()
@@ -41,20 +32,12 @@ _DRAWING = Lock()
     "Draw the file to a .png, .svg or .pdf; with several files, their number is put before the suffix."
 )
 @model_options(default=None)
-@format_option("table", "json", "jsonl")
-@output_option
-@jobs_option
-@max_pixels_option
-@quiet_option
+@work_options("table", "json", "jsonl", on_error=False)
 def command(
     files: tuple[str, ...],
     plot: Path | None,
     choice: ModelChoice | None,
-    output_format: str,
-    output: Path | OutputUrl | None,
-    jobs: int,
-    max_pixels: int,
-    quiet: bool,
+    work: WorkChoice,
 ) -> None:
     """Show how each FILE ("-" is stdin) was compressed.
 
@@ -68,15 +51,15 @@ def command(
     """
     from dctafd.cli.inspect_output import write_inspections
 
-    classifier = None if choice is None else load_chosen_classifier(choice, quiet)
+    classifier = None if choice is None else load_chosen_classifier(choice, work.quiet)
 
     def inspect(number: int) -> dict[str, Any]:
         target = plot if plot is None or len(files) == 1 else plot.with_stem(f"{plot.stem}-{number + 1}")
-        return _inspect(files[number], max_pixels, classifier, target)
+        return _inspect(files[number], work.limits.max_pixels, classifier, target)
 
-    with ThreadPoolExecutor(min(jobs, len(files))) as pool:
+    with ThreadPoolExecutor(min(work.jobs, len(files))) as pool:
         records = list(pool.map(inspect, range(len(files))))
-    write_inspections(records, output_format, output)
+    write_inspections(records, work.output_format, work.output)
     failed = [record for record in records if record["error"]]
     for record in failed:
         note(f"{record['source']}: {record['error']['type']}: {record['error']['message']}")

@@ -13,7 +13,7 @@ from dctafd.cli.stderr import warnings_as_notes
 if TYPE_CHECKING:
     import torch
 
-    from dctafd.cli.options import ModelChoice
+    from dctafd.cli.model_choice import ModelChoice
     from dctafd.inference.classifier import Classifier
     from dctafd.nets.afd import AFDModule
     from dctafd.nets.registry import Backbone

@@ -4,13 +4,8 @@ A command stacks the decorators it needs::
 
     @click.command()
     @model_options()
-    @format_option("table", "json", "csv")
-    @output_option
-    @jobs_option
-    @quiet_option
-    def command(
-        choice: ModelChoice, output_format: str, output: Path | None, jobs: int, quiet: bool
-    ) -> None: ...
+    @work_options("table", "json", "csv")
+    def command(choice: ModelChoice, work: WorkChoice) -> None: ...
 """
 
 from __future__ import annotations
@@ -26,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dctafd.batch.shown_urls import is_url
-from dctafd.config import MAX_PIXELS, UNCHANGED, PreprocessingChanges
+from dctafd.config import MAX_PIXELS, Limits
 from dctafd.errors import MissingExtraError
 from dctafd.extras import require_extra
 from dctafd.files import check_output
@@ -36,7 +31,6 @@ if TYPE_CHECKING:
     from dctafd.batch.store_writing import OutputUrl
 
 FORMATS = ("table", "json", "jsonl", "csv", "parquet")
-DEFAULT_MODEL = "efficientnet_lite0"
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Decorator = Callable[[_Function], _Function]
@@ -225,124 +219,6 @@ def max_pixels_option(function: _Function) -> _Function:
     )(function)
 
 
-# The classifier ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ModelChoice:
-    """Which classifier, corrected by what, where: what the options of `model_options` say.
-
-    Attributes:
-        model: its name.
-        weights: a file of weights, None for the model's own.
-        afd: "auto", "off", a weights file or a shipped module's name.
-        device: "auto", "cpu", "cuda" ...
-        labels: a file of class names, None for those of the weights.
-        changes: what the classifier expects of its pixels where it is not what the model usually expects.
-    """
-
-    model: str
-    weights: Path | None = None
-    afd: str = "auto"
-    device: str = "auto"
-    labels: Path | None = None
-    changes: PreprocessingChanges = UNCHANGED
-
-
-_EXISTING_FILE: click.Path = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-class _ThreeNumbers(click.ParamType[tuple[float, float, float]]):
-    """R,G,B in 0..1, or one number for all three."""
-
-    name = "R,G,B"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, float, float]:
-        try:
-            numbers = [float(part) for part in str(value).split(",")]
-            red, green, blue = numbers * 3 if len(numbers) == 1 else numbers
-        except ValueError:
-            self.fail(f"{value!r} is not of the form 0.485,0.456,0.406", param, ctx)
-        return red, green, blue
-
-
-def _preprocessing_options() -> list[_Decorator[Any]]:
-    return [
-        click.option("--resize", type=click.IntRange(8, 8192), help="Shorter side after resizing."),
-        click.option("--crop", type=click.IntRange(8, 8192), help="Side of the crop, a multiple of 8."),
-        click.option("--mean", type=_ThreeNumbers(), help="Subtracted from RGB in 0..1."),
-        click.option("--std", type=_ThreeNumbers(), help="What RGB is divided by."),
-    ]
-
-
-def model_options(
-    *,
-    default: str | None = DEFAULT_MODEL,
-    afd: bool = True,
-    device: bool = True,
-    labels: bool = True,
-    preprocessing: bool = True,
-) -> _Decorator[Any]:
-    """`--model`, `--weights` and what belongs to them, passed as one `choice: ModelChoice`.
-
-    Args:
-        default: the model where none is named; with None, `choice` is None, too.
-        afd: whether the command corrects.
-        device: whether it lets one choose where it runs.
-        labels: whether `--labels` names the classes.
-        preprocessing: whether `--resize`, `--crop`, `--mean` and `--std` change what the model expects.
-    """
-    options = [
-        click.option(
-            "--model", default=default, show_default=True, help="The classifier; see `dctafd models`."
-        ),
-        click.option(
-            "--weights",
-            type=_EXISTING_FILE,
-            help="The classifier's weights, a state dict.",
-        ),
-    ]
-    if labels:
-        text = "Class names: a file with one per line, or JSON."
-        options.append(click.option("--labels", "class_names", type=_EXISTING_FILE, help=text))
-    if preprocessing:
-        options += _preprocessing_options()
-    if afd:
-        text = "The correction: auto, off, a weights file or a shipped module's name."
-        options.append(click.option("--afd", default="auto", show_default=True, help=text))
-    if device:
-        options.append(
-            click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
-        )
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(function)
-        def gather(
-            *arguments: Any,
-            model: str | None,
-            weights: Path | None,
-            afd: str = "auto",
-            device: str = "auto",
-            class_names: Path | None = None,
-            resize: int | None = None,
-            crop: int | None = None,
-            mean: tuple[float, float, float] | None = None,
-            std: tuple[float, float, float] | None = None,
-            **others: Any,
-        ) -> Any:
-            if model is None and weights is not None:
-                raise click.UsageError("--weights belongs to --model")
-            changes = PreprocessingChanges(resize, crop, mean, std)
-            choice = None if model is None else ModelChoice(model, weights, afd, device, class_names, changes)
-            return function(*arguments, choice=choice, **others)
-
-        for option in reversed(options):
-            gather = option(gather)
-        return gather
-
-    return decorate
-
-
 # How the work is done ---------------------------------------------------------------------------------
 
 
@@ -370,3 +246,55 @@ def batch_size_option(default: int) -> _Decorator[Any]:
 def quiet_option(function: _Function) -> _Function:
     """`--quiet`, passed as `quiet: bool`."""
     return click.option("--quiet", "-q", is_flag=True, help="Neither progress nor notes on stderr.")(function)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkChoice:
+    """How the work is done and where its results go: what the options of `work_options` say.
+
+    Attributes:
+        output_format: of the results.
+        output: where they are written; None is stdout.
+        jobs: CPUs to use.
+        limits: what one file may cost.
+        quiet: neither progress nor notes.
+        on_error: "skip" or "stop", for a file that cannot be read.
+    """
+
+    output_format: str
+    output: Path | OutputUrl | None
+    jobs: int
+    limits: Limits
+    quiet: bool
+    on_error: str = "skip"
+
+
+def work_options(*formats: str, on_error: bool = True) -> _Decorator[Any]:
+    """`--format`, `-o`, `--jobs`, `--max-pixels`, `--quiet`, passed as one `work: WorkChoice`.
+
+    Args:
+        formats: the formats of this command.
+        on_error: whether there is `--on-error`, too.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def gather(
+            *arguments: Any,
+            output_format: str,
+            output: Path | OutputUrl | None,
+            jobs: int,
+            max_pixels: int,
+            quiet: bool,
+            on_error: str = "skip",
+            **others: Any,
+        ) -> Any:
+            work = WorkChoice(output_format, output, jobs, Limits(max_pixels), quiet, on_error)
+            return function(*arguments, work=work, **others)
+
+        gather = max_pixels_option(quiet_option(gather))
+        if on_error:
+            gather = on_error_option(gather)
+        return format_option(*formats)(output_option(jobs_option(gather)))
+
+    return decorate

@@ -13,7 +13,8 @@ import click
 
 from dctafd.cli.durations import duration
 from dctafd.cli.loading import chosen_device, load_chosen_backbone
-from dctafd.cli.options import ModelChoice, NewFile, images_option, jobs_option, model_options, quiet_option
+from dctafd.cli.model_choice import ModelChoice, model_options
+from dctafd.cli.options import NewFile, images_option, jobs_option, quiet_option
 from dctafd.cli.output import write_records
 from dctafd.cli.stderr import note
 from dctafd.errors import WeightsError
