@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+DEFAULT_MODEL = "efficientnet_lite0"
+"""The classifier where none is named."""
+
 MAX_PIXELS = 178_956_970
 """Default limit of pixels; Pillow's limit for an error."""
 

@@ -15,7 +15,7 @@ from dctafd.inputs.pictures import centre_crop, decode_jpeg, decode_picture, enc
 from dctafd.inputs.prepare import prepare
 
 if TYPE_CHECKING:
-    from dctafd.nets.registry import ModelSpec
+    from dctafd.nets.model_specs import ModelSpec
 
 _LOSSLESS_QUALITY = 100
 

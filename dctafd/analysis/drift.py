@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dctafd.nets.afd import AFDModule
-    from dctafd.nets.registry import Backbone, ModelSpec
+    from dctafd.nets.model_specs import ModelSpec
+    from dctafd.nets.registry import Backbone
 
 _K = np.arange(8)
 _DCT = np.sqrt(np.where(_K == 0, 1, 2) / 8)[:, None] * np.cos((2 * _K + 1) * _K[:, None] * np.pi / 16)

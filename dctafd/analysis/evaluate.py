@@ -17,7 +17,7 @@ from dctafd.analysis.evaluation_rows import Measure
 from dctafd.analysis.evaluation_task import EvaluationTask
 from dctafd.analysis.labelled_photos import PhotoSet, find_photos
 from dctafd.analysis.protocols import AS_IT_IS, PAPER_QUALITIES, Protocol, protocol_conditions
-from dctafd.config import Limits
+from dctafd.config import DEFAULT_MODEL, Limits
 from dctafd.inputs.class_names import ClassNames
 from dctafd.nets.device import choose_device
 from dctafd.nets.fold import fold_batch_norms
@@ -128,7 +128,7 @@ def plan_of_photos(
 
 def evaluate(
     images: str | Path | Sequence[str | Path],
-    model: str | Backbone = "efficientnet_lite0",
+    model: str | Backbone = DEFAULT_MODEL,
     *,
     weights: str | Path | None = None,
     afd: str | Path = "auto",

@@ -32,7 +32,8 @@ from dctafd.inputs.model_input import ModelInput
 
 if TYPE_CHECKING:
     from dctafd.nets.attach import FrozenClassifier
-    from dctafd.nets.registry import Backbone, ModelSpec
+    from dctafd.nets.model_specs import ModelSpec
+    from dctafd.nets.registry import Backbone
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -38,7 +38,8 @@ from dctafd.training.views import Photo
 from dctafd.training.warm_start import fitting_modules
 
 if TYPE_CHECKING:
-    from dctafd.nets.registry import Backbone, ModelSpec
+    from dctafd.nets.model_specs import ModelSpec
+    from dctafd.nets.registry import Backbone
 
 _HELD_OUT_SHARE = 5  # one photo in so many
 _LEAST_HELD_OUT, _MOST_HELD_OUT = 16, 128

@@ -10,9 +10,7 @@ from typing import Any
 
 import click
 
-from dctafd.config import UNCHANGED, PreprocessingChanges
-
-DEFAULT_MODEL = "efficientnet_lite0"
+from dctafd.config import DEFAULT_MODEL, UNCHANGED, PreprocessingChanges
 
 _Decorator = Callable[[Any], Any]
 

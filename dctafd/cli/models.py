@@ -14,7 +14,7 @@ _CLASSES = 1000  # all that are known by name are ImageNet-1k's
 
 if TYPE_CHECKING:
     from dctafd.batch.store_writing import OutputUrl
-    from dctafd.nets.registry import ModelSpec
+    from dctafd.nets.model_specs import ModelSpec
 
 
 @click.command()
@@ -30,7 +30,7 @@ def command(output_format: str, output: Path | OutputUrl | None) -> None:
     Example:
       dctafd models --format json
     """
-    from dctafd.nets.registry import list_models
+    from dctafd.nets.model_specs import list_models
 
     modules = _modules_by_model()
     record = _row if output_format == "table" else _record

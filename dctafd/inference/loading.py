@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dctafd.config import UNCHANGED, Preprocessing, PreprocessingChanges, Runtime
+from dctafd.config import DEFAULT_MODEL, UNCHANGED, Preprocessing, PreprocessingChanges, Runtime
 from dctafd.inference.assembly import ModelFacts
 from dctafd.inference.classifier import Classifier
 from dctafd.inference.graph_cache import cache_directory
@@ -99,7 +99,7 @@ class _Loaded:
 
 
 def load_classifier(
-    model: str = "efficientnet_lite0",
+    model: str = DEFAULT_MODEL,
     weights: str | Path | None = None,
     afd: str | Path = "auto",
     device: str = "auto",

@@ -17,7 +17,7 @@ from dctafd.inputs.folders import Found, walk_photos
 from dctafd.inputs.model_input import InputBatch, ModelInput, collate
 from dctafd.inputs.pictures import centre_crop
 from dctafd.inputs.prepare import prepare
-from dctafd.nets.registry import ModelSpec
+from dctafd.nets.model_specs import ModelSpec
 from dctafd.training.degrade import Degradation, DegradationRange, degrade, sample_degradation, view_size
 from dctafd.training.views import FixedCrop, Patch, Photo, crop_window, random_view
 

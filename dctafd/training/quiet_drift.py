@@ -17,7 +17,7 @@ from dctafd.inputs.model_input import collate
 from dctafd.inputs.pictures import encode_jpeg
 from dctafd.inputs.prepare import prepare
 from dctafd.nets.afd import AFDModule
-from dctafd.nets.registry import ModelSpec
+from dctafd.nets.model_specs import ModelSpec
 from dctafd.training.degrade import with_noise
 from dctafd.training.views import Photo
 

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from dctafd.nets.attach import CorrectedClassifier, Features, Output
 from dctafd.nets.fold import fold_batch_norms
-from dctafd.nets.registry import Backbone, ModelSpec
+from dctafd.nets.model_specs import ModelSpec
+from dctafd.nets.registry import Backbone
 from dctafd.nets.stem import features_at
 from dctafd.training.data import TrainingBatch
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +23,6 @@ from dctafd.nets.attach import CorrectedClassifier, attach
 from dctafd.nets.fold import fold_batch_norms
 from dctafd.nets.layers import find_layers
 from dctafd.nets.registry import Backbone, load_backbone, own_labels
-from dctafd.nets.rep_conv import RepConv
 from dctafd.nets.state_dict import read_state_dict
 from dctafd.nets.stem import features_at
 from dctafd.nets.widen import load_narrower
@@ -38,13 +37,12 @@ from dctafd.training.checkpoints import (
 from dctafd.training.config import TrainingConfig, TrainingRuntime
 from dctafd.training.data import PairSource, TrainingBatch, iter_batches
 from dctafd.training.losses import afd_losses, weighted_sum
+from dctafd.training.rates import learning_rate_factor, parameter_groups
 from dctafd.training.teacher import OtherTeacher, Teacher
 from dctafd.training.validation import Validation, ValidationRow
 from dctafd.training.views import Photo
 
 GRADIENT_CLIP = 1.0
-WARM_UP_SHARE = 0.05  # of the training, at most
-FULL_RATE_FAN_IN = 64  # weights of larger layers learn more slowly, see `_parameter_groups`
 SCALE_BATCHES = 4
 
 
@@ -67,16 +65,6 @@ class TrainingReport:
     learning_rate: float
     images_per_second: float
     validation: tuple[ValidationRow, ...] = ()
-
-
-def learning_rate_factor(step: int, progress: float, warm_up: int) -> float:
-    """Return the share of the highest learning rate: linear warm-up, then a cosine down to a hundredth.
-
-    A training of a few minutes on a CPU has not many more steps than a warm-up; it ends after
-    `WARM_UP_SHARE` of the training at the latest.
-    """
-    cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-    return min(1.0, max((step + 1) / warm_up, progress / WARM_UP_SHARE)) * cosine
 
 
 class Trainer:
@@ -122,7 +110,7 @@ class Trainer:
         others = _other_teachers(config, backbone, runtime.device)
         self.teacher = Teacher(self.classifier, others, backbone.spec.temperature, config.teacher_share)
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.classifier.afd, config.weight_decay, config.rep_conv_rate),
+            parameter_groups(self.classifier.afd, config.weight_decay, config.rep_conv_rate),
             lr=config.learning_rate,
         )
         self.state = TrainingState()
@@ -398,33 +386,6 @@ def _digest(module: nn.Module) -> str:
     for key, tensor in module.state_dict().items():
         digest.update(key.encode() + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _parameter_groups(afd: AFDModule, weight_decay: float, rep_conv_rate: float) -> list[dict[str, Any]]:
-    """Group the parameters by their learning rate, a multiple of the training's, and by whether they decay.
-
-    AdamW moves each weight by about the learning rate, hence a layer's output by that times its fan-in: the
-    rate falls with it (Yang et al. 2021, Tensor Programs V). Biases and gates do not decay.
-    """
-    rates = {id(p): min(1.0, FULL_RATE_FAN_IN / fan_in) for p, fan_in in _fan_ins(afd)}
-    rates |= {id(p): rep_conv_rate for m in afd.modules() if isinstance(m, RepConv) for p in m.parameters()}
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter in afd.parameters():
-        decay = weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((rates.get(id(parameter), 1.0), decay), []).append(parameter)
-    return [
-        {"params": parameters, "rate": rate, "weight_decay": decay}
-        for (rate, decay), parameters in groups.items()
-    ]
-
-
-def _fan_ins(afd: AFDModule) -> Iterator[tuple[Tensor, int]]:
-    """Yield the weights of convolutions and linear layers, and how many inputs make one output."""
-    for module in afd.modules():
-        if isinstance(module, nn.ConvTranspose2d):  # patches do not overlap
-            yield module.weight, module.in_channels
-        elif isinstance(module, nn.Conv2d | nn.Linear):
-            yield module.weight, module.weight[0].numel()
 
 
 class _Timer:

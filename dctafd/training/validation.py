@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dctafd.inputs.pictures import centre_crop
 from dctafd.nets.attach import CorrectedClassifier
-from dctafd.nets.registry import ModelSpec
+from dctafd.nets.model_specs import ModelSpec
 from dctafd.training.data import TrainingPair, collate_pairs, make_pair
 from dctafd.training.degrade import Degradation
 from dctafd.training.losses import logits_loss

@@ -15,7 +15,8 @@ from dctafd.config import PreprocessingChanges
 from dctafd.errors import WeightsError
 from dctafd.imagenet import imagenet_names
 from dctafd.nets.efficientnet_lite import EfficientNetLite
-from dctafd.nets.registry import get_spec, list_models, load_backbone, own_labels
+from dctafd.nets.model_specs import get_spec, list_models
+from dctafd.nets.registry import load_backbone, own_labels
 from dctafd.nets.tf_padding import use_tf_same_padding
 from tests.support.small_nets import CROP
 

@@ -9,7 +9,8 @@ from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule
 from dctafd.nets.attach import attach
 from dctafd.nets.layers import find_layers
-from dctafd.nets.registry import get_spec, load_backbone
+from dctafd.nets.model_specs import get_spec
+from dctafd.nets.registry import load_backbone
 from tests.support.small_nets import random_inputs
 
 timm = pytest.importorskip("timm", reason="needs the extra timm (pip install 'dctafd[timm]')")

@@ -17,7 +17,8 @@ from dctafd.nets.afd import AFDModule
 from dctafd.nets.afd_weights import FitWarning, select_afd
 from dctafd.nets.attach import attach
 from dctafd.nets.layers import find_layers
-from dctafd.nets.registry import Backbone, build_architecture, get_spec
+from dctafd.nets.model_specs import get_spec
+from dctafd.nets.registry import Backbone, build_architecture
 from dctafd.training.config import TrainingConfig, TrainingRuntime
 from dctafd.training.trainer import Trainer
 from tests.support.jpeg_files import encode, photo_like

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from dctafd.nets.afd import AFDConfig, AFDModule, Variant
 from dctafd.nets.layers import find_layers
-from dctafd.nets.registry import Backbone, ModelSpec
+from dctafd.nets.model_specs import ModelSpec
+from dctafd.nets.registry import Backbone
 from tests.support.slim_resnet import SlimResNet
 
 CROP = 32

@@ -7,7 +7,7 @@ from dctafd.inputs.model_input import collate
 from dctafd.inputs.pictures import encode_jpeg
 from dctafd.inputs.prepare import prepare
 from dctafd.nets.afd import Guidance
-from dctafd.nets.registry import ModelSpec
+from dctafd.nets.model_specs import ModelSpec
 from dctafd.training.quiet_drift import choose_quiet_drift
 from tests.support.jpeg_files import photo_like
 

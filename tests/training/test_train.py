@@ -16,7 +16,8 @@ from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDModule
 from dctafd.nets.afd_weights import load_afd, read_afd_card
 from dctafd.nets.attach import attach
-from dctafd.nets.registry import Backbone, ModelSpec
+from dctafd.nets.model_specs import ModelSpec
+from dctafd.nets.registry import Backbone
 from dctafd.nets.rep_conv import RepConv
 from dctafd.training.config import TrainingConfig, TrainingRuntime
 from dctafd.training.data import (
@@ -29,14 +30,9 @@ from dctafd.training.data import (
 )
 from dctafd.training.degrade import Degradation, DegradationRange, view_size
 from dctafd.training.losses import LossWeights, afd_losses, features_loss, logits_loss
+from dctafd.training.rates import FULL_RATE_FAN_IN, learning_rate_factor, parameter_groups
 from dctafd.training.teacher import OtherTeacher, Teacher
-from dctafd.training.trainer import (
-    FULL_RATE_FAN_IN,
-    Trainer,
-    TrainingReport,
-    _parameter_groups,
-    learning_rate_factor,
-)
+from dctafd.training.trainer import Trainer, TrainingReport
 from dctafd.training.validation import Validation, split_photos
 from dctafd.training.views import FixedCrop, random_view
 from tests.support.small_nets import (
@@ -596,7 +592,7 @@ def test_a_time_budget_ends_the_training_and_drives_the_schedule() -> None:
 
 def test_learning_rates_fall_with_the_fan_in_and_branches_have_their_own() -> None:
     afd = trained_afd(small_resnet(), "deep")
-    groups = _parameter_groups(afd, weight_decay=0.01, rep_conv_rate=0.25)
+    groups = parameter_groups(afd, weight_decay=0.01, rep_conv_rate=0.25)
     rates = {id(p): group["rate"] for group in groups for p in group["params"]}
     assert len(rates) == sum(len(group["params"]) for group in groups) == len(list(afd.parameters()))
     assert rates[id(afd.fde.block.weight)] == FULL_RATE_FAN_IN / 384

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dctafd.nets.registry import ModelSpec
+from dctafd.nets.model_specs import ModelSpec
 from dctafd.training.config import TrainingConfig
 from dctafd.training.data import PairSource
 from dctafd.training.degrade import Degradation, DegradationRange, view_size

@@ -23,7 +23,8 @@ from dctafd.analysis.export import example_inputs
 from dctafd.nets.afd import AFDModule, Variant
 from dctafd.nets.afd_weights import load_afd
 from dctafd.nets.attach import attach
-from dctafd.nets.registry import WEIGHTS_DIRECTORY, build_architecture, get_spec
+from dctafd.nets.model_specs import get_spec
+from dctafd.nets.registry import WEIGHTS_DIRECTORY, build_architecture
 from tools.provenance import write_figures
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

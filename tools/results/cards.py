@@ -13,7 +13,7 @@ import jinja2
 
 from dctafd.nets.afd import AFDConfig
 from dctafd.nets.afd_weights import AFDCard, afd_name, read_afd_card
-from dctafd.nets.registry import get_spec
+from dctafd.nets.model_specs import get_spec
 from tools.recipes.recipe import ModuleRecipe, read_module_recipe
 from tools.results import tables
 from tools.results.records import Record, Results, told
