@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from torch import Tensor, nn
 
 from dctafd.config import Preprocessing
 from dctafd.inference.assembly import softmax
-from dctafd.inference.graph_networks import Graph, open_graph
+from dctafd.inference.graph_networks import Graph, graph_inputs, open_graph
 from dctafd.inference.network import Answer
 from dctafd.inputs.model_input import InputBatch, stack_inputs
 from dctafd.inputs.prepare import prepare_for
-from dctafd.nets.attach import FrozenClassifier
+from dctafd.nets.attach import CorrectedClassifier, FrozenClassifier
 
 GRAPH_FILES = {"openvino": "graph.xml", "onnxruntime": "graph.onnx"}
 
@@ -45,9 +46,12 @@ def example_inputs(preprocessing: Preprocessing, quality: int = 10) -> tuple[NDA
     return stack_inputs(inputs)
 
 
-def input_count(module: FrozenClassifier) -> int:
-    """Return how many of the arrays of `stack_inputs` a network takes: all with an AFD-Module, else one."""
-    return len(fields(InputBatch)) if module.corrects else 1
+def graph_of(module: FrozenClassifier, directory: Path, runtime: str, weights_digest: str) -> Graph:
+    """Return what `export_graph` makes of the same arguments."""
+    path = directory / GRAPH_FILES[runtime]
+    if not isinstance(module, CorrectedClassifier):
+        return Graph(path, 1, weights_digest)
+    return Graph(path, len(fields(InputBatch)), weights_digest, module.afd.config.reads_surviving)
 
 
 def export_graph(
@@ -69,14 +73,14 @@ def export_graph(
     Raises:
         ExportError: the network cannot be exported, or the graph's answers differ by more than `TOLERANCE`.
     """
-    arrays = example_inputs(preprocessing)[: input_count(module)]
-    graph = Graph(directory / GRAPH_FILES[runtime], len(arrays), weights_digest)
+    graph = graph_of(module, directory, runtime, weights_digest)
+    arrays = example_inputs(preprocessing)[: graph.inputs]
     outputs = _Outputs(module).eval()
     write = _write_openvino if runtime == "openvino" else _write_onnx
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = _exported(outputs, arrays)
+            program = _exported(outputs, arrays, graph.reads_surviving)
             write(program, arrays, graph.path)
             answer = open_graph(graph, runtime, "float32").run(arrays)
     except Exception as error:  # exporters raise whatever they like
@@ -95,16 +99,24 @@ class _Outputs(nn.Module):
         super().__init__()
         self.module = module
 
+    def reading_magnitudes(self) -> AbstractContextManager[None]:
+        """Let the classifier get `graph_inputs`."""
+        if isinstance(self.module, CorrectedClassifier):
+            return self.module.afd.fde.reading_magnitudes()
+        return nullcontext()
+
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return logits (B, classes), and FDM channel 0 (B, G, G) where an AFD-Module corrects."""
         output = self.module(*inputs)
         return (output.logits,) if output.fdm is None else (output.logits, output.fdm[:, 0])
 
 
-def _exported(outputs: nn.Module, arrays: Sequence[NDArray[np.float32]]) -> torch.export.ExportedProgram:
+def _exported(
+    outputs: _Outputs, arrays: Sequence[NDArray[np.float32]], reads_surviving: bool
+) -> torch.export.ExportedProgram:
     batch = torch.export.Dim("batch", min=1, max=4096)
-    tensors = tuple(torch.from_numpy(array) for array in arrays)
-    with torch.no_grad():
+    tensors = tuple(torch.from_numpy(array) for array in graph_inputs(arrays, reads_surviving))
+    with torch.no_grad(), outputs.reading_magnitudes():
         return torch.export.export(outputs, tensors, dynamic_shapes=(tuple({0: batch} for _ in tensors),))
 
 

@@ -96,8 +96,12 @@ class ClassifierIndex:
                 "key": key,
                 "facts": asdict(known.facts),
                 "preprocessing": asdict(known.preprocessing),
-                "graph": {"file": known.graph.path.name, "inputs": known.graph.inputs},
-                "weights_digest": known.graph.weights_digest,
+                "graph": {
+                    "file": known.graph.path.name,
+                    "inputs": known.graph.inputs,
+                    "weights_digest": known.graph.weights_digest,
+                    "reads_surviving": known.graph.reads_surviving,
+                },
                 "warnings": known.warnings,
             },
         )
@@ -144,7 +148,8 @@ def _states(paths: Iterable[str]) -> list[list[Any]]:
 
 def _classifier_of(record: Mapping[str, Any], entry: Path) -> KnownClassifier:
     facts = record["facts"]
-    graph = Graph(entry / record["graph"]["file"], record["graph"]["inputs"], record["weights_digest"])
+    told = dict(record["graph"])
+    graph = Graph(entry / told.pop("file"), **told)
     return KnownClassifier(
         ModelFacts(**{**facts, "labels": tuple(facts["labels"])}),
         Preprocessing.from_dict(record["preprocessing"]),

@@ -20,7 +20,7 @@ from dctafd.config import DEFAULT_MODEL, UNCHANGED, Preprocessing, Preprocessing
 from dctafd.inference.assembly import ModelFacts
 from dctafd.inference.classifier import Classifier
 from dctafd.inference.graph_cache import cache_directory
-from dctafd.inference.graph_networks import Graph, open_graph
+from dctafd.inference.graph_networks import open_graph
 from dctafd.inference.known_classifiers import ClassifierIndex, KnownClassifier, KnownFailure, package_digest
 from dctafd.inference.runtimes import GRAPH_RUNTIMES, choose_runtime
 from dctafd.nets.afd_files import module_beside
@@ -190,7 +190,7 @@ def _export(
     index: ClassifierIndex, record: dict[str, Any], loaded: _Loaded, chosen: Runtime
 ) -> KnownClassifier | KnownFailure:
     """Export a network into the cache, or into a temporary directory where the cache cannot be written."""
-    from dctafd.inference.graph_export import GRAPH_FILES, ExportError, export_graph, input_count
+    from dctafd.inference.graph_export import ExportError, export_graph, graph_of
     from dctafd.inference.torch_network import weights_digest
 
     digest = weights_digest(loaded.module)
@@ -207,7 +207,7 @@ def _export(
         export_graph(loaded.module, loaded.preprocessing, chosen.name, directory, digest)
 
     def known_in(directory: Path) -> KnownClassifier:
-        graph = Graph(directory / GRAPH_FILES[chosen.name], input_count(loaded.module), digest)
+        graph = graph_of(loaded.module, directory, chosen.name, digest)
         said = tuple(message for message, _ in loaded.warnings)
         return KnownClassifier(loaded.facts, loaded.preprocessing, graph, said)
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from dctafd.nets import rep_conv
 from dctafd.nets.fde_net import KNOWN_SCALES, FDENet
-from dctafd.nets.fe_net import FENet, NoCorrection, StageCorrection
+from dctafd.nets.fe_net import FENet, LearntSlope, NoCorrection, StageCorrection
 from dctafd.nets.layers import BackboneLayers, find_layers
 from dctafd.nets.modulation import Affine, Modulation
 
@@ -178,10 +178,15 @@ class AFDModule(nn.Module):
     def reparameterize(self) -> AFDModule:
         """Fold every RepConv into one 3x3 convolution, in place, and return the module; idempotent.
 
+        Learnt slopes become plain numbers.
+
         Raises:
             RuntimeError: the module is in training mode.
         """
         rep_conv.reparameterize(self)
+        for module in self.modules():
+            if isinstance(module, LearntSlope):
+                module.fix()
         return self
 
     @property

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dctafd.nets.rep_conv import RepConv
+from dctafd_native.magnitudes import LEAST_SURVIVAL, MAGNITUDE_UNIT
 
 COEFFICIENT_CHANNELS = 192  # 64 frequencies each of Y, Cb and Cr, natural order
 CONTEXT_CHANNELS = COEFFICIENT_CHANNELS + 4  # steps, scale (2), primary quality known, its table scale
@@ -16,6 +20,8 @@ SUMMARY_CHANNELS = CONTEXT_CHANNELS + 2 * COEFFICIENT_CHANNELS
 #: Scales that the context tells apart. What survives the resize says the rest: told the scale beyond 4,
 #: trained networks predicted more drift at scale 8 than at 4.
 KNOWN_SCALES = (0.5, 4.0)
+
+_BEYOND_ALL = 1e30  # times the least magnitude is more than 1
 
 _FIRST_DRIFT = 0.2  # what a new network predicts, about what quality 10 does to a stem
 
@@ -37,8 +43,12 @@ class FDENet(nn.Module):
         scales: lowest and highest scale that the network is told; others count as the nearest.
         reads_surviving: whether the network reads surviving steps and magnitudes, or those of the file, as
             modules did that were trained before.
+
+    Attributes:
+        magnitudes_given: whether `forward` gets magnitudes in place of coefficients (see there).
     """
 
+    magnitudes_given = False
     typical_energy: Tensor
 
     def __init__(
@@ -71,7 +81,7 @@ class FDENet(nn.Module):
         """Return the FDM, (B, fdm_channels, G, G), and a summary of what was read.
 
         Args:
-            coefficients: (B, 192, G, G), dequantised.
+            coefficients: (B, 192, G, G), dequantised; `magnitudes_given` what `log_magnitudes` makes of them.
             steps: (B, 192), of the quantiser, 0 where the photo has no such component.
             survival: (B, 192), what share of each step's noise survives the resize.
             scale: (B, 2), stored pixels per classifier pixel.
@@ -84,11 +94,12 @@ class FDENet(nn.Module):
             survival = torch.ones_like(survival)
         surviving = steps * survival  # (B, 192)
         context = _context(surviving, scale.clamp(*self.scales), primary_quality)  # (B, CONTEXT_CHANNELS)
-        magnitude = _magnitude(coefficients, survival).flatten(2)  # (B, 192, G G)
-        sizes = [magnitude.mean(2)] if summarize else []  # (B, 192)
-        x = self._blocks(magnitude, 0.4 * torch.log1p(surviving), self.context(context))  # (B, width, G G)
-        if summarize:
-            sizes.append((magnitude != 0).to(magnitude.dtype).mean(2))
+        magnitude = coefficients if self.magnitudes_given else _magnitude(coefficients, survival)
+        magnitude = magnitude.flatten(2)  # (B, 192, G G)
+        kept = _kept(magnitude)  # (B, 192, G G)
+        sizes = [magnitude.mean(2), kept.mean(2)] if summarize else []  # (B, 192) each
+        kept_weight = 0.4 * torch.log1p(surviving)  # (B, 192)
+        x = self._blocks(magnitude, kept, kept_weight, self.context(context))  # (B, width, G G)
         x = _leaky(x.unflatten(2, coefficients.shape[2:]))  # (B, width, G, G)
         x = _leaky(self.neighbours(x))  # (B, width, G, G)
         fdm = self.head(x)  # (B, fdm_channels, G, G)
@@ -97,7 +108,16 @@ class FDENet(nn.Module):
         summary = torch.cat([context, *sizes], 1) if summarize else None
         return torch.cat([drift, fdm[:, 1:]], 1), summary
 
-    def _blocks(self, magnitude: Tensor, kept_weight: Tensor, context: Tensor) -> Tensor:
+    @contextmanager
+    def reading_magnitudes(self) -> Iterator[None]:
+        """Let `forward` get magnitudes in place of coefficients, for a graph in which logarithms are slow."""
+        self.magnitudes_given = True
+        try:
+            yield
+        finally:
+            self.magnitudes_given = False
+
+    def _blocks(self, magnitude: Tensor, kept: Tensor, kept_weight: Tensor, context: Tensor) -> Tensor:
         """Return `block` of magnitudes (B, 192, G G) and kept steps, the context added: (B, width, G G).
 
         The log step of a coefficient that is not zero, 0 elsewhere, is the second half of what `block` reads,
@@ -109,8 +129,7 @@ class FDENet(nn.Module):
         assert self.block.bias is not None
         x = (context + self.block.bias)[:, :, None]  # (B, width, 1)
         x = torch.baddbmm(x, kernel.expand(magnitude.shape[0], -1, -1), magnitude)  # (B, width, G G)
-        # The magnitude is 0 where the coefficient is.
-        return torch.baddbmm(x, kept_kernel, magnitude.sign())
+        return torch.baddbmm(x, kept_kernel, kept)
 
 
 def surviving_share(steps: Tensor, survival: Tensor, energy: Tensor) -> Tensor:
@@ -147,8 +166,15 @@ def _leaky(x: Tensor) -> Tensor:
 
 def _magnitude(coefficients: Tensor, survival: Tensor) -> Tensor:
     """Compress the sizes of what survives, which reach over four decades; 0 where the coefficient is 0."""
-    # 1e-9: a coefficient of which nothing survives was kept all the same.
-    return coefficients.abs().mul_(0.125 * survival.clamp(min=1e-9)[:, :, None, None]).log1p_()
+    factors = MAGNITUDE_UNIT * survival.clamp(min=LEAST_SURVIVAL)  # (B, 192)
+    return coefficients.abs().mul_(factors[:, :, None, None]).log1p_()
+
+
+def _kept(magnitude: Tensor) -> Tensor:
+    """Return 1 where a coefficient was kept, 0 elsewhere; the magnitude is 0 where the coefficient is."""
+    if torch.compiler.is_compiling():  # runtimes of graphs have no fast sign
+        return (magnitude * _BEYOND_ALL).clamp(max=1)
+    return magnitude.sign()
 
 
 def _context(steps: Tensor, scale: Tensor, primary_quality: Tensor) -> Tensor:

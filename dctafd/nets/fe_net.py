@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,27 @@ from dctafd.nets.rep_conv import RepConv
 # Of the activations at first; learnt, one for each part, as in the authors' code. With plain ReLUs, whose
 # gradient is 0 below 0, a whole layer of FE-Net could go dead in training, and did.
 _NEGATIVE_SLOPE = 0.1
+
+
+class LearntSlope(nn.PReLU):
+    """A PReLU of one slope, which `fix` makes a plain number: runtimes fuse that with the layer before."""
+
+    def __init__(self) -> None:
+        super().__init__(init=_NEGATIVE_SLOPE)
+        self.slope: float | None = None
+
+    def fix(self) -> None:
+        """Keep the slope as it is now, or as weights that are loaded later have it."""
+        self.slope = self.weight.item()
+
+    def _load_from_state_dict(self, *args: Any, **options: Any) -> None:
+        super()._load_from_state_dict(*args, **options)
+        if self.slope is not None:
+            self.fix()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x where it is positive, the slope times x elsewhere."""
+        return super().forward(x) if self.slope is None else functional.leaky_relu(x, self.slope)
 
 
 def resize_to(x: Tensor, other: Tensor) -> Tensor:
@@ -60,7 +82,7 @@ class FENet(nn.Module):
     ) -> None:
         super().__init__()
         self.patch, self.non_negative = patch, non_negative
-        self.activate = nn.PReLU(init=_NEGATIVE_SLOPE)
+        self.activate = LearntSlope()
         self.encode = nn.Conv2d(channels, width, patch, stride=patch)
         self.above = RepConv(width, width)
         self.below_in = RepConv(width + fdm_channels, 2 * width)
@@ -138,7 +160,7 @@ class StageCorrection(nn.Module):
     def __init__(self, channels: int, fdm_channels: int, width: int, non_negative: bool = True) -> None:
         super().__init__()
         self.non_negative = non_negative
-        self.activate = nn.PReLU(init=_NEGATIVE_SLOPE)
+        self.activate = LearntSlope()
         self.reduce = nn.Conv2d(channels, width, 1)
         self.conv = RepConv(width + fdm_channels, width)
         self.gate = DriftGate()
@@ -186,11 +208,11 @@ def _times_gate(x: Tensor, gate: Tensor) -> Tensor:
     return x.mul_(gate) if may_overwrite(x) else x * gate
 
 
-def _activated(x: Tensor, activate: nn.Module) -> Tensor:
+def _activated(x: Tensor, activate: LearntSlope) -> Tensor:
     """Apply the activation to a fresh map, in its own memory where it may be."""
-    if not may_overwrite(x) or x.device.type != "cpu" or not isinstance(activate, nn.PReLU):
+    if activate.slope is None or not may_overwrite(x):
         return activate(x)
-    return functional.leaky_relu_(x, activate.weight.item())  # the one slope; on a GPU we would wait for it
+    return functional.leaky_relu_(x, activate.slope)
 
 
 def _pad_to_multiple(x: Tensor, multiple: int) -> Tensor:

@@ -14,7 +14,7 @@ from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDConfig, AFDModule, Variant
 from dctafd.nets.afd_weights import load_afd
 from dctafd.nets.attach import attach
-from dctafd.nets.fe_net import FENet, NoCorrection, StageCorrection, resize_to
+from dctafd.nets.fe_net import FENet, LearntSlope, NoCorrection, StageCorrection, resize_to
 from dctafd.nets.registry import WEIGHTS_DIRECTORY
 from tests.support.small_nets import CLASSES, FDM_CHANNELS, random_inputs, small_resnet, trained_afd
 
@@ -54,6 +54,18 @@ def test_reparameterize_keeps_the_answer(variant: Variant) -> None:
         afd.reparameterize().reparameterize()
         assert afd.reparameterized
         torch.testing.assert_close(classifier(*inputs).logits, before, rtol=1e-4, atol=1e-4)
+
+
+def test_a_folded_module_has_the_slopes_that_are_loaded_into_it() -> None:
+    folded = AFDModule.for_backbone(small_resnet(), input_size=32).eval().reparameterize()
+    state = {name: value.clone() for name, value in folded.state_dict().items()}
+    slopes = [name for name in state if name.endswith("activate.weight")]
+    for number, name in enumerate(slopes):
+        state[name].fill_(0.2 + number / 16)
+    folded.load_state_dict(state)
+    found = [module.slope for module in folded.modules() if isinstance(module, LearntSlope)]
+    assert len(slopes) > 2
+    assert found == pytest.approx([0.2 + number / 16 for number in range(len(slopes))])
 
 
 def test_the_backbone_is_left_as_it_was() -> None:
