@@ -1,10 +1,9 @@
-"""Evaluation: protocols, figures, intervals, and the command's record."""
+"""Evaluation: figures, agreement, trees, resuming, intervals."""
 
 import csv
 import io
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,181 +11,33 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
-from PIL import Image
-from torchvision.transforms import functional
 
 from dctafd.analysis.compressed_input import compressed_inputs
-from dctafd.analysis.evaluate import evaluate, plan_evaluation
+from dctafd.analysis.evaluate import evaluate
 from dctafd.analysis.evaluation_journal import journal_path
 from dctafd.analysis.evaluation_rows import gain_interval, mean_interval, share_interval
 from dctafd.analysis.evaluation_task import EvaluationTask
 from dctafd.analysis.photo_scores import Answer, MeasuredPhoto, PhotoScore
-from dctafd.analysis.protocols import Condition, Protocol, protocol_conditions
+from dctafd.analysis.protocols import Condition
 from dctafd.analysis.published import published_top1
-from dctafd.cli import evaluate as evaluate_command
 from dctafd.errors import DctafdError, ResumeError
-from dctafd.inputs.model_input import ModelInput, collate
-from dctafd.jpeg.quality import estimate_quality
-from dctafd.nets.afd_weights import SelectedAFD
+from dctafd.inputs.model_input import collate
 from dctafd.nets.registry import Backbone
-from tests.support.small_nets import CLASSES, CROP, small_backbone, small_spec, trained_afd
-
-SPEC = small_spec()
-
-
-def photo(seed: int, size: tuple[int, int] = (48, 64)) -> Image.Image:
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (size[0] // 8, size[1] // 8, 3), np.uint8)
-    return Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC)
-
-
-def stored(image: Image.Image, quality: int = 95) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality, subsampling=0)
-    return buffer.getvalue()
+from tests.support.evaluations import (
+    afd_task,
+    labelled_photos,
+    normalised,
+    photo,
+    plain_task,
+    recompressed,
+    reference_crop,
+)
+from tests.support.small_nets import CLASSES, small_backbone
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    lines = ["file,label"]
-    for index in range(7):
-        (tmp_path / f"{index}.jpg").write_bytes(stored(photo(index)))
-        lines.append(f"{index}.jpg,{index % CLASSES}")
-    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
-    return tmp_path
-
-
-def afd_task(folder: Path, **options: Any) -> EvaluationTask:
-    backbone = small_backbone()
-    afd = trained_afd(backbone.module, "deep").reparameterize()
-    return plan_evaluation(folder, backbone, afd, jobs=1, **options)
-
-
-def plain_task(folder: Path, **options: Any) -> EvaluationTask:
-    return plan_evaluation(folder, small_backbone(), None, jobs=1, **options)
-
-
-def compressed_input(data: bytes, condition: Condition, seed: Sequence[int] = (0,)) -> ModelInput:
-    (found,) = compressed_inputs(data, [condition], SPEC, seed)
-    return found
-
-
-# Protocols --------------------------------------------------------------------------------------------
-
-
-def reference_crop(data: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(data)).convert("RGB")
-    return functional.center_crop(functional.resize(image, [SPEC.resize]), [SPEC.crop])
-
-
-def normalised(image: Image.Image) -> np.ndarray:
-    tensor = functional.normalize(functional.to_tensor(image), SPEC.mean, SPEC.std)
-    return tensor.numpy()
-
-
-def one_level() -> float:
-    return 1.01 / 255 / min(SPEC.std)
-
-
-def recompressed(image: Image.Image, *qualities: int) -> Image.Image:
-    for quality in qualities:
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=quality)
-        image = Image.open(buffer).convert("RGB")
-    return image
-
-
-def test_single_resizes_crops_and_compresses() -> None:
-    data = stored(photo(0))
-    (condition,) = protocol_conditions("single", [10])
-    result = compressed_input(data, condition)
-    expected = normalised(recompressed(reference_crop(data), 10))
-    np.testing.assert_allclose(result.pixels, expected, atol=one_level())
-    assert estimate_quality(result.header).value == 10
-    assert result.header.subsampling == "4:2:0"
-    assert (result.header.width, result.header.height) == (CROP, CROP)
-
-
-def test_imagenet_c_is_saved_again_at_quality_85() -> None:
-    data = stored(photo(0))
-    (condition,) = protocol_conditions("imagenet-c", [10])
-    result = compressed_input(data, condition)
-    expected = normalised(recompressed(reference_crop(data), 10, 85))
-    np.testing.assert_allclose(result.pixels, expected, atol=one_level())
-    assert estimate_quality(result.header).value == 85
-
-
-def test_native_compresses_first() -> None:
-    data = stored(photo(0))
-    (condition,) = protocol_conditions("native", [10])
-    result = compressed_input(data, condition)
-    whole = recompressed(Image.open(io.BytesIO(data)).convert("RGB"), 10)
-    expected = functional.center_crop(functional.resize(whole, [SPEC.resize]), [SPEC.crop])
-    np.testing.assert_allclose(result.pixels, normalised(expected), atol=one_level())
-    assert (result.header.width, result.header.height) == (64, 48)
-
-
-def test_stored_takes_files_as_they_are() -> None:
-    data = stored(photo(0), quality=31)
-    (condition,) = protocol_conditions("stored")
-    result = compressed_input(data, condition)
-    np.testing.assert_allclose(result.pixels, normalised(reference_crop(data)), atol=one_level())
-    assert estimate_quality(result.header).value == 31
-
-
-def test_repeated_draws_its_qualities_from_the_list() -> None:
-    data = stored(photo(0))
-    conditions = protocol_conditions("repeated", [12, 30], [1, 3])
-    assert [condition.times for condition in conditions] == [1, 3]
-    drawn = np.random.default_rng([5, 1]).choice([12, 30], 3)
-    result = compressed_input(data, conditions[1], (5, 1))
-    expected = normalised(recompressed(reference_crop(data), *map(int, drawn)))
-    np.testing.assert_allclose(result.pixels, expected, atol=one_level())
-
-
-@pytest.mark.parametrize("protocol", ["single", "native"])
-def test_originals_in_other_formats_and_turned_ones_show_the_same(protocol: Protocol) -> None:
-    image = photo(0)
-    (condition,) = protocol_conditions(protocol, [30])
-    files = {}
-    for kind in ("PNG", "BMP", "TIFF"):
-        buffer = io.BytesIO()
-        image.save(buffer, kind)
-        files[kind] = buffer.getvalue()
-    exif = Image.Exif()
-    exif[0x0112] = 6  # stored lying on its left side
-    buffer = io.BytesIO()
-    image.transpose(Image.Transpose.ROTATE_90).save(buffer, "PNG", exif=exif)
-    files["turned"] = buffer.getvalue()
-    expected = recompressed(image, 30) if protocol == "native" else image
-    expected = functional.center_crop(functional.resize(expected, [SPEC.resize]), [SPEC.crop])
-    if protocol == "single":
-        expected = recompressed(expected, 30)
-    for data in files.values():
-        found = compressed_input(data, condition)
-        np.testing.assert_allclose(found.pixels, normalised(expected), atol=one_level())
-
-
-def test_a_turned_jpeg_is_cropped_upright() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 3
-    buffer = io.BytesIO()
-    photo(1).save(buffer, "JPEG", quality=95, subsampling=0, exif=exif)
-    as_it_is, compressed = compressed_inputs(buffer.getvalue(), [Condition(None), Condition(95)], SPEC)
-    upside_down = as_it_is.pixels[:, ::-1, ::-1]
-    difference, other = (np.abs(compressed.pixels - p).mean() for p in (as_it_is.pixels, upside_down))
-    assert difference < 0.2 * other
-
-
-def test_a_picture_that_is_no_jpeg_is_read_as_if_it_were_one_without_loss() -> None:
-    buffer = io.BytesIO()
-    photo(2).save(buffer, "PNG")
-    found = compressed_input(buffer.getvalue(), Condition(None))
-    expected = functional.center_crop(functional.resize(photo(2), [SPEC.resize]), [SPEC.crop])
-    np.testing.assert_allclose(found.pixels, normalised(expected), atol=3 * one_level())
-    assert estimate_quality(found.header).value == 100
-    assert (found.header.width, found.header.height) == (64, 48)
+    return labelled_photos(tmp_path)
 
 
 # Figures ----------------------------------------------------------------------------------------------
@@ -582,149 +433,3 @@ def test_interval_of_the_gain() -> None:
     low, high = gain_interval(direct, corrected)
     assert 11 <= low <= 14  # binomial(100, 0.2): 20 points, deviation 4
     assert 26 <= high <= 29
-
-
-# Command ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_model(monkeypatch: pytest.MonkeyPatch) -> Backbone:
-    backbone = small_backbone()
-    monkeypatch.setattr("dctafd.nets.registry.load_backbone", lambda *_: backbone)
-    afd = trained_afd(backbone.module, "stem")
-    monkeypatch.setattr(
-        "dctafd.nets.afd_weights.select_afd",
-        lambda choice, _: None if choice == "off" else SelectedAFD(afd, "small"),
-    )
-    return backbone
-
-
-def run(folder: Path, *options: str) -> Result:
-    arguments = [
-        "--images",
-        str(folder),
-        "--labels",
-        str(folder / "labels.csv"),
-        "--device",
-        "cpu",
-        "-j",
-        "1",
-    ]
-    return CliRunner().invoke(evaluate_command.command, [*arguments, *options])
-
-
-def test_json_record_has_the_contracts_keys(folder: Path, small_model: Backbone) -> None:
-    result = run(folder, "--qualities", "7,30", "--limit", "5", "--format", "json")
-    assert result.exit_code == 0, result.output
-    record = json.loads(result.stdout)
-    assert (record["model"], record["images"], record["protocol"]) == ("small", 5, "single")
-    assert {"top1", "top5"} <= set(record["clean"])
-    assert [row["quality"] for row in record["rows"]] == [7, 30]
-    wanted = {"quality", "direct_top1", "direct_top5", "afd_top1", "afd_top5"}
-    assert all(wanted <= set(row) for row in record["rows"])
-    assert all(0 <= row[name] <= 100 for row in record["rows"] for name in wanted - {"quality"})
-
-
-def test_csv_and_figure(folder: Path, small_model: Backbone, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    output, figure = tmp_path / "out.csv", tmp_path / "out.png"
-    result = run(
-        folder, "--protocol", "repeated", "--times", "1..2", "-o", str(output), "--plot", str(figure)
-    )
-    assert result.exit_code == 0, result.output
-    lines = output.read_text().splitlines()
-    assert [line.partition(",")[0] for line in lines] == ["row", "clean", "1", "2", "mean"]
-    assert "times" in lines[0]
-    with Image.open(figure) as image:
-        assert image.size[0] > 100
-
-
-def test_failures_end_in_exit_code_1(folder: Path, small_model: Backbone) -> None:
-    (folder / "1.jpg").write_bytes(b"not a photo")
-    result = run(folder, "--afd", "off", "--qualities", "9")
-    assert result.exit_code == 1
-    assert "1.jpg" in result.stderr
-
-
-def test_stop_ends_at_the_first_failure_and_can_be_resumed(
-    folder: Path, small_model: Backbone, tmp_path: Path
-) -> None:
-    (folder / "3.jpg").write_bytes(b"not a photo")
-    options = ("--qualities", "9", "--batch-size", "2", "-o", str(tmp_path / "out.json"))
-    result = run(folder, *options, "--on-error", "stop")
-    assert result.exit_code == 1
-    assert "stopped at 3.jpg" in result.stderr
-    assert not (tmp_path / "out.json").exists()
-    result = run(folder, *options, "--resume")
-    assert result.exit_code == 1
-    record = json.loads((tmp_path / "out.json").read_text())
-    assert record["images"] == 6
-    assert [failure["file"] for failure in record["failures"]] == ["3.jpg"]
-
-
-@pytest.mark.parametrize("protocol", ["single", "native", "stored"])
-def test_larger_photos_are_refused(folder: Path, small_model: Backbone, protocol: str) -> None:
-    limits = ("--protocol", protocol, "--qualities", "9", "--max-pixels")
-    assert run(folder, *limits, "3072").exit_code == 0  # 48 x 64
-    large = io.BytesIO()
-    photo(9, (49, 64)).save(large, "JPEG")
-    (folder / "1.jpg").write_bytes(large.getvalue())
-    result = run(folder, *limits, "3072")
-    assert result.exit_code == 1
-    assert "1.jpg: LimitExceededError" in result.stderr
-
-
-@pytest.mark.parametrize(
-    "options", [("--qualities", "0"), ("--qualities", "low"), ("--times", "3..1"), ("--times", "many")]
-)
-def test_usage_errors(folder: Path, small_model: Backbone, options: tuple[str, str]) -> None:
-    assert run(folder, *options).exit_code == 2
-
-
-def test_stored_photos_have_one_row_and_no_clean_one(folder: Path, small_model: Backbone) -> None:
-    result = run(folder, "--protocol", "stored", "--format", "csv")
-    assert result.exit_code == 0, result.output
-    (row,) = csv.DictReader(io.StringIO(result.stdout))
-    assert (row["row"], row["photos"], row["table_quality"]) == ("all", "7", "95.0")
-    table = run(folder, "--protocol", "stored", "--format", "table").stdout
-    assert "clean" not in table
-    assert len(table.splitlines()) == 2
-
-
-def test_the_command_names_labels_that_are_no_class(folder: Path, small_model: Backbone) -> None:
-    with (folder / "labels.csv").open("a") as file:
-        file.write("7.jpg,wasp\n8.jpg,wasp\n")
-    result = run(folder, "--qualities", "50", "--format", "json")
-    assert result.exit_code == 1
-    assert "2 photos are left out" in result.stderr
-    assert "'wasp', 2 photos" in result.stderr
-    record = json.loads(result.stdout)
-    assert record["unmatched_labels"] == [
-        {"label": "wasp", "photos": 2, "reason": "the model has no class of this name"}
-    ]
-
-
-def test_the_command_measures_agreement_without_labels(folder: Path, small_model: Backbone) -> None:
-    arguments = ["--images", str(folder), "-j", "1", "--device", "cpu", "--qualities", "5,50"]
-    result = CliRunner().invoke(evaluate_command.command, arguments)
-    assert result.exit_code == 0, result.output
-    assert "agrees" in result.stdout.splitlines()[0]
-    assert "KL AFD" in result.stdout.splitlines()[0]
-    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == ["clean", "5", "50", "mean"]
-
-
-def test_resuming_by_the_command(folder: Path, small_model: Backbone, tmp_path: Path) -> None:
-    assert run(folder, "--resume").exit_code == 2
-    output = tmp_path / "out.json"
-    assert run(folder, "--qualities", "50", "-o", str(output)).exit_code == 0
-    first = output.read_text()
-    assert run(folder, "--qualities", "50", "-o", str(output), "--resume").exit_code == 0
-    assert output.read_text() == first
-    assert run(folder, "--per-photo", str(tmp_path / "x.txt")).exit_code == 2
-    assert not list(tmp_path.glob("*.partial"))
-
-
-def test_condition_is_a_plain_value() -> None:
-    assert protocol_conditions("single", [7]) == (Condition(7),)
-    assert protocol_conditions("native", [7]) == (Condition(7, full_size=True),)
-    assert protocol_conditions("imagenet-c", [7]) == (Condition(7, again=85),)
