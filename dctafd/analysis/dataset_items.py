@@ -11,6 +11,7 @@ from dctafd.analysis.folder_statistics import FolderStatistics
 from dctafd.analysis.frequency_sums import FrequencySums
 from dctafd.batch.shown_urls import file_name, shown
 from dctafd.batch.sources import iter_sources
+from dctafd.config import Limits
 from dctafd.inputs.source_items import SourceItem, readable
 
 _IN_FLIGHT = 4
@@ -61,7 +62,7 @@ class Leaves:
 
 
 def measure_source(
-    source: str, leaves: Leaves, jobs: int, max_pixels: int, on_file: Callable[[str, FileFacts], None]
+    source: str, leaves: Leaves, jobs: int, limits: Limits, on_file: Callable[[str, FileFacts], None]
 ) -> None:
     """Measure every photo of an archive, a table or a URL, `jobs` at a time.
 
@@ -69,7 +70,7 @@ def measure_source(
         source: as `plan_sources` takes it.
         leaves: what they are counted in.
         jobs: threads.
-        max_pixels: larger files count as failures.
+        limits: what one file may cost; files that cost more count as failures.
         on_file: called after each file, in this thread.
     """
     pending: deque[tuple[str, Future[Measured]]] = deque()
@@ -82,7 +83,7 @@ def measure_source(
 
     with ThreadPoolExecutor(jobs) as pool:
         for name, item in _named_items(source):
-            pending.append((name, pool.submit(measure_item, item, max_pixels)))
+            pending.append((name, pool.submit(measure_item, item, limits)))
             if len(pending) >= jobs * _IN_FLIGHT:
                 finish()
         while pending:

@@ -19,7 +19,7 @@ from dctafd.analysis.frequency_sums import FrequencySums
 from dctafd.analysis.statistics_cache import StatisticsCache
 from dctafd.batch.shown_urls import is_url, shown
 from dctafd.batch.stores import local_path
-from dctafd.config import MAX_PIXELS
+from dctafd.config import Limits
 from dctafd.inputs.file_names import is_archive, is_table, natural_key
 from dctafd.inputs.folders import Found, walk_photos
 from dctafd.inputs.source_items import readable
@@ -61,7 +61,7 @@ def dataset_statistics(
     depth: int | None = None,
     sample: int | None = None,
     cache: str | os.PathLike[str] | None = None,
-    max_pixels: int = MAX_PIXELS,
+    limits: Limits = Limits(),
     on_file: Callable[[str, FileFacts], None] | None = None,
 ) -> DatasetStatistics:
     """Measure every JPEG file below a directory, in an archive or a table, or behind a URL of these.
@@ -77,7 +77,7 @@ def dataset_statistics(
         depth: levels of sub-folders to tell apart; None goes as deep as `MOST_FOLDERS` rows allow.
         sample: measure this many files only, chosen at random but always the same ones.
         cache: a file that keeps the measurements; what it knows is not read again.
-        max_pixels: larger files count as failures.
+        limits: what one file may cost; files that cost more count as failures.
         on_file: called after each file with its name below the directory, in this thread; what it raises
             ends the run.
 
@@ -97,7 +97,7 @@ def dataset_statistics(
             raise ValueError("a sample is taken, and a cache kept, of directories only")
         leaves_of_stream = Leaves(depth, DEEPEST, MOST_FOLDERS)
         measure_source(
-            os.fspath(directory), leaves_of_stream, jobs, max_pixels, on_file or (lambda name, facts: None)
+            os.fspath(directory), leaves_of_stream, jobs, limits, on_file or (lambda name, facts: None)
         )
         leaves_of_stream.finish()
         folders, total = roll_up(leaves_of_stream.folders)
@@ -111,7 +111,7 @@ def dataset_statistics(
     leaves: dict[str, FolderStatistics] = {}
     cached = 0
     with nullcontext() if cache is None else StatisticsCache(Path(cache)) as known:
-        for path, (facts, sums), from_cache in _measure_all(photos, jobs, known, max_pixels):
+        for path, (facts, sums), from_cache in _measure_all(photos, jobs, known, limits):
             relative = path.relative_to(root)
             folder = readable("/".join(relative.parent.parts[:depth]))
             leaves.setdefault(folder, FolderStatistics()).add_file(readable(str(relative)), facts, sums)
@@ -181,21 +181,21 @@ def _sub_folders(folder: Path) -> list[Path]:
 
 
 def _measure_all(
-    photos: Iterable[Found], jobs: int, cache: StatisticsCache | None, max_pixels: int
+    photos: Iterable[Found], jobs: int, cache: StatisticsCache | None, limits: Limits
 ) -> Iterator[tuple[Path, Measured, bool]]:
     """Yield each path with its measurements and whether they were known, in order, `jobs` files at a time."""
     if jobs == 1:
         for found in photos:
             path = Path(found.path)
-            known = _known(path, cache, max_pixels)
-            yield _finish(path, known or _measure(found, max_pixels), known is not None, cache)
+            known = _known(path, cache, limits)
+            yield _finish(path, known or _measure(found, limits), known is not None, cache)
         return
     pending: deque[tuple[Path, Measured | Future[Measured], bool]] = deque()
     with ThreadPoolExecutor(jobs) as pool:
         for found in photos:
             path = Path(found.path)
-            known = _known(path, cache, max_pixels)
-            measured = known or pool.submit(_measure, found, max_pixels)
+            known = _known(path, cache, limits)
+            measured = known or pool.submit(_measure, found, limits)
             pending.append((path, measured, known is not None))
             if len(pending) >= jobs * _IN_FLIGHT:
                 yield _finish(*pending.popleft(), cache)
@@ -203,17 +203,17 @@ def _measure_all(
             yield _finish(*pending.popleft(), cache)
 
 
-def _measure(found: Found, max_pixels: int) -> Measured:
+def _measure(found: Found, limits: Limits) -> Measured:
     """Measure a file; one that the walk knows to be unreadable, or an unreadable folder, is a failure."""
     if found.error is None:
-        return measure_file(found.path, max_pixels)
+        return measure_file(found.path, limits)
     return FileFacts(0, error=type(found.error).__name__, message=str(found.error)), FrequencySums.empty()
 
 
-def _known(path: Path, cache: StatisticsCache | None, max_pixels: int) -> Measured | None:
+def _known(path: Path, cache: StatisticsCache | None, limits: Limits) -> Measured | None:
     """Return what the cache knows of a file, unless the file is larger than is allowed now."""
     known = cache.get(path) if cache is not None else None
-    return known if known is not None and known[0].pixels <= max_pixels else None
+    return known if known is not None and known[0].pixels <= limits.max_pixels else None
 
 
 def _finish(

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dctafd.analysis.frequency_sums import FrequencySums
+from dctafd.config import Limits
 from dctafd.errors import DctafdError
 from dctafd.inputs.source_items import SourceItem
 from dctafd.jpeg.coefficients import JpegCoefficients
 from dctafd.jpeg.history import estimate_history
 from dctafd.jpeg.quality import estimate_quality
-from dctafd.jpeg.reader import read
+from dctafd.jpeg.reader import read_within
 from dctafd.plain_text import reason
 
 ODD_RESIDUAL = 0.1
@@ -87,10 +88,10 @@ class FileFacts:
         return odd
 
 
-def measure_file(path: str | os.PathLike[str], max_pixels: int) -> tuple[FileFacts, FrequencySums]:
+def measure_file(path: str | os.PathLike[str], limits: Limits) -> tuple[FileFacts, FrequencySums]:
     """Read a file and measure it; what cannot be read becomes facts with an error, not an exception."""
     try:
-        jpeg = read(path, max_pixels=max_pixels)
+        jpeg = read_within(path, limits)
     except (DctafdError, OSError) as error:
         return FileFacts(
             _size(path), error=type(error).__name__, message=reason(error, named=True)
@@ -98,13 +99,13 @@ def measure_file(path: str | os.PathLike[str], max_pixels: int) -> tuple[FileFac
     return file_facts(jpeg), FrequencySums.of(jpeg.components)
 
 
-def measure_item(item: SourceItem, max_pixels: int) -> tuple[FileFacts, FrequencySums]:
+def measure_item(item: SourceItem, limits: Limits) -> tuple[FileFacts, FrequencySums]:
     """Measure an input that comes with its bytes, as `measure_file` does a file."""
     size = 0
     try:
         data = item.read()
         size = len(data)
-        jpeg = read(data, max_pixels=max_pixels)
+        jpeg = read_within(data, limits)
     except (DctafdError, OSError) as error:
         message = reason(error, named=True)
         return FileFacts(size, error=type(error).__name__, message=message), FrequencySums.empty()

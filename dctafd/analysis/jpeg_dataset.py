@@ -20,7 +20,7 @@ from dctafd.inputs.file_names import is_jpeg_name, natural_key
 from dctafd.inputs.model_input import InputBatch, ModelInput, collate
 from dctafd.inputs.prepare import prepare_for
 from dctafd.jpeg.coefficients import JpegCoefficients
-from dctafd.jpeg.reader import read
+from dctafd.jpeg.reader import read_within
 
 NO_LABEL = -1
 _DIGITS = 6  # of the largest index that is believed
@@ -184,7 +184,7 @@ class JpegDataset(Dataset[Any]):  # a Sample, or None where `skip_damaged` leave
             data = reader()
             photo: ModelInput | JpegCoefficients
             if self.gives == "coefficients":
-                photo = read(data, max_pixels=self.limits.max_pixels, max_scans=self.limits.max_scans)
+                photo = read_within(data, self.limits)
             else:
                 photo = prepare_for(data, self.preprocessing, self.limits)
         except (DctafdError, OSError) as error:

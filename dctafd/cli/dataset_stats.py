@@ -86,7 +86,7 @@ def command(
             depth=depth,
             sample=sample,
             cache=cache,
-            max_pixels=work.limits.max_pixels,
+            limits=work.limits,
             on_file=on_file,
         )
     if not dataset.total.files:

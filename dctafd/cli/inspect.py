@@ -16,6 +16,7 @@ from dctafd.cli.main import EXIT_SOME_FAILED
 from dctafd.cli.model_choice import ModelChoice, model_options
 from dctafd.cli.options import WorkChoice, figure_option, work_options
 from dctafd.cli.stderr import note
+from dctafd.config import Limits
 from dctafd.errors import DctafdError
 from dctafd.plain_text import reason
 
@@ -55,7 +56,7 @@ def command(
 
     def inspect(number: int) -> dict[str, Any]:
         target = plot if plot is None or len(files) == 1 else plot.with_stem(f"{plot.stem}-{number + 1}")
-        return _inspect(files[number], work.limits.max_pixels, classifier, target)
+        return _inspect(files[number], work.limits, classifier, target)
 
     with ThreadPoolExecutor(min(work.jobs, len(files))) as pool:
         records = list(pool.map(inspect, range(len(files))))
@@ -67,18 +68,18 @@ def command(
         raise SystemExit(EXIT_SOME_FAILED)
 
 
-def _inspect(name: str, max_pixels: int, classifier: Classifier | None, plot: Path | None) -> dict[str, Any]:
+def _inspect(name: str, limits: Limits, classifier: Classifier | None, plot: Path | None) -> dict[str, Any]:
     """Return one file's record; what cannot be read becomes a record with an error."""
     from dctafd.analysis.inspection import inspect_jpeg, inspection_record
     from dctafd.batch.shown_urls import shown
     from dctafd.inputs.source_items import readable
-    from dctafd.jpeg.reader import read
+    from dctafd.jpeg.reader import read_within
 
     source = readable(shown(name))
     drift = None
     try:
         data = _read(name)
-        inspection = inspect_jpeg(read(data, max_pixels=max_pixels))
+        inspection = inspect_jpeg(read_within(data, limits))
         record = inspection_record(source, inspection)
         if classifier is not None:
             from dctafd.analysis.drift_map import drift_map, drift_record

@@ -58,7 +58,12 @@ def read(
         >>> jpeg.components[0].coefficients.shape
         (30, 40, 8, 8)
     """
-    header, parts = read_planned(source, plan_everything, Limits(max_pixels, max_scans, strict), engine)
+    return read_within(source, Limits(max_pixels, max_scans, strict), engine)
+
+
+def read_within(source: Source, limits: Limits, engine: Engine = "auto") -> JpegCoefficients:
+    """Read one file as `read` does, within limits that are one object."""
+    header, parts = read_planned(source, plan_everything, limits, engine)
     return JpegCoefficients.of(
         header,
         tuple(

@@ -20,6 +20,7 @@ from dctafd.analysis.dataset_records import (
 from dctafd.analysis.dataset_report import report_html
 from dctafd.analysis.dataset_stats import choose_depth, dataset_statistics, sample_photos
 from dctafd.analysis.folder_statistics import MOST_NAMES
+from dctafd.config import Limits
 from dctafd.errors import DctafdError
 from tests.support import dataset_stats_reference
 
@@ -169,7 +170,7 @@ def test_the_cache_obeys_a_lower_limit_of_pixels(
 ) -> None:
     cache = tmp_path_factory.mktemp("cache") / "stats.db"
     dataset_statistics(mixed, cache=cache)
-    limited = dataset_statistics(mixed, cache=cache, max_pixels=48 * 48)
+    limited = dataset_statistics(mixed, cache=cache, limits=Limits(48 * 48))
     assert limited.total.failures["LimitExceededError"] == 3
 
 

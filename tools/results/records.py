@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dctafd.analysis.protocols import PROTOCOLS
 from tools.places import RESULTS
 
-PROTOCOLS = ("single", "imagenet-c", "native", "repeated", "stored")
 PROVENANCE = ("command", "commit", "machine", "date")
 
 Record = Mapping[str, Any]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from dctafd.analysis.protocols import PROTOCOLS
 from dctafd.analysis.published import published_top1
-from tools.results.records import PROTOCOLS, Record, Results
+from tools.results.records import Record, Results
 
 Row = Mapping[str, Any]
 #: What a table shows of each row, by heading: a format of the row's values, or a function of the row.
