@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import random
 import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
 
-from tests.support.archive_files import Members
+from tests.support.archive_files import Members, packed
 
 Mutation = Callable[[bytearray, random.Random], None]
 
@@ -59,10 +58,10 @@ def mutated_archive(kind: str, members: Members, rng: random.Random) -> bytes:
         _apply(data, rng, (*_ANY, tar_field, tar_field, tar_field))
     if kind == "tar":
         return bytes(data)
-    packed = bytearray(_pack(kind, bytes(data)))
+    whole = bytearray(packed(kind, bytes(data)))
     if not inside:
-        _apply(packed, rng, _ANY)
-    return bytes(packed)
+        _apply(whole, rng, _ANY)
+    return bytes(whole)
 
 
 def tar_field(data: bytearray, rng: random.Random) -> None:
@@ -136,11 +135,3 @@ def _apply(data: bytearray, rng: random.Random, mutations: Sequence[Mutation]) -
 def _value(length: int, rng: random.Random) -> bytes:
     value = rng.choice((*_NUMBERS, rng.randbytes(length), b"../" * 40, b"/" * 200, "\u0663".encode() * 6))
     return value[:length].ljust(length, rng.choice((b"\0", b" ")))
-
-
-def _pack(kind: str, data: bytes) -> bytes:
-    if kind == "tar.gz":
-        return gzip.compress(data, 1)
-    import zstandard
-
-    return zstandard.ZstdCompressor(write_checksum=True).compress(data)
