@@ -1,5 +1,8 @@
 """The rooms of the house (docs/architecture.md): an import leads down, never up or in a circle."""
 
+import re
+from pathlib import Path
+
 import grimp
 import pytest
 
@@ -36,6 +39,20 @@ def test_imports_lead_down(imports: grimp.ImportGraph) -> None:
         )
         == []
     )
+
+
+def test_the_drawing_names_modules_that_are_there() -> None:
+    """Those beside a folder's name, and those in the text behind one, which lie in the same room."""
+    root = Path(__file__).parents[1]
+    text = (root / "docs" / "architecture.md").read_text()
+    names = set(re.findall(r"[\w/]+\.py\b", text))
+    assert len(names) > 30
+    for name in names:
+        assert (
+            (root / name).is_file()
+            or list((root / "dctafd").rglob(name))
+            or (root / "tools" / name).is_file()
+        )
 
 
 def test_every_module_is_in_a_room(imports: grimp.ImportGraph) -> None:
