@@ -47,12 +47,8 @@ def test_the_drawing_names_modules_that_are_there() -> None:
     text = (root / "docs" / "architecture.md").read_text()
     names = set(re.findall(r"[\w/]+\.py\b", text))
     assert len(names) > 30
-    for name in names:
-        assert (
-            (root / name).is_file()
-            or list((root / "dctafd").rglob(name))
-            or (root / "tools" / name).is_file()
-        )
+    places = [root, *(root / folder for folder in ("dctafd", "tests", "tools"))]
+    assert [name for name in names if not any(list(place.rglob(name)) for place in places)] == []
 
 
 def test_every_module_is_in_a_room(imports: grimp.ImportGraph) -> None:
