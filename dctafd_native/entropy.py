@@ -78,6 +78,7 @@ def decode_sequential(
     pairs,
     skips,
     zigzag,
+    dense,
     clear,
     overlay,
     out,
@@ -98,6 +99,8 @@ def decode_sequential(
         pairs: (p,) int64, tables of `entropy_tables.derive_pairs`.
         skips: (q,) uint16, tables of `entropy_tables.derive_skips`.
         zigzag: (128,) uint8, natural index by zigzag index; 63 from 64 on.
+        dense: whether values are so large that pairs of symbols often do not fit their table; each symbol is
+            then looked up by itself, which never surprises the processor.
         clear: whether `out` holds anything but zeros; blocks that are not decoded are then left so.
         overlay: whether `out` holds an earlier scan of the same blocks, of which stays what is 0 in this one.
         out: (m,) int16; receives KEEP x KEEP coefficients a block of the window and 64 a block of the
@@ -239,8 +242,11 @@ def decode_sequential(
                     for _ in range(2):
                         # Nothing lies from k on yet: the zero of a second symbol that is not there, of EOB
                         # and of a run of 16 does no harm.
-                        pair = pairs[pair_table + (window >> pair_shift)]
-                        place_in_block = k + np.uint64((pair >> 8) & 63)
+                        pair = np.int64(0)
+                        place_in_block = np.uint64(63)
+                        if not dense:
+                            pair = pairs[pair_table + (window >> pair_shift)]
+                            place_in_block = k + np.uint64((pair >> 8) & 63)
                         if place_in_block < np.uint64(63):
                             out[base + np.uint64(zigzag[place_in_block])] = np.int16(pair >> 32)
                             place_in_block += np.uint64((pair >> 16) & 255)

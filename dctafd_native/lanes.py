@@ -19,6 +19,9 @@ from numba import types
 from numba.core import cgutils
 from numba.np.arrayobj import make_array
 
+_SHORT = 128
+"""Bits of a vector within which any processor interleaves lanes in one step."""
+
 
 class Lanes:
     """A vector of whole numbers of one width; every operation wraps to that width."""
@@ -101,8 +104,21 @@ class Lanes:
 
 
 def transposed(rows: Sequence[Lanes]) -> list[Lanes]:
-    """Transpose n vectors of n lanes by swapping quadrants, then their quarters, down to single lanes."""
+    """Transpose n vectors of n lanes, by the steps for which processors have instructions."""
     rows = list(rows)
+    count = len(rows)
+    if count * rows[0].bits > _SHORT:
+        return _transposed_by_quadrants(rows)
+    low = [lane // 2 + count * (lane % 2) for lane in range(count)]
+    high = [lane + count // 2 for lane in low]
+    for _ in range(count.bit_length() - 1):
+        pairs = list(zip(rows[: count // 2], rows[count // 2 :], strict=True))
+        rows = [a.pick(half, b) for a, b in pairs for half in (low, high)]
+    return rows
+
+
+def _transposed_by_quadrants(rows: list[Lanes]) -> list[Lanes]:
+    """Transpose by swapping quadrants, then their quarters, down to single lanes."""
     size, count = len(rows) // 2, len(rows)
     while size:
         upper = [lane + count - size if lane & size else lane for lane in range(count)]

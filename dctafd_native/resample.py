@@ -36,7 +36,7 @@ def bilinear_weights(box_start, box_stop, source_size, out_size, first, starts, 
         out_size: size to which the box is resized.
         first: the first output wanted.
         starts, counts: (n,) int32, filled: first source sample and number of samples of each output.
-        weights: (n, width) int32, filled; width is at least `weight_count(...)`.
+        weights: (n, width) int32, filled, with zeros behind the last; width is at least `weight_count(...)`.
     """
     scale = (box_stop - box_start) / out_size
     support = max(scale, 1.0)
@@ -53,6 +53,7 @@ def bilinear_weights(box_start, box_stop, source_size, out_size, first, starts, 
         counts[j] = count
         for k in range(count):
             weights[j, k] = int(exact[k] / total * (1 << PRECISION_BITS) + 0.5)
+        weights[j, count:] = 0
 
 
 def weight_count(box_size: float, out_size: int) -> int:
@@ -180,12 +181,16 @@ def resize_rows(source, origin, starts, counts, weights, out):
     """
     tile = np.empty((TILE, ROWS), np.uint8)
     last = starts.shape[0] - 1
+    # As many samples for every output, some of weight 0: so the loop over them never surprises the processor.
+    most = counts.max()
     for c in range(out.shape[0]):
         for i in range(0, out.shape[1], ROWS):
             for first in range(0, out.shape[2], TILE):
                 for slot in range(TILE):
                     j = min(first + slot, last)
-                    _resized_column(source, c, starts[j] - origin, i, weights, j, counts[j], tile, slot)
+                    start = starts[j] - origin
+                    count = most if start + most <= source.shape[1] else counts[j]
+                    _resized_column(source, c, start, i, weights, j, count, tile, slot)
                 _tile(tile, out, c, i, first)
 
 

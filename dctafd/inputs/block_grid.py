@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dctafd.inputs.geometry import CELL, CropGeometry
+from dctafd.inputs.geometry import CELL, CropGeometry, Orientation
 from dctafd.jpeg.coefficients import JpegHeader
 from dctafd_native.dequantize import dequantize_grid
 
@@ -41,7 +42,7 @@ def block_grid(
     header: JpegHeader,
     geometry: CropGeometry,
     components: Sequence[GridBlocks],
-    survival: Sequence[NDArray[np.float32]],
+    survival: NDArray[np.float32],
 ) -> tuple[NDArray[np.int16] | NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Dequantise, turn upright and convert to Y, Cb, Cr the blocks under the cells of the crop.
 
@@ -54,35 +55,45 @@ def block_grid(
         header: the photo's header facts.
         geometry: where the crop lies.
         components: each component's blocks under the cells.
-        survival: what share of each component's steps survives the resize, (8, 8) float32, upright.
+        survival: what share of each component's steps survives the resize, (3, 8, 8) float32, upright.
 
     Returns:
         (192, G, G) coefficients, clipped to +-16384, zero where a cell is outside the picture: int16, or
         float32 where colours were converted; their (192,) float32 steps; and what share of these survives,
-        (192,) float32, 1 where there is no component.
+        (192,) float32, 1 where there is no component. The last two are shared by photos of one kind.
     """
     turn = geometry.orientation
-    signs = turn.frequency_signs()
-    if header.color_space == "ycck":
-        signs = -signs
     converts = header.color_space in ("rgb", "cmyk")
+    # Whole numbers as they are take half the memory, and are written and read in half the time.
     limit = NO_LIMIT if converts else LIMIT
     cells = geometry.y.crop // CELL, geometry.x.crop // CELL
-    # Whole numbers as they are take half the memory, and are written and read in half the time.
-    planes = np.empty((3, 64, *cells), np.float32 if converts else np.int16)
-    steps = np.zeros((3, 8, 8), np.float32)
-    surviving = np.ones((3, 8, 8), np.float32)
+    planes: NDArray[Any] = np.empty((3, 64, *cells), np.float32 if converts else np.int16)
+    shown = header.components[:3]
+    factors, steps = _quantization(
+        tuple(np.asarray(component.quant_table, np.uint16).tobytes() for component in shown),
+        turn,
+        header.color_space == "ycck",
+    )
     for index, grid in enumerate(components[:3]):
-        table = header.components[index].quant_table.astype(np.int32)
         dequantize_grid(
-            grid.blocks, grid.rows, grid.columns, table * signs, turn.transpose, limit, planes[index]
+            grid.blocks, grid.rows, grid.columns, factors[index], turn.transpose, limit, planes[index]
         )
-        steps[index] = table.T if turn.transpose else table
-        surviving[index] = survival[index]
-    planes[len(components) :] = 0
+    planes[len(shown) :] = 0
     if converts:
         planes = np.clip(np.tensordot(RGB_TO_YCC, planes, axes=1), -LIMIT, LIMIT)
-        steps, surviving = steps[MAIN_CONTRIBUTORS], surviving[MAIN_CONTRIBUTORS]
+        steps, survival = steps[MAIN_CONTRIBUTORS], survival[MAIN_CONTRIBUTORS]
     if geometry.y.offset < 0 or geometry.x.offset < 0:
         planes *= np.logical_and.outer(geometry.y.cells_inside(), geometry.x.cells_inside())
-    return planes.reshape(192, *cells), steps.reshape(192), surviving.reshape(192)
+    return planes.reshape(192, *cells), steps.reshape(192), survival.reshape(192)
+
+
+@lru_cache(maxsize=256)
+def _quantization(
+    tables: tuple[bytes, ...], turn: Orientation, negated: bool
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return what blocks are multiplied by, (n, 8, 8), and the steps upright, (3, 8, 8), or 0."""
+    stored = np.stack([np.frombuffer(table, np.uint16).reshape(8, 8) for table in tables]).astype(np.int32)
+    steps = np.zeros((3, 8, 8), np.float32)
+    steps[: len(tables)] = stored.transpose(0, 2, 1) if turn.transpose else stored
+    steps.flags.writeable = False
+    return stored * (turn.frequency_signs() * (-1 if negated else 1)), steps

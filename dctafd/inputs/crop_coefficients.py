@@ -46,8 +46,8 @@ class CropPlan:
         x, y: the resize filters of the upright picture's axes.
         region: the stored pixels, of the reduced picture, that the filters read.
         components: the coefficients needed of each component.
-        survival: what share of each step survives the resize, (8, 8) float32 a component, upright
-            (`dctafd.inputs.survival`).
+        survival: what share of each step survives the resize, (3, 8, 8) float32, upright, of the first three
+            components, 1 where there is none (`dctafd.inputs.survival`).
         distinct: rows and columns of cells whose blocks of the first component are all different ones;
             neighbouring cells may share one.
     """
@@ -58,7 +58,7 @@ class CropPlan:
     y: AxisFilter
     region: Region
     components: tuple[ComponentPlan, ...]
-    survival: tuple[NDArray[np.float32], ...]
+    survival: NDArray[np.float32]
     distinct: tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
@@ -110,8 +110,8 @@ def _plan_crop(layout: PictureLayout, resize: int | None, crop: int) -> CropPlan
 
 def _survival(
     layout: PictureLayout, geometry: CropGeometry, x: AxisFilter, y: AxisFilter
-) -> tuple[NDArray[np.float32], ...]:
-    """Return what share of each step survives, (8, 8) float32 a component, natural order, upright."""
+) -> NDArray[np.float32]:
+    """Return `CropPlan.survival`, which photos of one layout share."""
     reduction, turned = geometry.reduction, geometry.orientation.transpose
     reduced, full = (
         [component_axes(grid) for grid in sample_grids(layout.width, layout.height, layout.factors, size)]
@@ -130,7 +130,11 @@ def _survival(
                 for pair in zip(*([c[stored] for c in side] for side in (reduced, full)), strict=True)
             ]
         )
-    return tuple(np.outer(down, across).astype(np.float32) for down, across in zip(*factors, strict=True))
+    survival = np.ones((3, 8, 8), np.float32)
+    for share, down, across in zip(survival, *factors, strict=False):
+        np.multiply.outer(down, across, out=share, casting="same_kind")
+    survival.flags.writeable = False
+    return survival
 
 
 def _axis_filter(axis: Axis, reduction: int) -> AxisFilter:

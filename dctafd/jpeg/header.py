@@ -1,7 +1,11 @@
 """What the markers mean: colour space, component names and process, as libjpeg decides them."""
 
+from functools import lru_cache
+
+import numpy as np
+
 from dctafd.jpeg.coefficients import ColorSpace, ComponentHeader, JpegHeader, Process
-from dctafd.jpeg.structure import SOF_BASELINE, JpegStructure
+from dctafd.jpeg.structure import SOF_BASELINE, Frame, JpegStructure
 
 _COMPONENT_NAMES: dict[ColorSpace, tuple[str, ...]] = {
     "gray": ("Y",),
@@ -45,12 +49,8 @@ def make_header(structure: JpegStructure, file_size: int) -> JpegHeader:
     """Return what the markers say; nothing is said of missing coefficients yet, nor are there warnings."""
     frame = structure.frame
     space = color_space(structure)
-    components = tuple(
-        ComponentHeader(name, part.identifier, part.h, part.v, size[1], size[0], table)
-        for name, part, size, table in zip(
-            _COMPONENT_NAMES[space], frame.components, frame.sizes, structure.quant_tables, strict=True
-        )
-    )
+    tables = tuple(table.tobytes() for table in structure.quant_tables)
+    components = _component_headers(frame, space, tables)
     return JpegHeader(
         width=frame.width,
         height=frame.height,
@@ -65,6 +65,27 @@ def make_header(structure: JpegStructure, file_size: int) -> JpegHeader:
         scans=len(structure.scans),
         restart_interval=structure.scans[0].restart_interval,
         warnings=(),
+    )
+
+
+@lru_cache(maxsize=256)
+def _component_headers(
+    frame: Frame, space: ColorSpace, tables: tuple[bytes, ...]
+) -> tuple[ComponentHeader, ...]:
+    """Return the components' facts; files of one kind share them."""
+    return tuple(
+        ComponentHeader(
+            name,
+            part.identifier,
+            part.h,
+            part.v,
+            width,
+            height,
+            np.frombuffer(table, np.uint16).reshape(8, 8),
+        )
+        for name, part, (height, width), table in zip(
+            _COMPONENT_NAMES[space], frame.components, frame.sizes, tables, strict=True
+        )
     )
 
 

@@ -154,6 +154,8 @@ class _Parser:
 
     def _read_segment(self) -> bool:
         """Read the next segment; False at EOI or where the file ends after a scan."""
+        if self._read_plain_segment():
+            return True
         marker = self._next_marker()
         if marker is None:
             if not self.scans:
@@ -171,6 +173,21 @@ class _Parser:
         if marker < 0xC0:
             raise CorruptJpegError(f"reserved marker FF {marker:02X}")
         self._dispatch(marker, self._segment_payload(marker))
+        return True
+
+    def _read_plain_segment(self) -> bool:
+        """Read the next segment if it is whole, right here, and one of `_HANDLERS`: the fast way for most."""
+        data, start = self.data, self.position
+        head = data[start : start + 4]
+        handler = _HANDLERS.get(head[1]) if len(head) == 4 and head[0] == 0xFF else None
+        if handler is None:
+            return False
+        length = head[2] << 8 | head[3]
+        end = start + 2 + length
+        if length < 2 or end > len(data):
+            return False
+        self.position = end
+        handler(self, data[start + 4 : end])
         return True
 
     def _next_marker(self) -> int | None:

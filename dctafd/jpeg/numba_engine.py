@@ -58,7 +58,7 @@ def decode(
         # The kernel clears each block just before it is filled, which spares a pass over memory; where damage
         # left blocks out, everything is decoded once more.
         size = layout.size + _WORK_SPACE
-        out = scratch("coefficients", size, np.int16) if reuse else np.empty(size, np.int16)
+        out = scratch("coefficients", (size,), np.int16) if reuse else np.empty(size, np.int16)
         out[-_WORK_SPACE:] = 0
         damage = _decode_scans(Target(data, structure, layout, out, clear=True))
     if damage or not written_once:

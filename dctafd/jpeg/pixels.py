@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,9 @@ from dctafd.jpeg.scratch import scratch
 from dctafd.jpeg.smoothing import with_lowest
 from dctafd_native import color, idct, upsample
 
+_SAMPLES, _UPSAMPLED = (
+    tuple(f"{name} of component {index}" for index in range(4)) for name in ("samples", "pixels")
+)
 STRIP_PIXELS = 1 << 20  # decode() holds the planes of about so many pixels at once
 
 
@@ -116,62 +121,100 @@ def _component_planes(
     origins: Sequence[tuple[int, int]] | None,
 ) -> list[NDArray[np.uint8]]:
     """Return each component at the picture's resolution, (height, width) uint8 of the region."""
-    planes = []
     factors = tuple((component.h, component.v) for component in header.components)
-    for index, grid in enumerate(sample_grids(header.width, header.height, factors, reduction)):
-        origin = origins[index] if origins else (0, 0)
-        table = np.ascontiguousarray(header.components[index].quant_table, np.uint16).view(np.int16)
-        planes.append(_component_pixels(index, grid, coefficients[index], origin, table, region))
-    return planes
+    windows = _sample_windows(header.width, header.height, factors, reduction, region)
+    return [
+        _component_pixels(index, window, blocks, origin, component.quant_table)
+        for index, (window, blocks, origin, component) in enumerate(
+            zip(windows, coefficients, origins or [(0, 0)] * len(windows), header.components, strict=True)
+        )
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _SampleWindow:
+    """What of one component is decoded for a region of the picture.
+
+    Attributes:
+        grid: how its samples lie under the pixels.
+        blocks: (top, bottom, left, right) in blocks, ends exclusive.
+        shape: rows and columns of their samples.
+        first: place of the first of these in the component.
+        inside: how many rows and columns of them belong to the picture.
+        pixels: (height, width) of the region.
+        offset: (row, column) of the region's first pixel, from the window's first sample; for "linear" its
+            place in the picture.
+    """
+
+    grid: SampleGrid
+    blocks: tuple[int, int, int, int]
+    shape: tuple[int, int]
+    first: tuple[int, int]
+    inside: tuple[int, int]
+    pixels: tuple[int, int]
+    offset: tuple[int, int]
+
+
+@lru_cache(maxsize=128)
+def _sample_windows(
+    width: int, height: int, factors: tuple[tuple[int, int], ...], reduction: int, region: Region
+) -> list[_SampleWindow]:
+    """Plan each component's part of a region; photos of one layout share it."""
+    windows = []
+    left, top, right, bottom = region
+    for grid in sample_grids(width, height, factors, reduction):
+        blocks = grid.block_window(region)
+        size = grid.block_size
+        shape = (blocks[1] - blocks[0]) * size, (blocks[3] - blocks[2]) * size
+        first = blocks[0] * size, blocks[2] * size
+        inside = min(shape[0], grid.down.samples - first[0]), min(shape[1], grid.across.samples - first[1])
+        offset = top, left
+        if grid.upsampling != "linear":
+            # Of the ratios only whole ones are left, and 1 for "none".
+            offset = top - first[0] * grid.down.ratio[0], left - first[1] * grid.across.ratio[0]
+        windows.append(
+            _SampleWindow(grid, blocks, shape, first, inside, (bottom - top, right - left), offset)
+        )
+    return windows
 
 
 def _component_pixels(
     index: int,
-    grid: SampleGrid,
+    window: _SampleWindow,
     coefficients: NDArray[np.int16],
     origin: tuple[int, int],
-    table: NDArray[np.int16],
-    region: Region,
+    table: NDArray[np.uint16],
 ) -> NDArray[np.uint8]:
     """Return component `index` at the picture's resolution, (height, width) uint8 of the region."""
-    window = grid.block_window(region)
-    top, bottom, left, right = window
-    size = grid.block_size
+    top, bottom, left, right = window.blocks
     rows, columns = coefficients.shape[:2]
     if not (
         origin[0] <= top and bottom <= origin[0] + rows and origin[1] <= left and right <= origin[1] + columns
     ):
-        raise ValueError(f"a component of {rows}x{columns} blocks does not hold blocks {window}")
-    samples = scratch(f"samples {index}", ((bottom - top) * size, (right - left) * size), np.uint8)
-    idct.KERNELS[size](coefficients, table, top - origin[0], left - origin[1], samples)
-    return _upsampled(index, grid, samples, (top * size, left * size), region)
+        raise ValueError(f"a component of {rows}x{columns} blocks does not hold blocks {window.blocks}")
+    samples = scratch(_SAMPLES[index], window.shape, np.uint8)
+    steps = np.ascontiguousarray(table, np.uint16).view(np.int16)
+    idct.KERNELS[window.grid.block_size](coefficients, steps, top - origin[0], left - origin[1], samples)
+    return _upsampled(index, window, samples)
 
 
-def _upsampled(
-    index: int, grid: SampleGrid, samples: NDArray[np.uint8], first: tuple[int, int], region: Region
-) -> NDArray[np.uint8]:
-    """Bring a window of samples, of which samples[0, 0] is the component's sample `first`, to pixels."""
-    left, top, right, bottom = region
-    rows = min(samples.shape[0], grid.down.samples - first[0])
-    columns = min(samples.shape[1], grid.across.samples - first[1])
-    across, down = grid.across.ratio, grid.down.ratio
+def _upsampled(index: int, window: _SampleWindow, samples: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bring a window's samples to pixels."""
+    grid, (top, left) = window.grid, window.offset
     if grid.upsampling == "none":
-        window = samples[top - first[0] : bottom - first[0], left - first[1] : right - first[1]]
-        if window.flags.c_contiguous:
-            return window
-        out = scratch(f"upsampled {index}", window.shape, np.uint8)
-        out[:] = window
+        if window.pixels == samples.shape:
+            return samples
+        out = scratch(_UPSAMPLED[index], window.pixels, np.uint8)
+        out[:] = samples[top : top + out.shape[0], left : left + out.shape[1]]
         return out
-    out = scratch(f"upsampled {index}", (bottom - top, right - left), np.uint8)
+    out = scratch(_UPSAMPLED[index], window.pixels, np.uint8)
+    across, down = grid.across.ratio, grid.down.ratio
     if grid.upsampling == "linear":
-        upsample.linear(samples, rows, columns, across, down, *first, top, left, out)
-        return out
-    top -= first[0] * down[0]
-    left -= first[1] * across[0]
-    if grid.upsampling == "replicate":
+        upsample.linear(samples, *window.inside, across, down, *window.first, top, left, out)
+    elif grid.upsampling == "replicate":
         upsample.replicate(samples, across[0], down[0], top, left, out)
     else:
-        upsample.FANCY[grid.upsampling](samples, rows, columns, top, left, out)
+        upsample.FANCY[grid.upsampling](samples, *window.inside, top, left, out)
     return out
 
 

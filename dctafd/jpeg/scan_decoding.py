@@ -17,6 +17,8 @@ from dctafd_native import entropy, entropy_progressive
 from dctafd_native.entropy_segments import unstuff
 from dctafd_native.entropy_tables import DC, PAIR_SIZE, PROGRESSIVE_AC, ROW_SIZE, SEQUENTIAL_AC, SKIP_SIZE
 
+_DENSE = 160
+"""Bits a block from which on symbols are decoded one by one."""
 _ZIGZAG = np.full(128, 63, dtype=np.uint8)
 _ZIGZAG[:64] = ZIGZAG_TO_NATURAL
 _NAMES = entropy.MCU_BLOCK.names or ()
@@ -152,7 +154,7 @@ def _unstuffed(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]]:
     """Return the scan's entropy-coded data without stuffing, where its segments end, and their markers."""
     size = scan.end - scan.start
-    buffer = scratch("entropy-coded data", size + entropy.tail_space(plan.blocks_in_mcu), np.uint8)
+    buffer = scratch("entropy-coded data", (size + entropy.tail_space(plan.blocks_in_mcu),), np.uint8)
     most_segments = 1
     if scan.restart_interval:
         intervals = plan.mcu_rows * plan.mcu_columns // scan.restart_interval
@@ -190,6 +192,7 @@ def _decode_sequential(target: Target, scan: Scan) -> ScanOutcome:
         target.layout.grid_maps,
         *plan.tables,
         _ZIGZAG,
+        8 * (scan.end - scan.start) > _DENSE * sum(plan.totals),
         target.clear,
         target.overlay,
         target.out,
@@ -261,6 +264,11 @@ def _outcome(
 ) -> ScanOutcome:
     """Say how much of each component of the scan is missing, and what else was odd."""
     frame = target.structure.frame
+    bad_codes, left_over, lost_restarts, last_started = findings.tolist()
+    v = frame.components[scan.components[0].index].v if len(scan.components) == 1 else 1
+    last_good_row = last_started // plan.mcu_columns // v
+    if decoded == plan.totals and not (bad_codes or left_over or lost_restarts):
+        return ScanOutcome([], [True] * len(decoded), last_good_row)
     messages = []
     if decoded != plan.totals:
         names = component_names(target.structure)
@@ -269,14 +277,11 @@ def _outcome(
                 share = 100 * (total - read) / total
                 shown = f"{share:.0f}" if share >= 1 else "less than 1"
                 messages.append(f"component {names[component.index]}: {shown} % of its blocks missing")
-    bad_codes, left_over, lost_restarts, last_started = findings.tolist()
     if bad_codes:
         messages.append(f"{bad_codes} invalid Huffman codes")
     if lost_restarts:
         messages.append(f"{lost_restarts} restart markers missing or out of order")
     if left_over and target.layout.mcu_rows == frame.mcu_rows:
         messages.append(f"{left_over} bytes of entropy-coded data left over")
-    v = frame.components[scan.components[0].index].v if len(scan.components) == 1 else 1
-    last_good_row = last_started // plan.mcu_columns // v
     whole = [read == total for read, total in zip(decoded, plan.totals, strict=True)]
     return ScanOutcome(messages, whole, last_good_row)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+_LEAST_BYTES = 1 << 16
 _MOST_BYTES = 8 * 2**20
 """Of one name; larger arrays are allocated as usual, so that a thread does not sit on much memory."""
 
@@ -20,18 +21,23 @@ _MOST_BYTES = 8 * 2**20
 class _Buffers(threading.local):
     def __init__(self) -> None:
         self.by_name: dict[str, NDArray[np.uint8]] = {}
+        self.last: dict[str, NDArray[Any]] = {}
 
 
 _buffers = _Buffers()
 
 
-def scratch(name: str, shape: tuple[int, ...] | int, dtype: DTypeLike) -> NDArray[Any]:
+def scratch(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """Return an array of any content, whose memory the same thread's next call with this name may return."""
+    last = _buffers.last.get(name)
+    if last is not None and last.shape == shape and last.dtype == dtype:
+        return last
     kind = np.dtype(dtype)
-    size = kind.itemsize * (shape if isinstance(shape, int) else prod(shape))
+    size = kind.itemsize * prod(shape)
     if size > _MOST_BYTES:
         return np.empty(shape, kind)
     buffer = _buffers.by_name.get(name)
     if buffer is None or buffer.size < size:
-        buffer = _buffers.by_name[name] = np.empty(max(size, 1 << 16), np.uint8)
-    return np.ndarray(shape, kind, buffer)
+        buffer = _buffers.by_name[name] = np.empty(max(size, _LEAST_BYTES), np.uint8)
+    array = _buffers.last[name] = np.ndarray(shape, kind, buffer)
+    return array
