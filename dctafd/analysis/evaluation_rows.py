@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dctafd.analysis.photo_scores import BEST, Answer, MeasuredPhoto
+from dctafd.analysis.photo_scores import BEST, MeasuredPhoto, NetworkScore
 from dctafd.analysis.protocols import Condition
 
 Measure = Literal["accuracy", "agreement"]
@@ -133,7 +133,7 @@ def condition_row(
     )
 
 
-def _figures(answers: Sequence[Answer], name: str, measure: Measure) -> dict[str, float]:
+def _figures(answers: Sequence[NetworkScore], name: str, measure: Measure) -> dict[str, float]:
     ranks = np.array([answer.rank for answer in answers])
     count = len(answers)
     low, high = share_interval(int((ranks < 1).sum()), count)

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dctafd.analysis.photo_scores import Answer
+from dctafd.analysis.photo_scores import NetworkScore
 from dctafd.batch.formats import Csv, JsonLines, Record, TextFormat
 from dctafd.extras import require_extra
 from dctafd.files import atomic_output
@@ -46,7 +46,7 @@ def per_photo_records(evaluation: Evaluation, labels: Sequence[str]) -> Iterator
     The wanted class is the label, or the classifier's answer on the uncompressed photo. A row with neither
     `quality` nor `times` is of the photo as it is. A photo that failed has one row with its `error`.
     """
-    names = [entry.name for entry in fields(Answer)]
+    names = [entry.name for entry in fields(NetworkScore)]
     if evaluation.measure == "accuracy":
         names = names[:3]
     empty = dict.fromkeys(

@@ -25,8 +25,8 @@ BEST = 5  # classes that "top-5" looks at
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One network's answer on one photo.
+class NetworkScore:
+    """How one network does on one photo.
 
     Attributes:
         best: the class with the highest score.
@@ -57,8 +57,8 @@ class PhotoScore:
         primary_quality: quality of an earlier, coarser compression, None without a sign of one.
     """
 
-    uncorrected: Answer
-    afd: Answer | None
+    uncorrected: NetworkScore
+    afd: NetworkScore | None
     drift: float | None
     table_quality: int
     primary_quality: int | None
@@ -95,7 +95,7 @@ class MeasuredPhoto:
             folder,
             wanted,
             tuple(
-                PhotoScore(Answer(*uncorrected), None if afd is None else Answer(*afd), *rest)
+                PhotoScore(NetworkScore(*uncorrected), None if afd is None else NetworkScore(*afd), *rest)
                 for uncorrected, afd, *rest in scores
             ),
             None if failure is None else FileFailure(*failure),
@@ -165,7 +165,7 @@ class Networks:
         return (logits.float() / self._temperature).log_softmax(1).cpu()
 
 
-def _compared(log_scores: Tensor, wanted: Tensor, reference: Tensor | None) -> list[Answer]:
+def _compared(log_scores: Tensor, wanted: Tensor, reference: Tensor | None) -> list[NetworkScore]:
     """Compare (B, classes) log probabilities with the wanted classes (B,) and, if given, with others."""
     right = log_scores.gather(1, wanted[:, None])  # (B, 1)
     columns = [
@@ -179,4 +179,4 @@ def _compared(log_scores: Tensor, wanted: Tensor, reference: Tensor | None) -> l
         overlap = (own[:, :, None] == others[:, None, :]).sum((1, 2)) / count
         divergence = (reference.exp() * (reference - log_scores)).sum(1).clamp(min=0)
         columns += [[round(x, DECIMALS) for x in found.tolist()] for found in (overlap, divergence)]
-    return [Answer(*row) for row in zip(*columns, strict=True)]
+    return [NetworkScore(*row) for row in zip(*columns, strict=True)]

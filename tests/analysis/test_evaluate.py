@@ -17,7 +17,7 @@ from dctafd.analysis.evaluate import evaluate
 from dctafd.analysis.evaluation_journal import journal_path
 from dctafd.analysis.evaluation_rows import gain_interval, mean_interval, share_interval
 from dctafd.analysis.evaluation_task import EvaluationTask
-from dctafd.analysis.photo_scores import Answer, MeasuredPhoto, PhotoScore
+from dctafd.analysis.photo_scores import MeasuredPhoto, NetworkScore, PhotoScore
 from dctafd.analysis.protocols import Condition
 from dctafd.analysis.published import published_top1
 from dctafd.errors import DctafdError, ResumeError
@@ -294,7 +294,7 @@ def test_a_damaged_journal_is_told(folder: Path) -> None:
 
 
 def test_measured_photos_survive_json() -> None:
-    answer = Answer(3, 1, 0.25, 0.8, 0.031)
+    answer = NetworkScore(3, 1, 0.25, 0.8, 0.031)
     scores = (PhotoScore(answer, None, None, 85, None), PhotoScore(answer, answer, 0.1, 85, 20))
     measured = MeasuredPhoto("a.jpg", "b", 2, scores)
     assert MeasuredPhoto.from_list(json.loads(json.dumps(measured.to_list()))) == measured
@@ -400,7 +400,7 @@ def test_a_photos_gain_in_every_row_is_one_finding(tmp_path: Path) -> None:
 
     rng = np.random.default_rng(0)
     helped = rng.random(200) < 0.2
-    wrong, right = Answer(1, 1, 0.1), Answer(0, 0, 0.9)
+    wrong, right = NetworkScore(1, 1, 0.1), NetworkScore(0, 0, 0.9)
 
     def photos(folder: str, same: bool) -> list[MeasuredPhoto]:
         gains = helped if same else rng.permutation(helped)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dctafd.analysis.evaluation import Evaluation
 from dctafd.analysis.evaluation_rows import EvaluationRow, condition_row
-from dctafd.analysis.photo_scores import Answer, MeasuredPhoto, PhotoScore
+from dctafd.analysis.photo_scores import MeasuredPhoto, NetworkScore, PhotoScore
 from dctafd.analysis.protocols import AS_IT_IS, Condition
 from dctafd.analysis.proven_training import Training, enough_photos, held_out_count, train
 from dctafd.analysis.verdict import PROVING_QUALITIES, STRONG_QUALITIES, judge
@@ -177,9 +177,9 @@ def test_what_so_many_photos_are_good_for() -> None:
 def evaluation_of(right: dict[int | None, tuple[list[int], list[int]]]) -> Evaluation:
     """An evaluation in which, at each quality (None: uncompressed), so many answers of 100 are right."""
     conditions = (AS_IT_IS, *(Condition(quality) for quality in PROVING_QUALITIES))
-    good, bad = Answer(0, 0, 0.9, 1.0, 0.0), Answer(1, 1, 0.1, 0.8, 1.0)
+    good, bad = NetworkScore(0, 0, 0.9, 1.0, 0.0), NetworkScore(1, 1, 0.1, 0.8, 1.0)
 
-    def answer(n: int, condition: Condition, network: int) -> Answer:
+    def answer(n: int, condition: Condition, network: int) -> NetworkScore:
         return good if n in right[condition.quality][network] else bad
 
     photos = tuple(
