@@ -27,6 +27,8 @@ QUALITIES = (7, 9, 11, 14, 18, 23, 30, 40)  # evenly spread as trainings draw th
 def write_mean(before: Path, after: Path, output: Path) -> None:
     """Write the mean of two weights files of one lineage; the card is the second's, and tells of the first.
 
+    Its `quiet_drift` is the second's, too: it has to be chosen anew.
+
     Weights that lie on one path of training, or on two from the same weights, can be averaged and often do
     better than either (Wortsman et al. 2022, Model soups).
 
@@ -34,7 +36,8 @@ def write_mean(before: Path, after: Path, output: Path) -> None:
         WeightsError: their modules are built differently, or not re-parameterised.
     """
     cards = [read_afd_card(path) for path in (before, after)]
-    if cards[0].config != cards[1].config or not all(card.reparameterized for card in cards):
+    built = [replace(card.config, quiet_drift=0.0) for card in cards]
+    if built[0] != built[1] or not all(card.reparameterized for card in cards):
         raise WeightsError(f"{before.name} and {after.name} have no mean: they are not built alike")
     first, mean = load_afd(before).state_dict(), load_afd(after)
     with torch.no_grad():

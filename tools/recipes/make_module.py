@@ -26,8 +26,12 @@ from dctafd.analysis.evaluate import evaluate
 from dctafd.analysis.protocols import PROTOCOLS
 from dctafd.analysis.proven_training import held_out_count, train
 from dctafd.cli.options import usable_cpus
+from dctafd.inputs.pictures import decode_picture
+from dctafd.nets.afd_weights import load_afd, read_afd_card, save_afd
+from dctafd.nets.model_specs import get_spec
 from dctafd.nets.registry import WEIGHTS_DIRECTORY, Backbone, load_backbone
 from dctafd.training.data import find_photos, load_photos
+from dctafd.training.quiet_drift import choose_quiet_drift
 from dctafd.training.recipe import Recipe
 from dctafd.training.validation import split_photos
 from dctafd.training.views import Photo
@@ -85,7 +89,15 @@ class Maker:
             before = self._run(f"{plan.name} {second}", _changed(plan.recipe, seed=second), begun)
         mean = self._file(f"{plan.name} mean")
         write_mean(before, after, mean)
+        self._choose_quiet_drift(mean)
         return mean
+
+    def _choose_quiet_drift(self, path: Path) -> None:
+        _, held_out = split_photos(find_photos(self.images), self._held_out())
+        pictures = (decode_picture(photo.read_bytes()) for photo in held_out)
+        afd, card, spec = load_afd(path), read_afd_card(path), get_spec(self.recipe.model)
+        quiet = choose_quiet_drift(afd, pictures, spec)
+        save_afd(path, afd, replace(card, config=replace(card.config, quiet_drift=quiet)))
 
     def _run(self, name: str, recipe: Recipe, start: Path | None) -> Path:
         teachers = tuple(f"{name}={checkpoint_file(name)}" for name in recipe.config.teachers)
@@ -112,10 +124,13 @@ class Maker:
     def _backbone(self) -> Backbone:
         return backbone_of(self.recipe)
 
+    def _held_out(self) -> int:
+        held_out = self.recipe.trainings[-1].recipe.validation.held_out
+        return held_out_count(len(find_photos(self.images))) if held_out is None else held_out
+
     def _photos(self) -> list[Photo]:
         """Load photos to prune by, spread over those that the trainings learn from."""
-        paths, held_out = find_photos(self.images), self.recipe.trainings[-1].recipe.validation.held_out
-        learnt_from, _ = split_photos(paths, held_out_count(len(paths)) if held_out is None else held_out)
+        learnt_from, _ = split_photos(find_photos(self.images), self._held_out())
         step = max(1, len(learnt_from) // _PRUNING_PHOTOS)
         side = round(1.5 * self._backbone().spec.crop)
         return load_photos(learnt_from[::step][:_PRUNING_PHOTOS], side, self.jobs)
