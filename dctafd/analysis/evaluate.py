@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from dctafd.analysis.evaluation import Evaluation
 from dctafd.analysis.evaluation_rows import Measure
@@ -27,23 +27,29 @@ if TYPE_CHECKING:
     from dctafd.nets.registry import Backbone
 
 
+class TaskOptions(TypedDict, total=False):
+    """What an evaluation does with its photos: arguments of `plan_of_photos`, as `evaluate` tells them."""
+
+    protocol: Protocol
+    qualities: Sequence[int]
+    times: Sequence[int]
+    batch_size: int
+    jobs: int
+    device: str
+    seed: int
+    limits: Limits
+
+
 def plan_evaluation(
     images: str | Path | Sequence[str | Path],
     backbone: Backbone,
     afd: AFDModule | None,
     *,
     labels: str | Path | None = None,
-    protocol: Protocol = "single",
-    qualities: Sequence[int] = PAPER_QUALITIES,
-    times: Sequence[int] = (1, 2, 3, 4, 5),
     measure: Measure | None = None,
     limit: int | None = None,
     compare: str | None = None,
-    batch_size: int = 32,
-    jobs: int = 2,
-    device: str = "cpu",
-    seed: int = 0,
-    limits: Limits = Limits(),
+    **options: Unpack[TaskOptions],
 ) -> EvaluationTask:
     """Find the photos and their labels, and decide what is measured; arguments as `evaluate`.
 
@@ -59,7 +65,8 @@ def plan_evaluation(
     if measure == "accuracy" and found.labels is None:
         raise ValueError(f"no labels: no folder or file has the name of a class of {backbone.spec.name}")
     measure = measure or ("agreement" if found.labels is None else "accuracy")
-    if measure == "agreement" and protocol == "stored":
+    by_folder = options.get("protocol") == "stored"
+    if measure == "agreement" and by_folder:
         raise ValueError(
             "protocol stored takes photos as they are, so that there is no uncompressed photo to agree with: "
             "it needs labels (folders with names of classes, or a labels file)"
@@ -70,22 +77,8 @@ def plan_evaluation(
         raise ValueError(
             f"there are {sum(label.photos for label in found.unmatched)} photos, none with a label"
         )
-    found = found.first(limit) if labels is not None else found.limited(limit, protocol == "stored")
-    return plan_of_photos(
-        found,
-        backbone,
-        afd,
-        protocol=protocol,
-        qualities=qualities,
-        times=times,
-        measure=measure,
-        compare=compare is not None,
-        batch_size=batch_size,
-        jobs=jobs,
-        device=device,
-        seed=seed,
-        limits=limits,
-    )
+    found = found.first(limit) if labels is not None else found.limited(limit, by_folder)
+    return plan_of_photos(found, backbone, afd, measure=measure, compare=compare is not None, **options)
 
 
 def plan_of_photos(
@@ -104,7 +97,7 @@ def plan_of_photos(
     seed: int = 0,
     limits: Limits = Limits(),
 ) -> EvaluationTask:
-    """Return the task for photos that were found; arguments as `plan_evaluation`."""
+    """Return the task for photos that were found; arguments as `evaluate`."""
     from dctafd.nets.attach import attach
 
     conditions = protocol_conditions(protocol, qualities, times)

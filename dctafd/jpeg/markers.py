@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from dctafd.config import MAX_SCANS
 from dctafd.errors import CorruptJpegError, LimitExceededError, UnsupportedJpegError
 from dctafd.jpeg.exif import EXIF_SIGNATURE, XMP_SIGNATURE, find_orientation
 from dctafd.jpeg.foreign import START_BYTES, not_a_jpeg
@@ -64,7 +65,7 @@ _DEFAULT_CONDITIONING = bytes([0x10] * 4 + [5] * 4)
 _ANY_MARKER = re.compile(rb"\xff[\x01-\xfe]")
 
 
-def parse_markers(data: bytes, *, max_scans: int = 500) -> JpegStructure:
+def parse_markers(data: bytes, *, max_scans: int = MAX_SCANS) -> JpegStructure:
     """Parse the marker segments of the JPEG image at the start of `data`.
 
     Args:
