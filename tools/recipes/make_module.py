@@ -28,7 +28,6 @@ from dctafd.analysis.proven_training import held_out_count, train
 from dctafd.cli.options import usable_cpus
 from dctafd.inputs.pictures import decode_picture
 from dctafd.nets.afd_weights import load_afd, read_afd_card, save_afd
-from dctafd.nets.model_specs import get_spec
 from dctafd.nets.registry import WEIGHTS_DIRECTORY, Backbone, load_backbone
 from dctafd.training.data import find_photos, load_photos
 from dctafd.training.quiet_drift import choose_quiet_drift
@@ -95,8 +94,8 @@ class Maker:
     def _choose_quiet_drift(self, path: Path) -> None:
         _, held_out = split_photos(find_photos(self.images), self._held_out())
         pictures = (decode_picture(photo.read_bytes()) for photo in held_out)
-        afd, card, spec = load_afd(path), read_afd_card(path), get_spec(self.recipe.model)
-        quiet = choose_quiet_drift(afd, pictures, spec)
+        afd, card = load_afd(path), read_afd_card(path)
+        quiet = choose_quiet_drift(afd, pictures, self._backbone().spec)
         save_afd(path, afd, replace(card, config=replace(card.config, quiet_drift=quiet)))
 
     def _run(self, name: str, recipe: Recipe, start: Path | None) -> Path:
