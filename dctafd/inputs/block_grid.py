@@ -60,7 +60,7 @@ def block_grid(
     Returns:
         (192, G, G) coefficients, clipped to +-16384, zero where a cell is outside the picture: int16, or
         float32 where colours were converted; their (192,) float32 steps; and what share of these survives,
-        (192,) float32, 1 where there is no component. The last two are shared by photos of one kind.
+        (192,) float32, 1 where there is no component. All are the caller's own, to write in.
     """
     turn = geometry.orientation
     converts = header.color_space in ("rgb", "cmyk")
@@ -84,7 +84,8 @@ def block_grid(
         steps, survival = steps[MAIN_CONTRIBUTORS], survival[MAIN_CONTRIBUTORS]
     if geometry.y.offset < 0 or geometry.x.offset < 0:
         planes *= np.logical_and.outer(geometry.y.cells_inside(), geometry.x.cells_inside())
-    return planes.reshape(192, *cells), steps.reshape(192), survival.reshape(192)
+    # Copies: photos of one kind share what these are of, which PyTorch would not take without a warning.
+    return planes.reshape(192, *cells), steps.reshape(192).copy(), survival.reshape(192).copy()
 
 
 @lru_cache(maxsize=256)

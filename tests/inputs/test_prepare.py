@@ -293,3 +293,13 @@ def test_damage_is_reported_or_refused() -> None:
     assert dctafd.prepare(data, 64, 56).header.warnings
     with pytest.raises(dctafd.CorruptJpegError):
         dctafd.prepare(data, 64, 56, strict=True)
+
+
+def test_arrays_of_an_input_are_the_callers_own() -> None:
+    first, second = (dctafd.prepare(encode(photo_like(64, 56), 60), 64, 56) for _ in range(2))
+    for name in (*Fields, "survival"):
+        array = getattr(first, name)
+        if isinstance(array, np.ndarray):
+            assert array.flags.writeable, name
+            array[...] = 0
+            assert getattr(second, name).any(), name
