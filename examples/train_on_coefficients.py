@@ -47,7 +47,7 @@ class CoefficientNet(nn.Module):
 
 def coefficients_of(photo: dctafd.ModelInput) -> Tensor:
     """Keep of a model input what the network reads, and mirror every other photo."""
-    coefficients = torch.from_numpy(photo.coefficients)
+    coefficients = torch.from_numpy(photo.coefficients).float()
     if torch.rand(()) < 0.5:  # mirrored pixels: mirrored blocks whose odd horizontal frequencies change sign
         signs = torch.tensor([1.0, -1.0]).repeat(96)[:, None, None]
         coefficients = coefficients.flip(2) * signs
