@@ -24,10 +24,8 @@ def find_scan_end(data, start):
         while i + _CHUNK < size:
             found = np.uint8(0)
             for j in range(_CHUNK):
-                code = data[np.uint64(i + j + 1)]
-                is_restart = (code & np.uint8(0xF8)) == np.uint8(0xD0)
-                ends = (code >= np.uint8(0xC0)) & (code != np.uint8(0xFF)) & (not is_restart)
-                found |= np.uint8((data[np.uint64(i + j)] == np.uint8(0xFF)) & ends)
+                marker = data[np.uint64(i + j + 1)] >= np.uint8(0xC0)
+                found |= np.uint8((data[np.uint64(i + j)] == np.uint8(0xFF)) & marker)
             if found:
                 break
             i += _CHUNK
