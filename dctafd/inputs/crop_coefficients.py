@@ -157,7 +157,7 @@ def select_coefficients(
     if not whole:
         every = np.arange(plan.geometry.y.crop // CELL)
         origins = [(wanted.window[0], wanted.window[2]) for wanted in plan.components]
-        grids = [GridBlocks(part.grid, every, every) for part in parts]
+        grids = [GridBlocks(part.grid, *(part.grid_places or (every, every))) for part in parts]
         return CropCoefficients(header, windows, origins, grids)
     for component, part in zip(header.components, parts, strict=True):
         if part.corners.shape != (component.block_rows, component.block_columns, 8, 8):

@@ -36,7 +36,7 @@ def decode(
         data: the file's bytes.
         structure: what `parse_checked` made of them.
         plans: one a frame component.
-        reuse: whether the coefficients may lie in `scratch`'s memory.
+        reuse: whether the coefficients may lie in `scratch`'s memory, and blocks of the grid but once.
 
     Raises:
         ValueError: a plan reaches outside its component.
@@ -64,7 +64,7 @@ def decode(
     if damage or not written_once:
         out = np.zeros(layout.size + _WORK_SPACE, dtype=np.int16)
         damage = _decode_scans(Target(data, structure, layout, out))
-    return Decoded([cut.of(out) for cut in cuts], damage)
+    return Decoded([cut.of(out, once=reuse) for cut in cuts], damage)
 
 
 @lru_cache(maxsize=128)
@@ -204,8 +204,8 @@ class _Cut:
             grid_columns=column_places,
         )
 
-    def of(self, out: NDArray[np.int16]) -> PartialComponent:
-        """Return the component's part of `out`."""
+    def of(self, out: NDArray[np.int16], once: bool) -> PartialComponent:
+        """Return the component's part of `out`; blocks of the grid once, or wherever they are wanted."""
         top, bottom, left, right = self.plan.window
         keep, offset, grid, width = self.plan.keep, self.kernel_row[5], self.kernel_row[9], self.kernel_row[8]
         corners_end = offset + (bottom - top) * (right - left) * keep**2
@@ -214,6 +214,8 @@ class _Cut:
             blocks = np.zeros((self.grid_rows.size, self.grid_columns.size, 8, 8), dtype=np.int16)
             return PartialComponent(corners, blocks)
         stored = out[grid : self.end].reshape(-1, width, 8, 8)
+        if once:
+            return PartialComponent(corners, stored, grid_places=(self.grid_rows, self.grid_columns))
         return PartialComponent(corners, stored[self.grid_rows[:, None], self.grid_columns[None, :]])
 
 

@@ -55,12 +55,15 @@ class PartialComponent:
         lowest: (window rows, window columns, 10) int16, zigzag order: what stands in for the lowest
             coefficients where pixels are made of them (`dctafd.jpeg.smoothing`); None as a rule.
         missing_bits: `ComponentHeader.missing_bits`.
+        grid_places: where `grid` holds each block but once, the places in it of the plan's rows and of its
+            columns; None where it holds all R x C.
     """
 
     corners: NDArray[np.int16]
     grid: NDArray[np.int16]
     lowest: NDArray[np.int16] | None = None
     missing_bits: NDArray[np.int8] | None = None
+    grid_places: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -97,7 +97,8 @@ def read_planned(
         planner: is given the header, still without warnings, and returns one plan per component.
         limits: what the file may cost, and whether damage raises.
         engine: as for `read`.
-        reuse: whether the coefficients may lie in memory that the thread's next call with `reuse` overwrites.
+        reuse: whether the coefficients may lie in memory that the thread's next call with `reuse` overwrites,
+            and each block of the grids but once (`PartialComponent.grid_places`).
 
     Returns:
         The header, with warnings, and what was kept of each component.
