@@ -119,8 +119,8 @@ def load_classifier(
     Args:
         model: a name of `dctafd models`, or any classifier of torchvision.
         weights: a state dict (.safetensors or .pth); None takes the model's own.
-        afd: "auto" for the module that was trained for these very weights, none where there is none;
-            "off"; the name of a shipped module, or a weights file.
+        afd: "auto" for the module that was trained for these weights or ones near them, none where there is
+            none; "off"; the name of a shipped module, or a weights file.
         device: "auto" (CUDA where there is a device), "cpu", "cuda", "cuda:1" ...
         runtime: "torch", "openvino", "onnxruntime", or "auto": on a CPU the fastest that is installed and
             computes in `dtype`, else PyTorch.

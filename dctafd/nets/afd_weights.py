@@ -19,7 +19,7 @@ from dctafd.errors import WeightsError
 from dctafd.files import atomic_path
 from dctafd.nets.afd import AFDConfig, AFDModule
 from dctafd.nets.afd_files import AFD_ENDING, module_beside
-from dctafd.nets.fit import TOLERANCE, Fingerprints, distances, fingerprints, telling_layers
+from dctafd.nets.fit import Fingerprints, distances, fingerprints, telling_layers, tolerance
 from dctafd.nets.layers import has_patch_tokens
 from dctafd.nets.registry import WEIGHTS_DIRECTORY, Backbone
 from dctafd.nets.state_dict import load_into, read_metadata, read_state_dict
@@ -149,8 +149,9 @@ def select_afd(afd: str | Path, backbone: Backbone) -> SelectedAFD | None:
 
     Args:
         afd: "off" for none; "auto" for the one of those that ship, or that lies beside the classifier's
-            weights file as NAME_afd.safetensors, that was trained for these very weights, else none; the name
-            of a shipped module or a file's path for that one.
+            weights file as NAME_afd.safetensors, that was trained for these weights or for ones within
+            `TOLERANCE` of them, the nearest first, else none; the name of a shipped module or a file's path
+            for that one.
         backbone: the classifier.
 
     Warns (`FitWarning`) where "auto" finds none, and where a module that was asked for was trained against
@@ -167,7 +168,7 @@ def select_afd(afd: str | Path, backbone: Backbone) -> SelectedAFD | None:
     card = read_afd_card(path)
     _check_layers(backbone, card, path)
     found = _distances(backbone, card)
-    far = {name: distance for name, distance in found.items() if distance > TOLERANCE}
+    far = {name: distance for name, distance in found.items() if distance > tolerance(card.fingerprints)}
     if far:
         shown = ", ".join(f"{name} {_per_cent(distance)}" for name, distance in far.items())
         _warn(
@@ -183,7 +184,7 @@ def afd_name(path: Path) -> str:
 
 
 def _fitting_afd(backbone: Backbone) -> SelectedAFD | None:
-    """Return the module that was trained for a classifier's weights, a "deep" one first."""
+    """Return the module that fits a classifier's weights, a "deep" one first, then the nearest."""
     if has_patch_tokens(backbone.module):
         _warn(
             f"{backbone.spec.name} works on patch tokens, which AFD-Modules do not correct: its answers are "
@@ -196,7 +197,7 @@ def _fitting_afd(backbone: Backbone) -> SelectedAFD | None:
         if card.architecture != backbone.spec.architecture or not _has_layers(backbone, card):
             continue
         distance = max(_distances(backbone, card).values())
-        if distance <= TOLERANCE and card.helps:
+        if distance <= tolerance(card.fingerprints) and card.helps:
             fitting.append((card.config.variant, distance, path))
         elif distance < smallest:
             nearest, smallest = path, distance

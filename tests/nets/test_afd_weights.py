@@ -137,7 +137,11 @@ def test_auto_takes_nothing_for_other_weights_and_tells_how_to_make_a_module(
 @pytest.mark.parametrize("layer", ["relu", "layer2", "layer3.0.bn2"])
 def test_every_corrected_layer_counts(backbone: Backbone, shipped: Path, layer: str) -> None:
     save_afd(shipped / "own_afd.safetensors", trained_afd(backbone.module, "deep"), card_of(backbone))
-    backbone.module.get_submodule(layer).register_forward_hook(lambda _m, _i, output: 1.1 * output)
+    changed = backbone.module.get_submodule(layer)
+    handle = changed.register_forward_hook(lambda _m, _i, output: 1.1 * output)
+    assert chosen("auto", backbone) == "own"  # such a network still gains
+    handle.remove()
+    changed.register_forward_hook(lambda _m, _i, output: 1.6 * output)
     with pytest.warns(FitWarning, match="no AFD-Module was trained for"):
         assert select_afd("auto", backbone) is None
 
@@ -157,7 +161,7 @@ def test_auto_looks_beside_the_weights_file(backbone: Backbone, shipped: Path, t
 
 
 def test_a_module_asked_for_is_used_with_a_warning_that_tells_the_distances(weights: Path) -> None:
-    with pytest.warns(FitWarning, match=r"trained against small; small\.pth .*relu [\d.]+ %, layer1 "):
+    with pytest.warns(FitWarning, match=r"trained against small; small\.pth .*layer1 [\d.]+ %, layer2 "):
         assert chosen(weights, small_backbone(seed=7)) == "small"
 
 
@@ -193,6 +197,9 @@ def test_files_of_before_tell_of_the_stem_alone(backbone: Backbone, tmp_path: Pa
     assert (card.config.scales, card.config.reads_surviving) == ((0.8, 1.3), False)
     assert load_afd(path).modulation is None
     assert chosen(path, backbone) == "old"
+    backbone.module.relu.register_forward_hook(lambda _m, _i, output: 1.1 * output)
+    with pytest.warns(FitWarning, match="relu "):
+        assert chosen(path, backbone) == "old"
 
 
 def test_bad_files_are_named_errors(tmp_path: Path, backbone: Backbone) -> None:
