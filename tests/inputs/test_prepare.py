@@ -3,6 +3,7 @@
 import io
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -303,3 +304,18 @@ def test_arrays_of_an_input_are_the_callers_own() -> None:
             assert array.flags.writeable, name
             array[...] = 0
             assert getattr(second, name).any(), name
+
+
+def test_threads_that_use_memory_again_do_not_share_it() -> None:
+    """Photos of several sizes and kinds, many times in several threads: each gives what it gives alone."""
+    photos = [encode(photo_like(width, height), 80) for width, height in ((300, 200), (90, 400), (1300, 900))]
+    photos.append(all_kinds()["gray"])
+    alone = [dctafd.prepare(data, 64, 64) for data in photos]
+    kept = [{name: getattr(item, name).copy() for name in Fields} for item in alone]
+    with ThreadPoolExecutor(4) as pool:
+        again = list(pool.map(lambda data: dctafd.prepare(data, 64, 64), photos * 8))
+    for index, item in enumerate(again):
+        for name in Fields:
+            expected = kept[index % len(photos)][name]
+            assert np.array_equal(getattr(item, name), expected)
+            assert np.array_equal(getattr(alone[index % len(photos)], name), expected)
