@@ -138,6 +138,7 @@ def command(
     journal = per_photo or (work.output if isinstance(work.output, Path) else None)
     if resume and journal is None:
         raise click.UsageError("--resume needs the file that was to be written: -o FILE or --per-photo FILE")
+    _check_outputs(work.output, per_photo, plot)
     device = chosen_device(choice.device)
     backbone = load_chosen_backbone(choice)
     backbone = replace(backbone, module=fold_batch_norms(backbone.module))
@@ -176,6 +177,14 @@ def command(
     note_failures(map(str, evaluation.failures), len(evaluation.failures), work.quiet)
     if evaluation.failures or evaluation.unmatched:
         raise SystemExit(EXIT_SOME_FAILED)
+
+
+def _check_outputs(*outputs: object) -> None:
+    """Refuse to write two things to one file."""
+    files = [path.resolve() for path in outputs if isinstance(path, Path)]
+    twice = next((path for path in files if files.count(path) > 1), None)
+    if twice is not None:
+        raise click.UsageError(f"-o, --per-photo and --plot need different files, not {twice} twice")
 
 
 def _tell_plan(task: EvaluationTask, quiet: bool) -> None:

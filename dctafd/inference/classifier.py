@@ -158,6 +158,11 @@ def _item_of(source: Source) -> SourceItem:
     if isinstance(source, bytes | bytearray | memoryview):
         return SourceItem("<bytes>", data=bytes(source))
     name = readable(str(getattr(source, "name", "<stream>")))
+    if not hasattr(source, "read"):
+        what = type(source).__name__
+        return SourceItem(
+            f"<{what}>", error=TypeError(f"source is a path, bytes or a binary file object, not {what}")
+        )
     try:
         return SourceItem(name, data=read_bounded(source))
     except (OSError, ValueError, LimitExceededError) as error:

@@ -87,7 +87,15 @@ class InputBatch:
 
 
 def stack_inputs(inputs: Sequence[ModelInput]) -> tuple[NDArray[np.float32], ...]:
-    """Stack model inputs of one crop size into arrays, in the order of `InputBatch`."""
+    """Stack model inputs of one crop size into arrays, in the order of `InputBatch`.
+
+    Raises:
+        ValueError: there are none, or their crops have different sizes.
+    """
+    crops = {item.pixels.shape for item in inputs}
+    if len(crops) != 1:
+        shown = " and ".join(str(shape[1]) for shape in sorted(crops)) or "none"
+        raise ValueError(f"a batch is made of inputs of one crop size, not of {shown}")
     primary = np.array([item.primary_quality or 0 for item in inputs], np.float32)
     stacked = (
         np.stack([getattr(item, name) for item in inputs], dtype=np.float32)
@@ -98,6 +106,9 @@ def stack_inputs(inputs: Sequence[ModelInput]) -> tuple[NDArray[np.float32], ...
 
 def collate(inputs: Sequence[ModelInput]) -> InputBatch:
     """Stack model inputs of one crop size into a batch of tensors.
+
+    Raises:
+        ValueError: there are none, or their crops have different sizes.
 
     Example:
         >>> dctafd.collate([dctafd.prepare("photo.jpg")] * 2).pixels.shape

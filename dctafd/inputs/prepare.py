@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from dctafd.jpeg.reader import Engine, Source
 from dctafd.jpeg.scratch import scratch
 from dctafd_native import resample
 
+_LARGEST_THUMBNAIL = 4096
+
 
 def prepare(
     jpeg_or_source: JpegCoefficients | Source,
@@ -29,6 +32,7 @@ def prepare(
     *,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
+    preprocessing: Preprocessing | None = None,
     history: bool = True,
     thumbnail: int | None = None,
     engine: Engine = "auto",
@@ -49,12 +53,15 @@ def prepare(
         resize: pixels of the shorter side, or None to crop only.
         crop: pixels a side of the crop, a multiple of 8.
         mean, std: what the classifier subtracts from and divides by, per channel, for samples in 0..1.
+        preprocessing: what a classifier expects, in place of all four: `dctafd.load_backbone(...)` tells it
+            as `spec.preprocessing`, `dctafd.load_classifier(...)` as `preprocessing`.
         history: whether to look for signs of an earlier compression, in the luma blocks of the grid.
         thumbnail: pixels of the longer side of a small picture of the crop; None for none.
         engine, max_pixels, max_scans, strict: as for `dctafd.read`; they matter for a source only.
 
     Raises:
-        ValueError: `resize` or `crop` makes no sense, or a component has not the blocks of its size.
+        ValueError: `resize`, `crop`, `mean`, `std` or `thumbnail` makes no sense, or a component has not the
+            blocks of its size.
         DctafdError, OSError: as `dctafd.read`.
 
     Example:
@@ -62,10 +69,10 @@ def prepare(
         >>> model_input.pixels.shape, model_input.coefficients.shape
         ((3, 224, 224), (192, 28, 28))
     """
-    if crop <= 0 or crop % 8 or (resize is not None and resize <= 0):
-        raise ValueError(
-            f"crop has to be a positive multiple of 8 and resize positive, not {crop} and {resize}"
-        )
+    if preprocessing is not None:
+        resize, crop = preprocessing.resize, preprocessing.crop
+        mean, std = preprocessing.mean, preprocessing.std
+    _check(resize, crop, thumbnail)
     if isinstance(jpeg_or_source, JpegCoefficients):
         plan, found = crop_of(jpeg_or_source, resize, crop)
     else:
@@ -93,15 +100,22 @@ def prepare_for(
     """Make a photo's input for a classifier that expects `preprocessing`; errors as for `prepare`."""
     return prepare(
         jpeg_or_source,
-        preprocessing.resize,
-        preprocessing.crop,
-        mean=preprocessing.mean,
-        std=preprocessing.std,
+        preprocessing=preprocessing,
         thumbnail=thumbnail,
         max_pixels=limits.max_pixels,
         max_scans=limits.max_scans,
         strict=limits.strict,
     )
+
+
+def _check(resize: int | None, crop: int, thumbnail: int | None) -> None:
+    whole = all(isinstance(size, Integral) for size in (resize, crop, thumbnail) if size is not None)
+    if not whole or crop <= 0 or crop % 8 or (resize is not None and resize <= 0):
+        raise ValueError(
+            f"crop has to be a positive multiple of 8 and resize positive, not {crop} and {resize}"
+        )
+    if thumbnail is not None and not 0 < thumbnail <= _LARGEST_THUMBNAIL:
+        raise ValueError(f"a thumbnail's longer side has 1 to {_LARGEST_THUMBNAIL} pixels, not {thumbnail}")
 
 
 def _crop_pixels(
@@ -145,6 +159,8 @@ def _normalization(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return gain and offset, (3,) float32, that normalise samples 0..255."""
     means, deviations = np.array(mean, np.float64), np.array(std, np.float64)
+    if means.shape != (3,) or deviations.shape != (3,) or not (np.isfinite(means) & (deviations > 0)).all():
+        raise ValueError(f"mean and std are three numbers each, std above 0, not {mean} and {std}")
     return (1 / (255 * deviations)).astype(np.float32), (-means / deviations).astype(np.float32)
 
 

@@ -196,10 +196,11 @@ def attach(backbone: nn.Module, afd: AFDModule | None = None, layer: str | None 
         WeightsError: the backbone lacks a layer that `afd` corrects.
 
     Example:
-        >>> backbone = dctafd.load_backbone("efficientnet_lite0").module
-        >>> afd = dctafd.AFDModule.for_backbone(backbone)  # or dctafd.load_afd(...)
-        >>> corrected = dctafd.attach(backbone, afd)
-        >>> output = corrected(*dctafd.collate([dctafd.prepare("photo.jpg")]).tensors())
+        >>> backbone = dctafd.load_backbone("efficientnet_lite0")
+        >>> afd = dctafd.load_afd("efficientnet_lite0")  # a new one: AFDModule.for_backbone(backbone.module)
+        >>> corrected = dctafd.attach(backbone.module, afd)
+        >>> photo = dctafd.prepare("photo.jpg", preprocessing=backbone.spec.preprocessing)
+        >>> output = corrected(*dctafd.collate([photo]).tensors())
         >>> output.logits.shape, output.fdm.shape
         (torch.Size([1, 1000]), torch.Size([1, 16, 28, 28]))
     """

@@ -158,4 +158,8 @@ def test_resuming_by_the_command(folder: Path, small_model: Backbone, tmp_path: 
     assert run(folder, "--qualities", "50", "-o", str(output), "--resume").exit_code == 0
     assert output.read_text() == first
     assert run(folder, "--per-photo", str(tmp_path / "x.txt")).exit_code == 2
+    one = str(tmp_path / "one.csv")
+    twice = run(folder, "--per-photo", one, "-o", one)
+    assert twice.exit_code == 2
+    assert "different files" in twice.stderr
     assert not list(tmp_path.glob("*.partial"))

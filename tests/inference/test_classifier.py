@@ -100,6 +100,13 @@ def test_bad_sources_are_results_with_errors_in_their_places(
     ]
 
 
+def test_what_is_no_source_is_an_error_in_its_place(photos: list[Path]) -> None:
+    good, bad = tiny_classifier().classify([photos[0], 5])  # type: ignore[list-item]
+    assert good.error is None
+    assert bad.error is not None
+    assert (bad.source, bad.error.type) == ("<int>", "TypeError")
+
+
 def test_batch_without_a_good_input(tmp_path: Path) -> None:
     results = tiny_classifier().classify([b"", b"x"])
     assert [result.error.type for result in results] == ["NotAJpegError"] * 2

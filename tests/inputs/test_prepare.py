@@ -14,10 +14,10 @@ from PIL import Image, ImageOps
 from torchvision import transforms
 
 import dctafd
-from dctafd.config import IMAGENET_MEAN, IMAGENET_STD
+from dctafd.config import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from dctafd.inputs import crop_coefficients
 from dctafd.inputs.geometry import ORIENTATIONS
-from dctafd.inputs.model_input import ModelInput
+from dctafd.inputs.model_input import ModelInput, stack_inputs
 from dctafd.jpeg.coefficients import JpegCoefficients
 from tests.support.jpeg_files import all_kinds, encode, exif_payload, insert_segment, photo_like
 
@@ -319,3 +319,36 @@ def test_threads_that_use_memory_again_do_not_share_it() -> None:
             expected = kept[index % len(photos)][name]
             assert np.array_equal(getattr(item, name), expected)
             assert np.array_equal(getattr(alone[index % len(photos)], name), expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resize": 256.5}, "resize positive"),
+        ({"crop": 224.0}, "multiple of 8"),
+        ({"mean": (1, 2)}, "three numbers"),
+        ({"std": (1, 0, 1)}, "above 0"),
+        ({"thumbnail": 0}, "thumbnail"),
+        ({"thumbnail": 5000}, "thumbnail"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dctafd.prepare(encode(photo_like(40, 40)), **options)
+
+
+def test_preprocessing_stands_for_sizes_and_normalisation() -> None:
+    data = encode(photo_like(90, 70))
+    wanted = Preprocessing(64, 48, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    one = dctafd.prepare(data, preprocessing=wanted)
+    other = dctafd.prepare(data, 64, 48, mean=wanted.mean, std=wanted.std)
+    assert np.array_equal(one.pixels, other.pixels)
+    assert one.pixels.shape == (3, 48, 48)
+
+
+def test_a_batch_has_one_crop_size() -> None:
+    data = encode(photo_like(90, 70))
+    with pytest.raises(ValueError, match="not of 32 and 64"):
+        stack_inputs([dctafd.prepare(data, 64, 64), dctafd.prepare(data, 64, 32)])
+    with pytest.raises(ValueError, match="not of none"):
+        stack_inputs([])
