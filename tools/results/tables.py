@@ -126,12 +126,22 @@ def _crossed(heads: Sequence[str], cells: Mapping[tuple[Any, str], str]) -> str:
 
 
 def harm_summary(rows: Sequence[Row]) -> str:
-    """Return the change in points by every module under each condition; intervals are in the cards."""
-    cells = {
-        ((f"`{row['module']}` ({row['photos']})",), row["condition"].replace("quality ", "q")): row["change"]
-        for row in rows
-    }
-    return _crossed(["module (photos)"], {key: f"{change:+.1f}" for key, change in cells.items()})
+    """Return the change in points by every module under each condition; intervals are in the cards.
+
+    Photos that need nothing come first, and those that need something in a table of their own.
+    """
+    parts = []
+    for quiet in (True, False):
+        cells = {
+            (
+                (f"`{row['module']}` ({row['photos']})",),
+                row["condition"].replace("quality ", "q"),
+            ): f"{row['change']:+.1f}"
+            for row in rows
+            if row["needs_nothing"] == quiet
+        }
+        parts += [_crossed(["module (photos)"], cells)] if cells else []
+    return "\n\n".join(parts)
 
 
 def speed_table(rows: Sequence[Row]) -> str:
