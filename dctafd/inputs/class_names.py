@@ -64,7 +64,7 @@ class ClassNames:
             numbers: whether a whole number is an index; else it is a name like any other.
         """
         text = text.strip()
-        if numbers and text.isdecimal() and text.isascii():
+        if numbers and text.removeprefix("-").isdecimal() and text.isascii():
             return int(text) if int(text) < len(self.labels) else None
         if _WNID.match(text) and (index := self._wnids.get(text[:9])) is not None:
             return index if len(text) == 9 or text[9] in " _-" else None
@@ -79,7 +79,7 @@ class ClassNames:
         text = text.strip()
         if not text:
             return "there is no label"
-        if numbers and text.isdecimal() and text.isascii():
+        if numbers and text.removeprefix("-").isdecimal() and text.isascii():
             return f"the model has {len(self.labels)} classes, 0 to {len(self.labels) - 1}"
         if len(found := self._folded.get(_fold(text), ())) > 1:
             return f"classes {' and '.join(map(str, found))} are both called so"

@@ -103,7 +103,8 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], path: Path, name: 
         name: what messages call the network; its class if None.
 
     Raises:
-        WeightsError: a key is missing or unexpected, or a shape differs; the message names the first.
+        WeightsError: a key is missing or unexpected, a shape differs, or numbers are none; the message names
+            the first.
     """
     difference = _first_difference(module.state_dict(), state)
     if difference is not None:
@@ -111,6 +112,9 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], path: Path, name: 
             f"{path} does not fit {name or type(module).__name__}: {difference}; "
             "a network of your own can be built in Python and corrected by dctafd.attach"
         )
+    broken = next((key for key, tensor in state.items() if not torch.isfinite(tensor).all()), None)
+    if broken is not None:
+        raise WeightsError(f"{path} is no use: {broken} holds NaN or infinity")
     module.load_state_dict(dict(state), strict=False)
 
 

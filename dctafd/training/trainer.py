@@ -252,7 +252,7 @@ class Trainer:
             raise WeightsError(f"the training diverged at step {self.state.step}: lower the learning rate")
         learning_rate = self.optimizer.param_groups[0]["lr"]
         validation = self._validate() if validates else ()
-        return TrainingReport(self.state.step, self.progress, values, learning_rate, rate, validation)
+        return TrainingReport(self.state.step, min(self.progress, 1.0), values, learning_rate, rate, validation)
 
     # Files --------------------------------------------------------------------------------------------
 

@@ -63,6 +63,7 @@ def test_numbers_are_indices_only_where_they_are_said_to_be() -> None:
     assert names.index_of("3", numbers=True) is None
     assert names.index_of("\u0661", numbers=True) is None  # a digit, but not one that people mean
     assert "3 classes" in names.why_unknown("3", numbers=True)
+    assert "3 classes" in names.why_unknown("-1", numbers=True)
 
 
 def test_a_network_for_some_of_imagenets_classes_knows_their_ids() -> None:

@@ -86,6 +86,15 @@ def test_state_dicts_as_people_have_them(tmp_path: Path, wrapped: Any) -> None:
     assert torch.equal(backbone.module.classifier[1].weight, net.classifier[1].weight)  # type: ignore[index]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    state = squeezenet().state_dict()
+    state["features.3.squeeze.bias"][2] = value
+    torch.save(state, tmp_path / "own.pth")
+    with pytest.raises(WeightsError, match=r"features\.3\.squeeze\.bias holds NaN or infinity"):
+        load_backbone("squeezenet1_1", tmp_path / "own.pth")
+
+
 def test_another_head_is_named_with_a_way_out(tmp_path: Path) -> None:
     net, path = models.resnet18(), tmp_path / "weights.pth"
     net.fc = nn.Sequential(nn.Dropout(), nn.Linear(512, 3))
