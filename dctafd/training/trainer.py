@@ -252,7 +252,8 @@ class Trainer:
             raise WeightsError(f"the training diverged at step {self.state.step}: lower the learning rate")
         learning_rate = self.optimizer.param_groups[0]["lr"]
         validation = self._validate() if validates else ()
-        return TrainingReport(self.state.step, min(self.progress, 1.0), values, learning_rate, rate, validation)
+        progress = min(self.progress, 1.0)
+        return TrainingReport(self.state.step, progress, values, learning_rate, rate, validation)
 
     # Files --------------------------------------------------------------------------------------------
 
