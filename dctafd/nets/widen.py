@@ -40,6 +40,8 @@ def load_narrower(afd: AFDModule, state: Mapping[str, Tensor], path: Path) -> No
         WeightsError: the other module is wider, or differs in more than widths and stages.
     """
     state = _without_later_stages(state, len(afd.stages))
+    if afd.modulation is None:  # as in variant "stem", which begins with the rest of a deep module
+        state = _without(state, "modulation.")
     state = _with_own_norms(state, afd.config.layers.norms, path)
     if not afd.reparameterized:
         state = _unfolded(state)
@@ -183,6 +185,10 @@ def _config_of(state: Mapping[str, Tensor], like: AFDConfig) -> AFDConfig:
 def _wider(config: AFDConfig, than: AFDConfig) -> bool:
     pairs = zip_longest(config.stage_widths, than.stage_widths, fillvalue=0)
     return config.fe_width > than.fe_width or any(own > other for own, other in pairs)
+
+
+def _without(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if not key.startswith(prefix)}
 
 
 def _without_later_stages(state: Mapping[str, Tensor], stages: int) -> dict[str, Tensor]:
