@@ -346,4 +346,5 @@ def _widths_of(checkpoint: Path, config: TrainingConfig) -> TrainingConfig:
     stages = settings.get("stage_widths")
     if config.stage_widths is None and stages is not None:
         config = replace(config, stage_widths=tuple(stages))
-    return replace(config, fe_width=config.fe_width or settings.get("fe_width"))
+    rest = ("fe_width", "fde_width", "fdm_channels")
+    return replace(config, **{name: getattr(config, name) or settings.get(name) for name in rest})

@@ -21,6 +21,7 @@ _UNET_STRIDE = 4  # classifier pixels per cell of the U-Net's upper level, where
 _FE_WIDTH = {"stem": 32, "deep": 16}
 _STAGE_WIDTHS = (24, 48, 64, 96)
 _MODULATION_WIDTH = 64
+_FDM_CHANNELS, _FDE_WIDTH = 16, 48
 #: Corrections have their full strength from so many times `AFDConfig.quiet_drift` on.
 FULL_STRENGTH = 1.5
 #: What files leave unsaid that were written before FDE-Net read what survives the resize.
@@ -46,8 +47,8 @@ class AFDConfig:
 
     variant: Variant
     layers: BackboneLayers
-    fdm_channels: int = 16
-    fde_width: int = 48
+    fdm_channels: int = _FDM_CHANNELS
+    fde_width: int = _FDE_WIDTH
     fe_width: int = 32
     stage_widths: tuple[int, ...] = ()
     modulation_width: int = 0
@@ -62,8 +63,10 @@ class AFDConfig:
         variant: Variant = "deep",
         fe_width: int | None = None,
         stage_widths: tuple[int, ...] | None = None,
+        fde_width: int | None = None,
+        fdm_channels: int | None = None,
     ) -> AFDConfig:
-        """Choose the widths for a backbone's layers; `fe_width` and `stage_widths` replace the defaults."""
+        """Choose the widths for a backbone's layers; those that are given replace the defaults."""
         if variant == "stem":
             stage_widths = ()
         elif stage_widths is None:
@@ -71,6 +74,8 @@ class AFDConfig:
         return cls(
             variant,
             layers,
+            fdm_channels=fdm_channels or _FDM_CHANNELS,
+            fde_width=fde_width or _FDE_WIDTH,
             fe_width=_FE_WIDTH[variant] if fe_width is None else fe_width,
             stage_widths=stage_widths,
             modulation_width=_MODULATION_WIDTH if variant == "deep" and layers.norms else 0,

@@ -22,7 +22,8 @@ class TrainingConfig:
     Attributes:
         variant: "stem" or "deep".
         layer: name of the stem layer, None to find it.
-        fe_width, stage_widths: widths in place of the defaults (`AFDConfig.for_layers`).
+        fe_width, stage_widths, fde_width, fdm_channels: widths in place of the defaults
+            (`AFDConfig.for_layers`).
         rep_conv: train RepConv's branches; else its single 3x3 convolution from the start.
         steps: optimiser steps; None where `minutes` limits the training.
         minutes: time for training and validation, over all resumed runs; the schedule follows it.
@@ -55,6 +56,8 @@ class TrainingConfig:
     layer: str | None = None
     fe_width: int | None = None
     stage_widths: tuple[int, ...] | None = None
+    fde_width: int | None = None
+    fdm_channels: int | None = None
     rep_conv: bool = True
     steps: int | None = 20_000
     minutes: float | None = None

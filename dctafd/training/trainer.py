@@ -360,7 +360,8 @@ def _record_of(config: TrainingConfig) -> dict[str, Any]:
 
 def _module_config(backbone: Backbone, config: TrainingConfig) -> AFDConfig:
     layers = find_layers(backbone.module, config.layer, backbone.spec.crop)
-    return AFDConfig.for_layers(layers, config.variant, config.fe_width, config.stage_widths)
+    widths = (config.fe_width, config.stage_widths, config.fde_width, config.fdm_channels)
+    return AFDConfig.for_layers(layers, config.variant, *widths)
 
 
 def _other_teachers(config: TrainingConfig, backbone: Backbone, device: torch.device) -> list[OtherTeacher]:

@@ -54,6 +54,8 @@ def _with_widths(config: TrainingConfig, card: AFDCard) -> TrainingConfig:
         config,
         fe_width=config.fe_width or card.config.fe_width,
         stage_widths=config.stage_widths if config.stage_widths is not None else card.config.stage_widths,
+        fde_width=config.fde_width or card.config.fde_width,
+        fdm_channels=config.fdm_channels or card.config.fdm_channels,
     )
 
 
