@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -193,6 +194,18 @@ class AFDModule(nn.Module):
             if isinstance(module, LearntSlope):
                 module.fix()
         return self
+
+    def rebuilt(self, changes: Mapping[str, Tensor], **widths: Any) -> AFDModule:
+        """Return a narrower module, in eval mode, that does what this one does but for `changes`.
+
+        Args:
+            changes: entries of the state dict in place of this module's, which has to be re-parameterised.
+            widths: fields of `config` in place of this module's; what the new one lacks is left out.
+        """
+        narrower = AFDModule(replace(self.config, **widths)).eval().reparameterize()
+        state = {**self.state_dict(), **changes}
+        narrower.load_state_dict({name: state[name] for name in narrower.state_dict()})
+        return narrower
 
     @property
     def reparameterized(self) -> bool:

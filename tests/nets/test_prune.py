@@ -3,13 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDModule
 from dctafd.nets.attach import attach
-from dctafd.nets.prune import _keep_best, collect_moments, prune_stages
-from tests.support.small_nets import random_inputs, small_resnet, trained_afd
+from dctafd.nets.least_squares import keep_best
+from dctafd.nets.prune import PrunedWidths, collect_moments, prune
+from tests.support.small_nets import FDM_CHANNELS, random_inputs, small_resnet, trained_afd
 
 
 def with_copies(afd: AFDModule) -> AFDModule:
@@ -37,10 +38,10 @@ def test_copies_of_channels_go_and_the_module_does_what_it_did() -> None:
     afd = trained_afd(backbone, "deep").reparameterize()
     classifier = attach(backbone, with_copies(afd))
     moments = collect_moments(classifier, [random_inputs(seed=seed) for seed in range(12)])
-    pruned, lost = prune_stages(classifier.afd, moments, (4, 8, 4))
+    pruned, lost = prune(classifier.afd, moments, PrunedWidths((4, 8, 4)))
     assert pruned.config.stage_widths == (4, 8, 4)
-    assert lost[1] == 0
-    assert max(lost) < 1e-4
+    assert lost["stage 2"] == lost["FDM"] == lost["FDE-Net"] == 0
+    assert max(lost.values()) < 1e-4
     inputs = random_inputs(seed=99)
     with torch.no_grad():
         expected = attach(backbone, afd)(*inputs).logits
@@ -56,15 +57,15 @@ def test_moments_are_those_of_what_the_layers_read() -> None:
     for name in ("conv", "expand"):
         layer = stage.get_submodule(name)
         layer.register_forward_pre_hook(lambda _, read, name=name: seen.update({name: read[0].detach()}))
-    [_, moments, _] = collect_moments(classifier, [random_inputs()])
+    moments = collect_moments(classifier, [random_inputs()])
 
     padded = np.pad(seen["conv"].numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))  # (B, I, H + 2, W + 2)
     cells = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))  # (B, I, H, W, 3, 3)
     patches = cells.transpose(0, 2, 3, 1, 4, 5).reshape(-1, 9 * padded.shape[1])
     patches = np.column_stack([patches, np.ones(len(patches))])
-    np.testing.assert_allclose(moments.patches, patches.T @ patches, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(moments["stages.1.conv"], patches.T @ patches, rtol=1e-4, atol=1e-4)
     inner = np.moveaxis(seen["expand"].numpy(), 1, -1).reshape(-1, seen["expand"].shape[1])
-    np.testing.assert_allclose(moments.inner, inner.T @ inner, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(moments["stages.1.expand"], inner.T @ inner, rtol=1e-4, atol=1e-4)
 
 
 def test_the_cheapest_channel_goes_and_the_others_are_fitted_by_least_squares() -> None:
@@ -78,7 +79,7 @@ def test_the_cheapest_channel_goes_and_the_others_are_fitted_by_least_squares() 
         fitted = np.linalg.lstsq(rows[:, inputs], rows @ weights, rcond=None)[0]
         return float(np.square(rows @ weights - rows[:, inputs] @ fitted).sum()), fitted
 
-    fit = _keep_best(torch.tensor(rows.T @ rows), torch.tensor(weights), channels, 3, [8])
+    fit = keep_best(torch.tensor(rows.T @ rows), torch.tensor(weights), channels=4, size=2, width=3)
     losses = {out: residual([channel for channel in range(4) if channel != out])[0] for out in range(4)}
     [left_out] = set(range(4)) - set(fit.kept)
     assert left_out == min(losses, key=losses.__getitem__)
@@ -87,15 +88,54 @@ def test_the_cheapest_channel_goes_and_the_others_are_fitted_by_least_squares() 
     assert fit.lost == pytest.approx(error / np.square(rows @ weights).sum(), rel=1e-2)
 
 
-@pytest.mark.parametrize("widths", [(4, 4), (4, 4, 5), (0, 4, 4)])
-def test_widths_that_do_not_prune_are_refused(widths: tuple[int, ...]) -> None:
+def pruned_resnet(widths: PrunedWidths) -> tuple[nn.Module, AFDModule, AFDModule]:
+    """A backbone, a module for it and what is left of that."""
     backbone = small_resnet()
     classifier = attach(backbone, trained_afd(backbone, "deep").reparameterize())
     moments = collect_moments(classifier, [random_inputs()])
+    return backbone, classifier.afd, prune(classifier.afd, moments, widths)[0]
+
+
+@pytest.mark.parametrize("widths", [PrunedWidths(), PrunedWidths((4, 4, 4), 6, FDM_CHANNELS)])
+def test_pruned_to_the_widths_that_it_has_a_module_stays_as_it_is(widths: PrunedWidths) -> None:
+    _, afd, pruned = pruned_resnet(widths)
+    assert pruned.config == afd.config
+    own, others = pruned.state_dict(), afd.state_dict()
+    assert own.keys() == others.keys()
+    assert all(torch.equal(value, others[name]) for name, value in own.items())
+
+
+def test_corrections_after_the_last_stages_can_be_left_out() -> None:
+    backbone, afd, pruned = pruned_resnet(PrunedWidths((4,)))
+    assert pruned.config.stage_widths == (4,)
+    afd.stages = afd.stages[:1]
+    inputs = random_inputs(seed=99)
+    with torch.no_grad():
+        expected = attach(backbone, afd)(*inputs).logits
+        torch.testing.assert_close(attach(backbone, pruned)(*inputs).logits, expected)
+
+
+@pytest.mark.parametrize(
+    "widths",
+    [
+        PrunedWidths((4, 4, 5)),
+        PrunedWidths((4, 4, 4, 4)),
+        PrunedWidths((0, 4, 4)),
+        PrunedWidths(fde_width=7),
+        PrunedWidths(fde_width=0),
+        PrunedWidths(fdm_channels=FDM_CHANNELS + 1),
+        PrunedWidths(fdm_channels=0),
+    ],
+)
+def test_widths_that_do_not_prune_are_refused(widths: PrunedWidths) -> None:
     with pytest.raises(WeightsError, match="do not prune"):
-        prune_stages(classifier.afd, moments, widths)
+        pruned_resnet(widths)
 
 
 def test_branches_are_refused() -> None:
+    backbone = small_resnet()
+    afd = trained_afd(backbone, "deep")
     with pytest.raises(WeightsError, match="re-parameterised"):
-        prune_stages(trained_afd(small_resnet(), "deep"), [], (2, 2, 2))
+        prune(afd, {}, PrunedWidths((2, 2, 2)))
+    with pytest.raises(WeightsError, match="re-parameterised"):
+        collect_moments(attach(backbone, afd), [random_inputs()])

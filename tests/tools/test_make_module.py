@@ -1,17 +1,20 @@
 """tools/recipes: what each recipe says, and which trainings, means and prunings it leads to."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 import torch
 
 from dctafd.errors import WeightsError
 from dctafd.nets.afd_weights import AFDCard, afd_name, load_afd, read_afd_card, save_afd, shipped_afds
+from dctafd.nets.prune import PrunedWidths
 from dctafd.nets.registry import Backbone
-from tests.support.small_nets import small_backbone, trained_afd
+from tests.support.small_nets import FDM_CHANNELS, small_backbone, trained_afd
 from tools.recipes import make_module
 from tools.recipes.combine import write_mean, write_pruned, write_without_fe_net
 from tools.recipes.recipe import ModuleRecipe, read_module_recipe, recipe_names
@@ -60,11 +63,28 @@ def recipe_of(tmp_path: Path, more: str = "") -> ModuleRecipe:
         ("minuts = 3", "did you mean 'minutes'"),
         ("seeds = [1]", "seeds are two"),
         ("seeds = [1, 2]\nmean_with_start = true", "give one of them"),
+        ('[prune]\nbefore = "three"', "'three' is none of the trainings"),
+        ("[prune]\nfde = 3", "unexpected keyword argument 'fde'"),
     ],
 )
 def test_what_makes_no_sense_is_named(more: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         recipe_of(tmp_path, more)
+
+
+@pytest.mark.parametrize(
+    ("table", "widths", "before"),
+    [
+        ("", None, None),
+        ("[prune]\nstage_widths = [2, 1]", PrunedWidths((2, 1)), None),
+        ('[prune]\nbefore = "two"\nfde_width = 3\nfdm_channels = 2', PrunedWidths(None, 3, 2), "two"),
+    ],
+)
+def test_a_recipe_says_what_stays_and_when(
+    table: str, widths: PrunedWidths | None, before: str | None, tmp_path: Path
+) -> None:
+    recipe = recipe_of(tmp_path, table)
+    assert (recipe.prune, recipe.prune_before) == (widths, before)
 
 
 def test_a_recipe_that_is_missing_is_named(tmp_path: Path) -> None:
@@ -124,6 +144,50 @@ def test_the_mean_of_before_and_after(trainings: list[Any], tmp_path: Path) -> N
 
 
 @pytest.fixture
+def prunings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What was left out, and from which file; it goes on as it was."""
+    calls: list[Any] = []
+
+    def write_pruned(wide: Path, output: Path, widths: PrunedWidths, *others: Any) -> dict[str, float]:
+        calls.append((wide.stem, widths))
+        shutil.copy(wide, output)
+        return {"FDM": 0.25}
+
+    def write_without_fe_net(path: Path, output: Path) -> None:
+        calls.append((path.stem, "FE-Net"))
+        shutil.copy(path, output)
+
+    monkeypatch.setattr(make_module, "write_pruned", write_pruned)
+    monkeypatch.setattr(make_module, "write_without_fe_net", write_without_fe_net)
+    monkeypatch.setattr(make_module.Maker, "_photos", lambda maker: [])
+    return calls
+
+
+PRUNE = "[prune]\nfde_width = 3\n"
+
+
+def test_a_module_is_pruned_after_its_trainings(
+    trainings: list[Any], prunings: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert made(tmp_path, PRUNE).name == "small_pruned.safetensors"
+    assert [start for *_, start in trainings] == [None, "small_one"]
+    assert prunings == [("small_two", PrunedWidths(fde_width=3))]
+    assert "FDM 25.00%" in capsys.readouterr().out
+
+
+def test_or_before_one_of_them_without_fe_net_first(
+    trainings: list[Any], prunings: list[Any], tmp_path: Path
+) -> None:
+    recipe = replace(recipe_of(tmp_path, PRUNE + 'before = "two"'), leave_out_fe_net=True)
+    maker = make_module.Maker(recipe, jobs=1, device="cpu")
+    assert maker.make(recipe.trainings, None).name == "small_two.safetensors"
+    assert [start for *_, start in trainings] == [None, "small_pruned"]
+    assert prunings == [("small_one", "FE-Net"), ("small_without_FE-Net", PrunedWidths(fde_width=3))]
+    with pytest.raises(click.UsageError, match="give --begin-with"):
+        maker.make(recipe.trainings[1:], None)
+
+
+@pytest.fixture
 def module(tmp_path: Path) -> tuple[Path, Backbone]:
     """A weights file of widths 4, 4, 4, and its backbone."""
     backbone = small_backbone()
@@ -160,14 +224,19 @@ def test_a_narrower_module_says_what_it_was_pruned_from(
     path, backbone = module
     rng, output = np.random.default_rng(0), tmp_path / "narrow.safetensors"
     photos = [rng.integers(0, 256, (48, 56, 3), np.uint8) for _ in range(5)]
-    lost = write_pruned(path, output, (2, 4, 3), backbone, photos)
-    assert lost[1] == pytest.approx(0, abs=1e-6)
-    assert lost[0] > 0
+    lost = write_pruned(path, output, PrunedWidths((2, 4, 3), fde_width=3), backbone, photos)
+    assert lost["stage 2"] == pytest.approx(0, abs=1e-6)
+    assert lost["stage 1"] > 0
     assert [stage.reduce.out_channels for stage in load_afd(output).stages] == [2, 4, 3]
     training = read_afd_card(output).training
     assert training["seed"] == 5
-    assert training["pruned_from"]["stage_widths"] == [4, 4, 4]
-    assert training["pruned_from"]["photos"] == 5
+    note = training["pruned_from"]
+    assert (note["stage_widths"], note["fde_width"], note["fdm_channels"]) == ([4, 4, 4], 6, FDM_CHANNELS)
+    assert note["photos"] == 5
+
+    again = tmp_path / "again.safetensors"
+    write_pruned(output, again, PrunedWidths((2, 4, 3), fde_width=3), backbone, photos)
+    assert read_afd_card(again) == read_afd_card(output)  # which was as narrow, so nothing is told anew
 
 
 def test_without_fe_net_the_rest_stays(module: tuple[Path, Backbone], tmp_path: Path) -> None:

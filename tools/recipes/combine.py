@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from dctafd.errors import WeightsError
-from dctafd.nets.afd import AFDModule
 from dctafd.nets.afd_weights import load_afd, read_afd_card, save_afd
 from dctafd.nets.attach import attach
 from dctafd.nets.fold import fold_batch_norms
-from dctafd.nets.prune import collect_moments, prune_stages
+from dctafd.nets.prune import PrunedWidths, collect_moments, prune
 from dctafd.nets.registry import Backbone
 from dctafd.training.data import collate_pairs, make_pair
 from dctafd.training.degrade import Degradation
@@ -50,26 +49,27 @@ def write_mean(before: Path, after: Path, output: Path) -> None:
 
 
 def write_pruned(
-    wide: Path, output: Path, widths: Sequence[int], backbone: Backbone, photos: Sequence[Photo]
-) -> list[float]:
-    """Write a module with narrower corrections after the stages, without training again.
+    wide: Path, output: Path, widths: PrunedWidths, backbone: Backbone, photos: Sequence[Photo]
+) -> dict[str, float]:
+    """Write a narrower module, without training again.
 
     Args:
         wide: a re-parameterised module's weights file.
         output: the narrower one's.
-        widths: channels that each correction keeps.
+        widths: channels that stay.
         backbone: the classifier.
         photos: which tell what channels the others can stand in for (`dctafd/nets/prune.py`).
 
     Returns:
-        The share of its energy that each correction lost.
+        The share of what it made, by energy, that each part lost.
     """
     afd, card = load_afd(wide).reparameterize(), read_afd_card(wide)
     classifier = attach(fold_batch_norms(backbone.module), afd).eval()
-    pruned, lost = prune_stages(afd, collect_moments(classifier, _views(photos, backbone)), widths)
-    before = {"stage_widths": list(card.config.stage_widths), "photos": len(photos)}
-    note = {**before, "qualities": list(QUALITIES)}
-    training = {**card.training, "pruned_from": note}
+    pruned, lost = prune(afd, collect_moments(classifier, _views(photos, backbone)), widths)
+    training = dict(card.training)
+    if pruned.config != card.config:  # else it was as narrow before, and may tell of another pruning
+        before = {field.name: getattr(card.config, field.name) for field in fields(PrunedWidths)}
+        training["pruned_from"] = {**before, "photos": len(photos), "qualities": QUALITIES}
     save_afd(output, pruned, replace(card, config=pruned.config, reparameterized=True, training=training))
     return lost
 
@@ -86,8 +86,5 @@ def _views(photos: Sequence[Photo], backbone: Backbone) -> Iterator[tuple[Tensor
 def write_without_fe_net(path: Path, output: Path) -> None:
     """Write a module that leaves the stem as it is, with all its other corrections."""
     afd, card = load_afd(path).reparameterize(), read_afd_card(path)
-    config = replace(card.config, fe_width=0)
-    without = AFDModule(config).eval().reparameterize()
-    state = {key: value for key, value in afd.state_dict().items() if not key.startswith("fe.")}
-    without.load_state_dict(state)
-    save_afd(output, without, replace(card, config=config, training={**card.training, "left_out": "FE-Net"}))
+    without, training = afd.rebuilt({}, fe_width=0), {**card.training, "left_out": "FE-Net"}
+    save_afd(output, without, replace(card, config=without.config, training=training))

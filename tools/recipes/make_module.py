@@ -59,17 +59,24 @@ class Maker:
         self.images = [SHARED / folder for folder in recipe.photos]
 
     def make(self, plans: Sequence[TrainingPlan], start: Path | None) -> Path:
-        """Run trainings, each from the one before, then what the recipe does to the last one's file."""
+        """Run trainings, each from the one before; prune where the recipe says so."""
         for plan in plans:
+            if plan.name == self.recipe.prune_before:
+                start = self._pruned(start)
             start = self._trained(plan, start)
-        assert start is not None
+        return start if start and self.recipe.prune_before else self._pruned(start)
+
+    def _pruned(self, start: Path | None) -> Path:
+        """Take out of a file what the recipe says."""
+        if start is None:
+            raise click.UsageError("a trained module has to be pruned first: give --begin-with")
         if self.recipe.leave_out_fe_net:
             start, whole = self._file("without FE-Net"), start
             write_without_fe_net(whole, start)
-        if self.recipe.pruned_widths:
+        if self.recipe.prune:
             start, wide = self._file("pruned"), start
-            lost = write_pruned(wide, start, self.recipe.pruned_widths, self._backbone(), self._photos())
-            click.echo(f"energy lost by correction: {', '.join(f'{100 * share:.2f} %' for share in lost)}")
+            lost = write_pruned(wide, start, self.recipe.prune, self._backbone(), self._photos())
+            click.echo(f"energy lost: {', '.join(f'{part} {share:.2%}' for part, share in lost.items())}")
         return start
 
     def _trained(self, plan: TrainingPlan, start: Path | None) -> Path:

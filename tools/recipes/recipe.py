@@ -8,7 +8,7 @@
     notes = "What else a reader of the card should know."
     limits = ["What the module is not for."]
     start_from = "none"                 # or the name of a module that ships; "none" if left out
-    leave_out_fe_net = false            # leave the stem as it is in the file that ships
+    leave_out_fe_net = false            # leave the stem as it is from where [prune] is, or would be
 
     [every_training]                    # what all have in common
     ema_decay = 0.997
@@ -20,8 +20,11 @@
     mean_with_start = false             # take the mean of the weights before and after
     seeds = [33, 34]                    # train with each of two, from the same weights, and take the mean
 
-    [prune]
-    stage_widths = [32, 64, 128, 96]    # channels that the corrections after the stages keep
+    [prune]                             # channels that stay, each only where some leave
+    stage_widths = [32, 64, 128]        # of the corrections after the stages, here none after the last
+    fde_width = 16                      # hidden channels of FDE-Net
+    fdm_channels = 4                    # of the Feature Drifting Map
+    before = "whole views"              # the training that begins with it; after the last if left out
 
 Only `model`, `photos`, `licence`, `reproduces` and one training are needed.
 """
@@ -34,6 +37,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dctafd.nets.prune import PrunedWidths
 from dctafd.training.recipe import Recipe, recipe_of
 
 FOLDER = Path(__file__).parent
@@ -70,7 +74,8 @@ class ModuleRecipe:
         trainings: in their order.
         start_from: the module to begin with, None for a new one.
         leave_out_fe_net: whether the file that ships leaves the stem as it is.
-        pruned_widths: of the corrections after the stages; empty for all channels.
+        prune: channels that stay, None for all.
+        prune_before: the training that begins without FE-Net, or pruned; None where that is done at the end.
     """
 
     name: str
@@ -84,7 +89,8 @@ class ModuleRecipe:
     limits: tuple[str, ...] = ()
     start_from: str | None = None
     leave_out_fe_net: bool = False
-    pruned_widths: tuple[int, ...] = ()
+    prune: PrunedWidths | None = None
+    prune_before: str | None = None
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -118,11 +124,17 @@ def _module_recipe(name: str, table: dict[str, Any]) -> ModuleRecipe:
     plans = tuple(_plan(common, training, table["licence"]) for training in table.pop("trainings"))
     if not plans:
         raise ValueError("there is no training")
-    widths = tuple(table.pop("prune", {}).get("stage_widths", ()))
+    prune: dict[str, Any] = table.pop("prune", {})
+    before = prune.pop("before", None)
+    if before not in (None, *(plan.name for plan in plans)):
+        raise ValueError(f"prune.before = {before!r} is none of the trainings")
+    if "stage_widths" in prune:
+        prune["stage_widths"] = tuple(prune["stage_widths"])
+    table |= {"prune": PrunedWidths(**prune) if prune else None, "prune_before": before}
     start = table.pop("start_from", "none")
     table |= {key: tuple(table.pop(key)) for key in ("photos", "limits") if key in table}
     start_from = None if start == "none" else start
-    return ModuleRecipe(name, trainings=plans, pruned_widths=widths, start_from=start_from, **table)
+    return ModuleRecipe(name, trainings=plans, start_from=start_from, **table)
 
 
 def _plan(common: Mapping[str, Any], training: Mapping[str, Any], licence: str) -> TrainingPlan:
