@@ -130,6 +130,15 @@ def test_a_training_begins_with_the_nearest_module_that_fits(
     assert anew.started_from is None
 
 
+def test_a_training_takes_the_widths_of_the_module_that_it_begins_with(photos: Path, tmp_path: Path) -> None:
+    narrow = replace(QUICK, steps=1, fde_width=7, fdm_channels=3)
+    quick_train(photos, tmp_path / "a_afd.safetensors", narrow, held_out=0)
+    [(_, config)] = fitting_modules(small_backbone(seed=3), TrainingConfig(), tmp_path)
+    assert (config.fde_width, config.fdm_channels) == (7, 3)
+    [(_, own)] = fitting_modules(small_backbone(seed=3), TrainingConfig(fde_width=9), tmp_path)
+    assert (own.fde_width, own.fdm_channels) == (9, 3)
+
+
 def test_modules_for_other_shapes_do_not_fit(photos: Path, tmp_path: Path) -> None:
     quick_train(photos, tmp_path / "a_afd.safetensors", held_out=0)
     (tmp_path / "b_afd.safetensors").write_bytes(b"rubbish")

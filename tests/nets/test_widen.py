@@ -85,6 +85,20 @@ def test_only_a_narrower_module_of_the_same_kind_is_taken() -> None:
 
 
 @torch.no_grad()
+def test_a_module_of_the_stem_begins_with_that_part_of_one_that_modulates() -> None:
+    backbone = small_resnet()
+    deep = trained_afd(backbone, "deep")
+    assert deep.modulation is not None
+    stem = AFDModule(replace(deep.config, variant="stem", fe_width=6, stage_widths=(), modulation_width=0))
+    load_narrower(stem, deep.state_dict(), Path("deep.pt"))
+    deep.stages, deep.modulation = deep.stages[:0], None
+    inputs = random_inputs()
+    expected = attach(backbone, deep)(*inputs).logits
+    assert torch.allclose(attach(backbone, stem.eval())(*inputs).logits, expected, atol=1e-5)
+    assert not torch.allclose(expected, backbone(inputs[0]), atol=1e-3)
+
+
+@torch.no_grad()
 def test_modulation_of_a_shallower_network_is_kept_by_the_names_of_batch_norms(tmp_path: Path) -> None:
     deep = trained_afd(small_resnet(), "deep")
     first, _, *rest = deep.config.layers.norms

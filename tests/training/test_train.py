@@ -222,6 +222,21 @@ def test_a_training_may_start_from_a_narrower_module(tmp_path: Path) -> None:
         assert not torch.allclose(wider.classifier(*inputs).logits, expected, atol=1e-5)
 
 
+def test_a_training_may_start_from_a_module_with_a_narrower_fde_net_of_the_same_widths(
+    tmp_path: Path,
+) -> None:
+    config = replace(QUICK, fde_width=7, fdm_channels=3)
+    first = trainer(config)
+    first.run()
+    first.save(tmp_path / "afd.safetensors")
+    made = read_afd_card(tmp_path / "afd.safetensors").config
+    assert (made.fde_width, made.fdm_channels) == (7, 3)
+    other = trainer(config)
+    other.start_from(tmp_path / "afd.safetensors")
+    with pytest.raises(WeightsError, match="does not fit AFDModule"):
+        trainer().start_from(tmp_path / "afd.safetensors")
+
+
 def test_training_lowers_every_loss_and_leaves_the_backbone_alone() -> None:
     backbone = small_backbone()
     before = {key: value.clone() for key, value in backbone.module.state_dict().items()}
