@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from dctafd.nets.afd import AFDConfig
 from dctafd.nets.afd_weights import afd_name, shipped_afds
+from tests.support.small_nets import small_resnet, trained_afd
 from tools.render_results import block, pages, rendered_files, rendered_page
-from tools.results.cards import model_card
+from tools.results.cards import combined, model_card
 from tools.results.records import PROVENANCE, read_results
 from tools.results.tables import evaluation_table
 
@@ -114,6 +116,20 @@ def test_the_front_matter_of_a_card_is_the_hubs(path: Path, results: Any) -> Non
         [metric["value"] for metric in entry["metrics"]] for entry in front["model-index"][0]["results"]
     ]
     assert values == [[row["afd_top1"], row["direct_top1"]] for row in record["rows"]]
+
+
+def test_a_card_tells_of_pruning_after_or_between_trainings() -> None:
+    layers = trained_afd(small_resnet(), "deep").config.layers
+    config = AFDConfig("deep", layers, fdm_channels=4, fde_width=16, stage_widths=(16, 8))
+    old = {"stage_widths": [24, 48, 64]}
+    was = "The bottlenecks, trained with 24, 48, 64 channels, were pruned"
+    assert combined({"pruned_from": old, "earlier": [{}]}, config).strip() == f"{was} then."
+    assert combined({"earlier": [{}]}, config) == ""
+    between = {"earlier": [{}, {"pruned_from": {**old, "fde_width": 48, "fdm_channels": 12}}]}
+    text = combined(between, config)
+    assert text.startswith(f"{was} before the last training to 16, 8, ")
+    assert "hidden layers from 48 to 16" in text
+    assert "Feature Drifting Map from 12 to 4" in text
 
 
 def test_a_table_says_what_its_file_says() -> None:

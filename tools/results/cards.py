@@ -58,7 +58,7 @@ def model_card(path: Path, results: Results) -> str:
         figures=list(_figures(name, results)),
         limits=list(_limits(card, recipe, evaluations)),
         trainings=_trainings(card),
-        combined=_combined(card.training),
+        combined=combined(card.training, card.config),
     )
 
 
@@ -130,17 +130,29 @@ def _beside(training: dict[str, Any]) -> list[dict[str, Any]]:
     return [run for run in means if run and key(run) not in map(key, runs)]
 
 
-def _combined(training: dict[str, Any]) -> str:
-    """Return what became of the weights after the last training."""
+def combined(training: dict[str, Any], config: AFDConfig) -> str:
+    """Return what became of the weights before or after the last training."""
     text = ""
     if _beside(training):
         text = "What ships is the mean of the last two, which began with the same weights. "
     elif training.get("averaged_with"):
         text = "What ships is the mean of the weights before and after the last one. "
     if "pruned_from" in training:
-        before = _listed(training["pruned_from"]["stage_widths"])
-        text += f"The bottlenecks, trained with {before} channels, were pruned then."
+        text += _pruned(training["pruned_from"], config, "then")
+    if (earlier := training.get("earlier")) and "pruned_from" in earlier[-1]:
+        text += _pruned(earlier[-1]["pruned_from"], config, "before the last training")
     return text
+
+
+def _pruned(before: dict[str, Any], now: AFDConfig, when: str) -> str:
+    """Tell which widths a module had before it was pruned; older files know the bottlenecks' only."""
+    text = f"The bottlenecks, trained with {_listed(before['stage_widths'])} channels, were pruned {when}"
+    if "fde_width" in before:
+        text += (
+            f" to {_listed(now.stage_widths)}, FDE-Net's hidden layers from {before['fde_width']} to "
+            f"{now.fde_width}, the Feature Drifting Map from {before['fdm_channels']} to {now.fdm_channels}"
+        )
+    return text + ". "
 
 
 def _listed(numbers: Sequence[int]) -> str:
