@@ -24,11 +24,20 @@ class Limits:
         max_pixels: pixels allowed; the memory used is in proportion.
         max_scans: scans allowed.
         strict: raise where coefficients are missing or damaged, instead of noting it in `warnings`.
+        threads: that may work on one large file; 1 where others are read beside it.
+
+    Raises:
+        ValueError: less than one thread.
     """
 
     max_pixels: int = MAX_PIXELS
     max_scans: int = MAX_SCANS
     strict: bool = False
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ValueError(f"threads is at least 1, not {self.threads}")
 
 
 @dataclass(frozen=True, slots=True)

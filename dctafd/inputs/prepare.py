@@ -39,6 +39,7 @@ def prepare(
     max_pixels: int = MAX_PIXELS,
     max_scans: int = MAX_SCANS,
     strict: bool = False,
+    threads: int = 1,
 ) -> ModelInput:
     """Make a photo's classifier input: normalised pixels, and the coefficients and steps that FDE-Net reads.
 
@@ -57,7 +58,7 @@ def prepare(
             as `spec.preprocessing`, `dctafd.load_classifier(...)` as `preprocessing`.
         history: whether to look for signs of an earlier compression, in the luma blocks of the grid.
         thumbnail: pixels of the longer side of a small picture of the crop; None for none.
-        engine, max_pixels, max_scans, strict: as for `dctafd.read`; they matter for a source only.
+        engine, max_pixels, max_scans, strict, threads: as for `dctafd.read`; they matter for a source only.
 
     Raises:
         ValueError: `resize`, `crop`, `mean`, `std` or `thumbnail` makes no sense, or a component has not the
@@ -76,7 +77,7 @@ def prepare(
     if isinstance(jpeg_or_source, JpegCoefficients):
         plan, found = crop_of(jpeg_or_source, resize, crop)
     else:
-        limits = Limits(max_pixels, max_scans, strict)
+        limits = Limits(max_pixels, max_scans, strict, threads)
         plan, found = read_crop(jpeg_or_source, resize, crop, limits, engine)
     coefficients, steps, survival = block_grid(found.header, plan.geometry, found.grids, plan.survival)
     return ModelInput(
@@ -105,6 +106,7 @@ def prepare_for(
         max_pixels=limits.max_pixels,
         max_scans=limits.max_scans,
         strict=limits.strict,
+        threads=limits.threads,
     )
 
 

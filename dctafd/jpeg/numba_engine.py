@@ -14,18 +14,21 @@ from dctafd.errors import CorruptJpegError, UnsupportedJpegError
 from dctafd.jpeg.header import component_names
 from dctafd.jpeg.partial import ComponentPlan, Decoded, PartialComponent, check_plans
 from dctafd.jpeg.scan_decoding import KernelLayout, Target, component_geometry, decode_scan
+from dctafd.jpeg.scan_parts import WORK_SPACE, most_parts
 from dctafd.jpeg.scratch import scratch
 from dctafd.jpeg.smoothing import Neighbours, ScanProgress, cut_progressive, smooths
 from dctafd.jpeg.structure import Frame, JpegStructure
 
 _NO_GRID = np.empty(0, dtype=np.int64)
-_WORK_SPACE = 128
-"""Coefficients behind those kept that the kernels work in."""
 _MAX_MESSAGES = 12
 
 
 def decode(
-    data: bytes, structure: JpegStructure, plans: Sequence[ComponentPlan], reuse: bool = False
+    data: bytes,
+    structure: JpegStructure,
+    plans: Sequence[ComponentPlan],
+    reuse: bool = False,
+    threads: int = 1,
 ) -> Decoded:
     """Decode the coefficients that `plans`, one a component, name.
 
@@ -37,6 +40,7 @@ def decode(
         structure: what `parse_checked` made of them.
         plans: one a frame component.
         reuse: whether the coefficients may lie in `scratch`'s memory, and blocks of the grid but once.
+        threads: how many may work on a large scan that has restart intervals.
 
     Raises:
         ValueError: a plan reaches outside its component.
@@ -48,7 +52,7 @@ def decode(
         raise UnsupportedJpegError("arithmetic coding; the engine 'jpeglib' reads it")
     if frame.progressive:
         check_plans(frame, plans)
-        return _decode_progressive(data, structure, plans)
+        return _decode_progressive(data, structure, plans, threads)
     if _any_scanned_twice(structure):
         return _decode_overlaid(data, structure, plans)
     layout, cuts = _layout(frame, tuple(plans))
@@ -57,12 +61,12 @@ def decode(
     if written_once:
         # The kernel clears each block just before it is filled, which spares a pass over memory; where damage
         # left blocks out, everything is decoded once more.
-        size = layout.size + _WORK_SPACE
+        size = layout.size + WORK_SPACE * most_parts(threads)
         out = scratch("coefficients", (size,), np.int16) if reuse else np.empty(size, np.int16)
-        out[-_WORK_SPACE:] = 0
-        damage = _decode_scans(Target(data, structure, layout, out, clear=True))
+        out[layout.size :] = 0
+        damage = _decode_scans(Target(data, structure, layout, out, clear=True, threads=threads))
     if damage or not written_once:
-        out = np.zeros(layout.size + _WORK_SPACE, dtype=np.int16)
+        out = np.zeros(layout.size + WORK_SPACE, dtype=np.int16)
         damage = _decode_scans(Target(data, structure, layout, out))
     return Decoded([cut.of(out, once=reuse) for cut in cuts], damage)
 
@@ -120,9 +124,11 @@ def _planned_part(plan: ComponentPlan, coefficients: NDArray[np.int16]) -> Parti
     return PartialComponent(np.ascontiguousarray(corners), grid)
 
 
-def _decode_progressive(data: bytes, structure: JpegStructure, plans: Sequence[ComponentPlan]) -> Decoded:
+def _decode_progressive(
+    data: bytes, structure: JpegStructure, plans: Sequence[ComponentPlan], threads: int
+) -> Decoded:
     progress = ScanProgress(structure.frame)
-    target = _whole_target(data, structure, padding_rows=0)
+    target = _whole_target(data, structure, 0, threads)
     damage = _decode_scans(target, progress)
     smoothed = smooths(progress, structure.quant_tables)
     padding = _padding_means(data, structure, progress.scans) if smoothed else None
@@ -142,9 +148,10 @@ def _whole_layout(frame: Frame, padding_rows: int) -> KernelLayout:
     return KernelLayout(tuple(components), _NO_GRID, size, frame.mcu_rows, skips=False)
 
 
-def _whole_target(data: bytes, structure: JpegStructure, padding_rows: int) -> Target:
+def _whole_target(data: bytes, structure: JpegStructure, padding_rows: int, threads: int = 1) -> Target:
     layout = _whole_layout(structure.frame, padding_rows)
-    return Target(data, structure, layout, np.zeros(layout.size + _WORK_SPACE, dtype=np.int16))
+    out = np.zeros(layout.size + WORK_SPACE * most_parts(threads), dtype=np.int16)
+    return Target(data, structure, layout, out, threads=threads)
 
 
 def _cut_whole(target: Target, padding_rows: int) -> list[NDArray[np.int16]]:

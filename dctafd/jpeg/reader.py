@@ -36,6 +36,7 @@ def read(
     max_pixels: int = MAX_PIXELS,
     max_scans: int = MAX_SCANS,
     strict: bool = False,
+    threads: int = 1,
 ) -> JpegCoefficients:
     """Read the coefficients, tables and header facts of one JPEG file.
 
@@ -46,6 +47,7 @@ def read(
         max_pixels: pixels allowed; the memory used is in proportion.
         max_scans: scans allowed.
         strict: raise where coefficients are missing or damaged, instead of noting it in `warnings`.
+        threads: CPUs to use; more than one helps with large photos that have restart intervals.
 
     Raises:
         NotAJpegError, UnsupportedJpegError, CorruptJpegError, LimitExceededError: see `dctafd.errors`.
@@ -58,7 +60,7 @@ def read(
         >>> jpeg.components[0].coefficients.shape
         (30, 40, 8, 8)
     """
-    return read_within(source, Limits(max_pixels, max_scans, strict), engine)
+    return read_within(source, Limits(max_pixels, max_scans, strict, threads), engine)
 
 
 def read_within(source: Source, limits: Limits, engine: Engine = "auto") -> JpegCoefficients:
@@ -115,7 +117,7 @@ def read_planned(
     if use_jpeglib:
         decoded = jpeglib_engine.decode(data, structure, planner(header))
     else:
-        decoded = numba_engine.decode(data, structure, planner(header), reuse)
+        decoded = numba_engine.decode(data, structure, planner(header), reuse, limits.threads)
     warnings = _all_warnings(structure, decoded.damage, limits.strict)
     if warnings:
         components = tuple(

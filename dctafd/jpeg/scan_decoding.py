@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from dctafd.errors import CorruptJpegError
 from dctafd.jpeg.header import component_names
 from dctafd.jpeg.huffman_tables import StackedTables, stacked_tables
+from dctafd.jpeg.scan_parts import WORK_SPACE, Part, decode_parts
 from dctafd.jpeg.scratch import scratch
 from dctafd.jpeg.structure import ZIGZAG_TO_NATURAL, Frame, HuffmanSpec, JpegStructure, Scan, ScanComponent
 from dctafd_native import entropy, entropy_progressive
@@ -52,9 +54,10 @@ class Target:
         data: the file's bytes.
         structure: what its markers say.
         layout: what is wanted.
-        out: (layout.size + 128,) int16, filled.
+        out: (layout.size + WORK_SPACE * most_parts(threads),) int16, filled.
         clear: whether `out` holds anything but zeros.
         overlay: whether several sequential scans hold the same blocks.
+        threads: how many may work on one scan.
     """
 
     data: bytes
@@ -63,6 +66,7 @@ class Target:
     out: NDArray[np.int16]
     clear: bool = False
     overlay: bool = False
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,49 +186,59 @@ def _decode_sequential(target: Target, scan: Scan) -> ScanOutcome:
         )
     )
     plan = _scan_plan(target.structure.frame, target.layout, scan.components, tables)
-    decoded, findings = np.zeros(4, dtype=np.int64), np.zeros(4, dtype=np.int64)
-    entropy.decode_sequential(
-        *_unstuffed(target, scan, plan),
-        scan.restart_interval,
-        plan.mcu_rows,
-        plan.mcu_columns,
-        plan.mcu_blocks,
-        target.layout.grid_maps,
-        *plan.tables,
-        _ZIGZAG,
-        8 * (scan.end - scan.start) > _DENSE * sum(plan.totals),
-        target.clear,
-        target.overlay,
-        target.out,
-        decoded,
-        findings,
-    )
-    return _outcome(target, scan, plan, [int(decoded[part.index]) for part in scan.components], findings)
+    dense = 8 * (scan.end - scan.start) > _DENSE * sum(plan.totals)
+
+    def decode(part: Part) -> None:
+        entropy.decode_sequential(
+            part.buffer,
+            part.ends,
+            part.markers,
+            scan.restart_interval,
+            part.rows,
+            plan.mcu_columns,
+            part.mcu_blocks,
+            target.layout.grid_maps,
+            *plan.tables,
+            _ZIGZAG,
+            dense,
+            target.clear,
+            target.overlay,
+            part.out,
+            part.decoded,
+            part.findings,
+        )
+
+    return _decode_all(target, scan, plan, decode, [part.index for part in scan.components])
 
 
 def _decode_ac(target: Target, scan: Scan) -> ScanOutcome:
     component = scan.components[0]
     tables = ((scan.ac_tables[component.ac_table], PROGRESSIVE_AC),)
     plan = _scan_plan(target.structure.frame, target.layout, scan.components, tables)
-    decoded, findings = np.zeros(1, dtype=np.int64), np.zeros(4, dtype=np.int64)
     refine = scan.approximation_high > 0
-    decode = entropy_progressive.decode_ac_refine if refine else entropy_progressive.decode_ac_first
-    decode(
-        *_unstuffed(target, scan, plan),
-        scan.restart_interval,
-        plan.mcu_rows * plan.mcu_columns,
-        target.layout.components[component.index][_OFFSET],
-        plan.tables.tables,
-        0,
-        scan.spectral_start,
-        scan.spectral_end,
-        scan.approximation_low,
-        _ZIGZAG,
-        target.out,
-        decoded,
-        findings,
-    )
-    return _outcome(target, scan, plan, [int(decoded[0])], findings)
+    decode_band = entropy_progressive.decode_ac_refine if refine else entropy_progressive.decode_ac_first
+    offset = target.layout.components[component.index][_OFFSET]
+
+    def decode(part: Part) -> None:
+        decode_band(
+            part.buffer,
+            part.ends,
+            part.markers,
+            scan.restart_interval,
+            part.rows * plan.mcu_columns,
+            offset + 64 * part.first_row * plan.mcu_columns,
+            plan.tables.tables,
+            0,
+            scan.spectral_start,
+            scan.spectral_end,
+            scan.approximation_low,
+            _ZIGZAG,
+            part.out,
+            part.decoded,
+            part.findings,
+        )
+
+    return _decode_all(target, scan, plan, decode, [0])
 
 
 def _decode_dc(target: Target, scan: Scan) -> ScanOutcome:
@@ -233,21 +247,37 @@ def _decode_dc(target: Target, scan: Scan) -> ScanOutcome:
     wanted = [] if refine else [(scan.dc_tables[component.dc_table], DC) for component in scan.components]
     tables = tuple(pair for pair in wanted for _ in range(2))
     plan = _scan_plan(target.structure.frame, target.layout, scan.components, tables)
+
+    def decode(part: Part) -> None:
+        entropy_progressive.decode_dc(
+            part.buffer,
+            part.ends,
+            part.markers,
+            scan.restart_interval,
+            part.rows,
+            plan.mcu_columns,
+            part.mcu_blocks,
+            plan.tables.tables,
+            refine,
+            scan.approximation_low,
+            part.out,
+            part.decoded,
+            part.findings,
+        )
+
+    return _decode_all(target, scan, plan, decode, [part.index for part in scan.components])
+
+
+def _decode_all(
+    target: Target, scan: Scan, plan: _ScanPlan, decode: Callable[[Part], None], counted: list[int]
+) -> ScanOutcome:
+    """Decode a scan with a kernel that counts the blocks of the scan's components at the places `counted`."""
     decoded, findings = np.zeros(4, dtype=np.int64), np.zeros(4, dtype=np.int64)
-    entropy_progressive.decode_dc(
-        *_unstuffed(target, scan, plan),
-        scan.restart_interval,
-        plan.mcu_rows,
-        plan.mcu_columns,
-        plan.mcu_blocks,
-        plan.tables.tables,
-        refine,
-        scan.approximation_low,
-        target.out,
-        decoded,
-        findings,
-    )
-    return _outcome(target, scan, plan, [int(decoded[part.index]) for part in scan.components], findings)
+    out = target.out[: target.layout.size + WORK_SPACE]
+    coded = _unstuffed(target, scan, plan)
+    whole = Part(0, plan.mcu_rows, *coded, plan.mcu_blocks, out, decoded, findings)
+    decode_parts(decode, whole, plan.mcu_columns, scan.restart_interval, target.out, target.threads)
+    return _outcome(target, scan, plan, [int(decoded[place]) for place in counted], findings)
 
 
 def _check_progression(scan: Scan) -> None:
