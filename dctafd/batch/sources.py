@@ -66,6 +66,11 @@ class Plan:
         return sum(unit.size for unit in self.units)
 
     @property
+    def single_file(self) -> bool:
+        """Whether there is nothing to read beside one plain file."""
+        return len(self.units) == 1 and self.units[0].kind == "files" and len(self.units[0].entries) == 1
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over the digests."""
         return joint_digest(self.digests)

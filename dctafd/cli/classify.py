@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -223,7 +223,7 @@ def command(
         top_k=top_k,
         batch_size=batch_size,
         jobs=work.jobs,
-        limits=work.limits,
+        limits=replace(work.limits, threads=work.jobs) if plan.single_file else work.limits,
         stop_on_error=work.on_error == "stop",
         output_format=work.output_format,
         thumbnail=None if html is None else THUMBNAIL,

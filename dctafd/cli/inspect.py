@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -53,10 +54,11 @@ def command(
     from dctafd.cli.inspect_output import write_inspections
 
     classifier = None if choice is None else load_chosen_classifier(choice, work.quiet)
+    limits = replace(work.limits, threads=max(work.jobs // len(files), 1))
 
     def inspect(number: int) -> dict[str, Any]:
         target = plot if plot is None or len(files) == 1 else plot.with_stem(f"{plot.stem}-{number + 1}")
-        return _inspect(files[number], work.limits, classifier, target)
+        return _inspect(files[number], limits, classifier, target)
 
     with ThreadPoolExecutor(min(work.jobs, len(files))) as pool:
         records = list(pool.map(inspect, range(len(files))))

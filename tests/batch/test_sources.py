@@ -209,6 +209,10 @@ def test_units_are_archives_and_runs_of_files(tree: Path, tmp_path: Path) -> Non
         ("archive", 1),
         ("files", 1),
     ]
+    assert not plan.single_file
+    assert not plan_sources([str(archive)]).single_file
+    assert not plan_sources(["d"]).single_file
+    assert plan_sources(["d/2.jpg"]).single_file
 
 
 def test_fingerprint_notices_a_changed_file(tree: Path) -> None:

@@ -10,6 +10,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from dctafd.cli.main import cli
+from dctafd.config import Limits
+from dctafd.jpeg import reader
+from dctafd.jpeg.coefficients import JpegCoefficients
+from dctafd.jpeg.reader import read_within
 
 
 @pytest.fixture
@@ -54,6 +58,20 @@ def test_several_threads_keep_the_order_and_draw_the_same(photo: Path, tmp_path:
     assert [json.loads(line)["width"] for line in three.stdout.splitlines()] == [8, 16, 256]
     for number in (1, 2, 3):
         assert (tmp_path / f"1-{number}.png").read_bytes() == (tmp_path / f"3-{number}.png").read_bytes()
+
+
+def test_cpus_are_shared_among_the_files(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def noted(data: bytes, limits: Limits) -> JpegCoefficients:
+        seen.append(limits.threads)
+        return read_within(data, limits)
+
+    monkeypatch.setattr(reader, "read_within", noted)
+    for files, threads in (([photo], 5), ([photo, photo], 2), ([photo] * 6, 1)):
+        seen.clear()
+        assert run(*files, "--jobs", "5").exit_code == 0
+        assert seen == [threads] * len(files)
 
 
 def test_standard_input(photo: Path) -> None:
