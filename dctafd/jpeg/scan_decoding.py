@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dctafd.errors import CorruptJpegError
 from dctafd.jpeg.header import component_names
 from dctafd.jpeg.huffman_tables import StackedTables, stacked_tables
-from dctafd.jpeg.scan_parts import WORK_SPACE, Part, decode_parts
+from dctafd.jpeg.scan_parts import WORK_SPACE, Part, decode_parts, most_parts
 from dctafd.jpeg.scratch import scratch
 from dctafd.jpeg.structure import ZIGZAG_TO_NATURAL, Frame, HuffmanSpec, JpegStructure, Scan, ScanComponent
 from dctafd_native import entropy, entropy_progressive
@@ -158,7 +158,8 @@ def _unstuffed(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]]:
     """Return the scan's entropy-coded data without stuffing, where its segments end, and their markers."""
     size = scan.end - scan.start
-    buffer = scratch("entropy-coded data", (size + entropy.tail_space(plan.blocks_in_mcu),), np.uint8)
+    work_space = most_parts(target.threads) * entropy.tail_space(plan.blocks_in_mcu)
+    buffer = scratch("entropy-coded data", (size + work_space,), np.uint8)
     most_segments = 1
     if scan.restart_interval:
         intervals = plan.mcu_rows * plan.mcu_columns // scan.restart_interval

@@ -67,7 +67,8 @@ def decode_parts(
 
     Args:
         decode: runs a kernel on one part.
-        whole: the scan in one piece; its `decoded` and `findings` are filled.
+        whole: the scan in one piece, with `entropy.tail_space` for each of `most_parts` behind its data; its
+            `decoded` and `findings` are filled.
         mcu_columns: MCUs in a row.
         restart_interval: MCUs between restart markers, 0 for none.
         out: `whole.out` with `WORK_SPACE` coefficients behind it for each of `most_parts` but the first.
@@ -80,7 +81,7 @@ def decode_parts(
 
     def decode_part(number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         space = out[: whole.out.size + number * WORK_SPACE]
-        part = _part(whole, rows[number], rows[number + 1], mcu_columns, restart_interval, space)
+        part = _part(whole, number, *rows[number : number + 2], mcu_columns, restart_interval, space)
         decode(part)
         return part.decoded, part.findings
 
@@ -113,16 +114,23 @@ def _rows_to_cut_at(whole: Part, mcu_columns: int, restart_interval: int, most: 
 
 
 def _part(
-    whole: Part, first: int, end: int, mcu_columns: int, restart_interval: int, out: NDArray[np.int16]
+    whole: Part,
+    number: int,
+    first: int,
+    end: int,
+    mcu_columns: int,
+    restart_interval: int,
+    out: NDArray[np.int16],
 ) -> Part:
-    """Return rows `first` to `end`, with bytes of their own: kernels work behind the last of them."""
+    """Return rows `first` to `end`, with the `number`-th piece of the work space behind the data."""
     segments = slice(first * mcu_columns // restart_interval, -(-end * mcu_columns // restart_interval))
     start = int(whole.ends[segments.start - 1]) if segments.start else 0
-    ends = whole.ends[segments] - start
+    # Kernels work behind the last segment: one more, which is never come to, ends where this part may.
+    work_space = whole.buffer.size - (number + 1) * entropy.tail_space(whole.mcu_blocks.size)
+    ends = np.append(whole.ends[segments], work_space) - start
     blocks = whole.mcu_blocks.copy()
     blocks["y"] += first * blocks["step_y"]
-    buffer = np.empty(int(ends[-1]) + entropy.tail_space(blocks.size), np.uint8)
-    buffer[: ends[-1]] = whole.buffer[start : start + int(ends[-1])]
     # As all markers are those expected, they may be counted from any interval on.
+    markers = np.append(whole.markers[: ends.size - 1], np.uint8(0xD9))
     answers = np.zeros((2, 4), dtype=np.int64)
-    return Part(first, end - first, buffer, ends, whole.markers[: ends.size], blocks, out, *answers)
+    return Part(first, end - first, whole.buffer[start:], ends, markers, blocks, out, *answers)

@@ -54,9 +54,9 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     made: list[tuple[int, int]] = []
     cut = scan_parts._part
 
-    def noted(whole: scan_parts.Part, first: int, end: int, *others: Any) -> scan_parts.Part:
+    def noted(whole: scan_parts.Part, number: int, first: int, end: int, *others: Any) -> scan_parts.Part:
         made.append((first, end))
-        return cut(whole, first, end, *others)
+        return cut(whole, number, first, end, *others)
 
     monkeypatch.setattr(scan_parts, "_part", noted)
     return made
