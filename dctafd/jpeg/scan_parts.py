@@ -98,7 +98,7 @@ def _rows_to_cut_at(whole: Part, mcu_columns: int, restart_interval: int, most: 
 
     Parts start where a restart interval and a row of MCUs both do.
     """
-    if most == 1 or restart_interval == 0:
+    if most == 1 or restart_interval == 0 or whole.ends[-1] < 2 * _LEAST_BYTES:
         return []
     intervals = -(-whole.rows * mcu_columns // restart_interval)
     markers = whole.markers[: intervals - 1]

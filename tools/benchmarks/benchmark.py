@@ -3,6 +3,7 @@
     python -m tools.benchmarks.benchmark                           # everything, some ten minutes
     python -m tools.benchmarks.benchmark --quick                   # the small sizes only
     python -m tools.benchmarks.benchmark --images ../shared/images/train --json docs/results/speed.json
+    python -m tools.benchmarks.benchmark --restarts                # one photo on two CPUs against one
 
 A ratio of 3 means that dctafd takes a third of the time. Both sides run in turns; the table gives the median
 of the turns' ratios, and the middle half of them. Everything runs on synthetic photos unless told otherwise.
@@ -154,6 +155,19 @@ def contests() -> list[Contest]:
     return rows
 
 
+def contests_of_threads() -> list[Contest]:
+    """List what two threads do together with one photo that has restart intervals, against one thread."""
+    return [
+        Contest(
+            f"{name}, two threads / one",
+            lambda p, work=work: work(p.data, threads=2),  # type: ignore[misc]
+            lambda p, work=work: work(p.data),  # type: ignore[misc]
+            (1,),
+        )
+        for name, work in (("read", dctafd.read), ("prepare", dctafd.prepare))
+    ]
+
+
 def turn_seconds(
     work: Callable[[Photo], Any],
     photo: Photo,
@@ -243,7 +257,7 @@ def make_photos(arguments: argparse.Namespace, folder: Path) -> Iterator[Photo]:
             enlarged_photo(arguments.images, megapixels) if arguments.images else synthetic_photo(megapixels)
         )
         for quality in (25, 90) if arguments.quick else QUALITIES:
-            yield compressed(pixels, megapixels, quality, folder)
+            yield compressed(pixels, megapixels, quality, folder, restart_marker_rows=int(arguments.restarts))
 
 
 def show(measurements: list[Measurement], starts: dict[str, float], console: Console) -> None:
@@ -281,8 +295,11 @@ def main() -> None:
     )
     parser.add_argument("--only", metavar="TEXT", default="", help="contests whose name contains this")
     parser.add_argument("--threads", type=int, choices=(1, 2), help="one of the numbers of threads only")
+    parser.add_argument("--restarts", action="store_true", help="two threads with one photo against one only")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements")
     arguments = parser.parse_args()
+    if arguments.restarts and arguments.cpu_time:
+        parser.error("--restarts is about the clock, not about processor time")
     console = Console(width=130 if not sys.stdout.isatty() else None)
     torch.set_num_threads(1)
     jpeglib.version.set("turbo210")
@@ -290,19 +307,19 @@ def main() -> None:
         photos = list(make_photos(arguments, Path(folder)))
         measurements = [
             measure(contest, photo, threads, arguments.seconds, arguments.cpu_time)
-            for contest in contests()
+            for contest in (contests_of_threads() if arguments.restarts else contests())
             if arguments.only in contest.name
             for threads in contest.threads
             if arguments.threads in (None, threads)
             for photo in photos
         ]
         starts = {}
-        if arguments.only in "dataset-stats":
+        if arguments.only in "dataset-stats" and not arguments.restarts:
             small = [photo for photo in photos if photo.megapixels == 0.2]
             measurements += [
                 measure_dataset_stats(photo, arguments.seconds, arguments.cpu_time) for photo in small
             ]
-        if not arguments.only:
+        if not arguments.only and not arguments.restarts:
             starts = cold_starts(photos[0])
     show(measurements, starts, console)
     if arguments.json:

@@ -77,10 +77,12 @@ def enlarged_photo(directory: Path, megapixels: float) -> NDArray[np.uint8]:
     return np.asarray(canvas)
 
 
-def compressed(pixels: NDArray[np.uint8], megapixels: float, quality: int, directory: Path) -> Photo:
-    """Compress pixels as Pillow does by default (4:2:0) and keep the file in `directory`."""
+def compressed(
+    pixels: NDArray[np.uint8], megapixels: float, quality: int, directory: Path, **options: int
+) -> Photo:
+    """Compress pixels as Pillow does by default (4:2:0), or so, and keep the file in `directory`."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, **options)
     path = directory / f"{megapixels}_{quality}.jpg"
     path.write_bytes(buffer.getvalue())
     return Photo(megapixels, quality, buffer.getvalue(), str(path))
