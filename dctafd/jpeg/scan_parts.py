@@ -81,7 +81,8 @@ def decode_parts(
 
     def decode_part(number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         space = out[: whole.out.size + number * WORK_SPACE]
-        part = _part(whole, number, *rows[number : number + 2], mcu_columns, restart_interval, space)
+        first, end = rows[number : number + 2]
+        part = _part(whole, number, first, end, mcu_columns, restart_interval, space)
         decode(part)
         return part.decoded, part.findings
 
@@ -102,7 +103,7 @@ def _rows_to_cut_at(whole: Part, mcu_columns: int, restart_interval: int, most: 
         return []
     intervals = -(-whole.rows * mcu_columns // restart_interval)
     markers = whole.markers[: intervals - 1]
-    if whole.ends.size < intervals or (markers != 0xD0 + (np.arange(markers.size) & 7)).any():
+    if not 1 < intervals <= whole.ends.size or (markers != 0xD0 + (np.arange(markers.size) & 7)).any():
         return []
     rows = np.arange(0, whole.rows, restart_interval // gcd(restart_interval, mcu_columns))
     starts = np.concatenate([[0], whole.ends])[rows * mcu_columns // restart_interval]

@@ -15,6 +15,7 @@ from dctafd.config import Limits
 from dctafd.errors import DctafdError
 from dctafd.jpeg import numba_engine, scan_parts
 from dctafd.jpeg.markers import parse_markers
+from dctafd.jpeg.partial import ComponentPlan
 from tests.jpeg.test_partial import random_plan
 from tests.support.jpeg_files import encode, photo_like
 from tests.support.jpeg_writer import frame_of, random_coefficients, write_sequential
@@ -128,6 +129,13 @@ def test_what_is_read_of_a_crop(number: int, parts: list[tuple[int, int]]) -> No
             np.testing.assert_array_equal(ours.corners, expected.corners)
             np.testing.assert_array_equal(ours.grid, expected.grid)
     assert parts
+
+
+def test_nothing_is_read_of_a_scan() -> None:
+    structure = parse_markers(FILES[0])
+    nothing = [ComponentPlan(8, (0, 0, 0, 0)) for _ in structure.frame.components]
+    decoded = numba_engine.decode(FILES[0], structure, nothing, threads=2)
+    assert decoded.damage == []
 
 
 @settings(max_examples=200, derandomize=True, deadline=None, database=None)
