@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,13 @@ from torch import Tensor, nn
 
 from dctafd.config import Preprocessing
 from dctafd.inference.assembly import softmax
-from dctafd.inference.graph_networks import Graph, graph_inputs, open_graph
+from dctafd.inference.block_sums import FirstLayer
+from dctafd.inference.graph_networks import Graph, open_graph
 from dctafd.inference.network import Answer
-from dctafd.inputs.model_input import InputBatch, stack_inputs
+from dctafd.inputs.model_input import stack_inputs, tensors_of
 from dctafd.inputs.prepare import prepare_for
 from dctafd.nets.attach import CorrectedClassifier, FrozenClassifier
+from dctafd.nets.fde_net import BlockSums, FDENet
 
 GRAPH_FILES = {"openvino": "graph.xml", "onnxruntime": "graph.onnx"}
 
@@ -50,8 +50,15 @@ def graph_of(module: FrozenClassifier, directory: Path, runtime: str, weights_di
     """Return what `export_graph` makes of the same arguments."""
     path = directory / GRAPH_FILES[runtime]
     if not isinstance(module, CorrectedClassifier):
-        return Graph(path, 1, weights_digest)
-    return Graph(path, len(fields(InputBatch)), weights_digest, module.afd.config.reads_surviving)
+        return Graph(path, weights_digest, corrects=False)
+    return Graph(path, weights_digest, corrects=True, reads_surviving=module.afd.config.reads_surviving)
+
+
+def first_layer_of(fde: FDENet) -> FirstLayer:
+    """Return FDE-Net's first layer as NumPy has it."""
+    weight = fde.block.weight.detach().flatten(1)  # (width, 384)
+    weights = weight.unflatten(1, (2, -1)).permute(1, 2, 0)  # (2, 192, width)
+    return FirstLayer(np.ascontiguousarray(weights.numpy()), fde.reads_surviving)
 
 
 def export_graph(
@@ -74,20 +81,24 @@ def export_graph(
         ExportError: the network cannot be exported, or the graph's answers differ by more than `TOLERANCE`.
     """
     graph = graph_of(module, directory, runtime, weights_digest)
-    arrays = example_inputs(preprocessing)[: graph.inputs]
+    arrays = example_inputs(preprocessing)
+    first_layer = None
+    if isinstance(module, CorrectedClassifier):
+        first_layer = first_layer_of(module.afd.fde)
+        first_layer.save(graph.first_layer)
     outputs = _Outputs(module).eval()
     write = _write_openvino if runtime == "openvino" else _write_onnx
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = _exported(outputs, arrays, graph.reads_surviving)
-            write(program, arrays, graph.path)
+            inputs = graph.inputs(arrays, first_layer)
+            write(_exported(outputs, inputs), inputs, graph.path)
             answer = open_graph(graph, runtime, "float32").run(arrays)
     except Exception as error:  # exporters raise whatever they like
         reason = str(error).strip().splitlines() or [""]
         raise ExportError(f"{type(error).__name__}: {reason[0][:200]}") from error
     with torch.inference_mode():
-        expected = [output.numpy() for output in outputs(*map(torch.from_numpy, arrays))]
+        expected = [output.numpy() for output in outputs(*tensors_of(arrays if graph.corrects else arrays[:1]))]
     check_answer(answer, expected)
     return graph
 
@@ -99,25 +110,24 @@ class _Outputs(nn.Module):
         super().__init__()
         self.module = module
 
-    def reading_magnitudes(self) -> AbstractContextManager[None]:
-        """Let the classifier get `graph_inputs`."""
-        if isinstance(self.module, CorrectedClassifier):
-            return self.module.afd.fde.reading_magnitudes()
-        return nullcontext()
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, pixels: Tensor, *told: Tensor | BlockSums) -> tuple[Tensor, ...]:
         """Return logits (B, classes), and FDM channel 0 (B, G, G) where an AFD-Module corrects."""
-        output = self.module(*inputs)
+        output = self.module(pixels, *told)
         return (output.logits,) if output.fdm is None else (output.logits, output.fdm[:, 0])
 
 
-def _exported(
-    outputs: _Outputs, arrays: Sequence[NDArray[np.float32]], reads_surviving: bool
-) -> torch.export.ExportedProgram:
-    batch = torch.export.Dim("batch", min=1, max=4096)
-    tensors = tuple(torch.from_numpy(array) for array in graph_inputs(arrays, reads_surviving))
-    with torch.no_grad(), outputs.reading_magnitudes():
-        return torch.export.export(outputs, tensors, dynamic_shapes=(tuple({0: batch} for _ in tensors),))
+def _exported(outputs: _Outputs, inputs: Sequence[NDArray[Any]]) -> torch.export.ExportedProgram:
+    """Export with a free batch size for what `Graph.inputs` returns."""
+    batch = {0: torch.export.Dim("batch", min=1, max=4096)}
+    tensors: tuple[Any, ...] = tensors_of(inputs)
+    free: tuple[Any, ...] = tuple(batch for _ in tensors)
+    if len(tensors) > 1:
+        pixels, *sums = tensors[:3]
+        tensors = (pixels, BlockSums(*sums), *tensors[3:])
+        free = (batch, BlockSums(batch, batch), *free[3:])  # type: ignore[arg-type]
+    shapes = (free[0], free[1:]) if free[1:] else free  # as `_Outputs.forward` takes them
+    with torch.no_grad():
+        return torch.export.export(outputs, tensors, dynamic_shapes=shapes)
 
 
 def _write_openvino(program: Any, arrays: Sequence[NDArray[np.float32]], path: Path) -> None:

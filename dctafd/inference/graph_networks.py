@@ -12,8 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dctafd.inference.block_sums import FirstLayer
 from dctafd.inference.network import Answer, Network, parallel_batches
-from dctafd_native.magnitudes import LEAST_SURVIVAL, MAGNITUDE_UNIT, log_magnitudes
+
+_FIRST_LAYER = "first_layer.npy"
+#: Photos that go through a graph together. What the layers of more of them make falls out of the caches.
+_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +26,31 @@ class Graph:
 
     Attributes:
         path: of the file, "graph.xml" (OpenVINO, with "graph.bin" beside it) or "graph.onnx".
-        inputs: how many of the arrays of `stack_inputs` it takes: 1 without an AFD-Module, else all.
         weights_digest: SHA-256 over the weights that were exported.
-        reads_surviving: whether FDE-Net reads magnitudes as they survive the resize, or those of the file.
+        corrects: whether there is an AFD-Module in it; FDE-Net's first layer is then in a file beside it.
+        reads_surviving: of the module.
     """
 
     path: Path
-    inputs: int
     weights_digest: str
+    corrects: bool
     reads_surviving: bool = True
+
+    @property
+    def first_layer(self) -> Path:
+        """The file of FDE-Net's first layer."""
+        return self.path.with_name(_FIRST_LAYER)
+
+    def inputs(self, arrays: Sequence[NDArray[Any]], first_layer: FirstLayer | None) -> list[NDArray[Any]]:
+        """Return what the graph reads of the arrays of `stack_inputs`, its first layer's sums among it."""
+        if first_layer is None:
+            return [arrays[0]]
+        pixels, coefficients, steps, survival, *rest = arrays
+        return [pixels, *first_layer.sums(coefficients, steps, survival), steps, survival, *rest]
+
+    def load_first_layer(self) -> FirstLayer | None:
+        """Read FDE-Net's first layer; None without an AFD-Module."""
+        return FirstLayer.load(self.first_layer, self.reads_surviving) if self.corrects else None
 
 
 def open_graph(graph: Graph, runtime: str, dtype: str) -> Network:
@@ -45,25 +65,6 @@ def open_graph(graph: Graph, runtime: str, dtype: str) -> Network:
     return ONNXRuntimeNetwork(graph)
 
 
-def graph_inputs(inputs: Sequence[NDArray[np.float32]], reads_surviving: bool) -> list[NDArray[np.float32]]:
-    """Return what a graph reads: magnitudes, as `FDENet.forward` makes them first of all, for coefficients.
-
-    OpenVINO's logarithm and what is around it take ten times as long as the kernel.
-
-    Args:
-        inputs: the arrays of `stack_inputs`, or the pixels alone.
-        reads_surviving: of the module.
-    """
-    if len(inputs) == 1:
-        return list(inputs)
-    pixels, coefficients, steps, survival, *rest = inputs
-    factors = np.maximum(survival, LEAST_SURVIVAL) if reads_surviving else np.ones_like(survival)
-    flat = np.ascontiguousarray(coefficients).reshape(*coefficients.shape[:2], -1)
-    magnitudes = np.empty_like(flat)
-    log_magnitudes(flat, factors * np.float32(MAGNITUDE_UNIT), np.empty(flat.shape[2], np.int32), magnitudes)
-    return [pixels, magnitudes.reshape(coefficients.shape), steps, survival, *rest]
-
-
 class _GraphNetwork:
     """What networks of both runtimes have in common."""
 
@@ -72,6 +73,7 @@ class _GraphNetwork:
     def __init__(self, graph: Graph, dtype: str) -> None:
         self.dtype = dtype
         self._graph = graph
+        self._first_layer = graph.load_first_layer()
         self._cores = _usable_cpus()
         self._compiled_for: tuple[int, int] | None = None
         self._lock = threading.Lock()
@@ -92,14 +94,18 @@ class _GraphNetwork:
     def _compile(self, cores: int, parallel: int) -> None:
         raise NotImplementedError
 
-    def run(self, inputs: Sequence[NDArray[np.float32]]) -> Answer:
+    def run(self, inputs: Sequence[NDArray[Any]]) -> Answer:
         """Answer for one batch, the arrays of `stack_inputs`; thread-safe."""
         if self._compiled_for is None:
             self.side_by_side(1)
-        logits, *drift = self._run(graph_inputs(inputs[: self._graph.inputs], self._graph.reads_surviving))
+        parts = []
+        for start in range(0, len(inputs[0]), _AT_ONCE):
+            some = [array[start : start + _AT_ONCE] for array in inputs]
+            parts.append(self._run(self._graph.inputs(some, self._first_layer)))
+        logits, *drift = map(np.concatenate, zip(*parts, strict=True))
         return Answer(logits, drift[0] if drift else None)
 
-    def _run(self, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    def _run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
         raise NotImplementedError
 
     def digest(self) -> str:
@@ -137,7 +143,7 @@ class OpenVINONetwork(_GraphNetwork):
         self._compiled = self._core.compile_model(self._model, "CPU", options)
         self._local = threading.local()
 
-    def _run(self, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    def _run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
@@ -170,7 +176,7 @@ class ONNXRuntimeNetwork(_GraphNetwork):
             str(self._graph.path), options, providers=["CPUExecutionProvider"]
         )
 
-    def _run(self, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    def _run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
         names = [entry.name for entry in self._session.get_inputs()]
         return list(self._session.run(None, dict(zip(names, inputs, strict=True))))
 

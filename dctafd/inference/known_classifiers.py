@@ -98,8 +98,8 @@ class ClassifierIndex:
                 "preprocessing": asdict(known.preprocessing),
                 "graph": {
                     "file": known.graph.path.name,
-                    "inputs": known.graph.inputs,
                     "weights_digest": known.graph.weights_digest,
+                    "corrects": known.graph.corrects,
                     "reads_surviving": known.graph.reads_surviving,
                 },
                 "warnings": known.warnings,
@@ -124,18 +124,24 @@ class ClassifierIndex:
 
 
 def package_digest() -> str:
-    """Return a SHA-256 over the source of the networks, which a version number alone would not tell apart."""
+    """Return a SHA-256 over the source of networks and graphs, which a version number would not tell apart."""
     digest = hashlib.sha256(dctafd.__version__.encode())
-    for path in sorted(_NETS.glob("*.py")):
+    for path in _sources():
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
+def _sources() -> list[Path]:
+    """Return the source that decides what a graph is and reads."""
+    graphs = Path(__file__).parent
+    return [*sorted(_NETS.glob("*.py")), graphs / "block_sums.py", *sorted(graphs.glob("graph_*.py"))]
+
+
 def _package_files() -> list[str]:
-    """Return the networks' source, the modules that ship, and their directory, which tells of new ones."""
+    """Return that source, the modules that ship, and their directory, which tells of new ones."""
     weights = _NETS / "weights"
-    return [str(path) for path in (*sorted(_NETS.glob("*.py")), weights, *sorted(weights.glob("*")))]
+    return [str(path) for path in (*_sources(), weights, *sorted(weights.glob("*")))]
 
 
 def _states(paths: Iterable[str]) -> list[list[Any]]:

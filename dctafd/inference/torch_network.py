@@ -56,7 +56,7 @@ class TorchNetwork:
         if self._copies is not None:
             logits, drift = self._run_on_cuda(tensors, self._copies)
         else:
-            logits, drift = self._forward([tensor.to(self._device) for tensor in tensors])
+            logits, drift = self._forward([tensor.to(self._device).float() for tensor in tensors])
         return Answer(logits.cpu().numpy(), None if drift is None else drift.cpu().numpy())
 
     def _forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
@@ -80,7 +80,7 @@ class TorchNetwork:
         compute.wait_event(there)
         for tensor in copied:
             tensor.record_stream(compute)  # its memory is not reused before the network has read it
-        logits, drift = self._forward(copied)
+        logits, drift = self._forward([tensor.float() for tensor in copied])
         logits = logits.to("cpu", non_blocking=True)
         drift = None if drift is None else drift.to("cpu", non_blocking=True)
         done = torch.cuda.Event()

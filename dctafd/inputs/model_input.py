@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,8 +86,10 @@ class InputBatch:
         )
 
 
-def stack_inputs(inputs: Sequence[ModelInput]) -> tuple[NDArray[np.float32], ...]:
+def stack_inputs(inputs: Sequence[ModelInput]) -> tuple[NDArray[Any], ...]:
     """Stack model inputs of one crop size into arrays, in the order of `InputBatch`.
+
+    All are float32 but for the coefficients, which are int16 where those of all photos are.
 
     Raises:
         ValueError: there are none, or their crops have different sizes.
@@ -98,10 +100,17 @@ def stack_inputs(inputs: Sequence[ModelInput]) -> tuple[NDArray[np.float32], ...
         raise ValueError(f"a batch is made of inputs of one crop size, not of {shown}")
     primary = np.array([item.primary_quality or 0 for item in inputs], np.float32)
     stacked = (
-        np.stack([getattr(item, name) for item in inputs], dtype=np.float32)
+        np.stack([getattr(item, name) for item in inputs])
         for name in ("pixels", "coefficients", "steps", "survival", "scale")
     )
     return (*stacked, primary)
+
+
+def tensors_of(arrays: Sequence[NDArray[Any]]) -> tuple[torch.Tensor, ...]:
+    """Return the arrays of `stack_inputs` as float32 tensors."""
+    import torch
+
+    return tuple(torch.from_numpy(array).float() for array in arrays)
 
 
 def collate(inputs: Sequence[ModelInput]) -> InputBatch:
@@ -114,6 +123,4 @@ def collate(inputs: Sequence[ModelInput]) -> InputBatch:
         >>> dctafd.collate([dctafd.prepare("photo.jpg")] * 2).pixels.shape
         torch.Size([2, 3, 224, 224])
     """
-    import torch
-
-    return InputBatch(*map(torch.from_numpy, stack_inputs(inputs)))
+    return InputBatch(*tensors_of(stack_inputs(inputs)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dctafd.nets import rep_conv
-from dctafd.nets.fde_net import KNOWN_SCALES, FDENet
+from dctafd.nets.fde_net import KNOWN_SCALES, BlockSums, FDENet
 from dctafd.nets.fe_net import FENet, LearntSlope, NoCorrection, StageCorrection
 from dctafd.nets.layers import BackboneLayers, find_layers
 from dctafd.nets.modulation import Affine, Modulation
@@ -145,9 +145,14 @@ class AFDModule(nn.Module):
         return cls(AFDConfig.for_layers(find_layers(backbone, layer, input_size), variant))
 
     def guide(
-        self, coefficients: Tensor, steps: Tensor, survival: Tensor, scale: Tensor, primary_quality: Tensor
+        self,
+        coefficients: Tensor | BlockSums,
+        steps: Tensor,
+        survival: Tensor,
+        scale: Tensor,
+        primary_quality: Tensor,
     ) -> Guidance:
-        """Return the FDM and what follows from the whole photo; inputs as in `InputBatch`.
+        """Return the FDM and what follows from the whole photo; inputs as in `InputBatch` (or `BlockSums`).
 
         FDM channel 0 is the predicted drift in units of `measured_drift`.
         """

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dctafd.nets.rep_conv import RepConv
-from dctafd_native.magnitudes import LEAST_SURVIVAL, MAGNITUDE_UNIT
+from dctafd_native.block_layer import KEPT_UNIT, LEAST_SURVIVAL, MAGNITUDE_UNIT
 
 COEFFICIENT_CHANNELS = 192  # 64 frequencies each of Y, Cb and Cr, natural order
 CONTEXT_CHANNELS = COEFFICIENT_CHANNELS + 4  # steps, scale (2), primary quality known, its table scale
@@ -24,6 +23,18 @@ KNOWN_SCALES = (0.5, 4.0)
 _BEYOND_ALL = 1e30  # times the least magnitude is more than 1
 
 _FIRST_DRIFT = 0.2  # what a new network predicts, about what quality 10 does to a stem
+
+
+class BlockSums(NamedTuple):
+    """What FDE-Net reads in place of coefficients where its first layer has run already (`block_sums`).
+
+    Attributes:
+        sums: (B, width, G, G), of its 1x1 convolution, without context and bias.
+        sizes: (B, 384), mean magnitude of each channel, and share of blocks in which it is not 0.
+    """
+
+    sums: Tensor
+    sizes: Tensor
 
 
 class FDENet(nn.Module):
@@ -43,12 +54,8 @@ class FDENet(nn.Module):
         scales: lowest and highest scale that the network is told; others count as the nearest.
         reads_surviving: whether the network reads surviving steps and magnitudes, or those of the file, as
             modules did that were trained before.
-
-    Attributes:
-        magnitudes_given: whether `forward` gets magnitudes in place of coefficients (see there).
     """
 
-    magnitudes_given = False
     typical_energy: Tensor
 
     def __init__(
@@ -71,7 +78,7 @@ class FDENet(nn.Module):
 
     def forward(
         self,
-        coefficients: Tensor,
+        coefficients: Tensor | BlockSums,
         steps: Tensor,
         survival: Tensor,
         scale: Tensor,
@@ -81,7 +88,7 @@ class FDENet(nn.Module):
         """Return the FDM, (B, fdm_channels, G, G), and a summary of what was read.
 
         Args:
-            coefficients: (B, 192, G, G), dequantised; `magnitudes_given` what `log_magnitudes` makes of them.
+            coefficients: (B, 192, G, G), dequantised, or what `block_sums` makes of them.
             steps: (B, 192), of the quantiser, 0 where the photo has no such component.
             survival: (B, 192), what share of each step's noise survives the resize.
             scale: (B, 2), stored pixels per classifier pixel.
@@ -94,31 +101,26 @@ class FDENet(nn.Module):
             survival = torch.ones_like(survival)
         surviving = steps * survival  # (B, 192)
         context = _context(surviving, scale.clamp(*self.scales), primary_quality)  # (B, CONTEXT_CHANNELS)
-        magnitude = coefficients if self.magnitudes_given else _magnitude(coefficients, survival)
-        magnitude = magnitude.flatten(2)  # (B, 192, G G)
-        kept = _kept(magnitude)  # (B, 192, G G)
-        sizes = [magnitude.mean(2), kept.mean(2)] if summarize else []  # (B, 192) each
-        kept_weight = 0.4 * torch.log1p(surviving)  # (B, 192)
-        x = self._blocks(magnitude, kept, kept_weight, self.context(context))  # (B, width, G G)
-        x = _leaky(x.unflatten(2, coefficients.shape[2:]))  # (B, width, G, G)
+        assert self.block.bias is not None
+        of_photo = self.context(context) + self.block.bias  # (B, width)
+        if isinstance(coefficients, BlockSums):
+            x, sizes = coefficients.sums + of_photo[:, :, None, None], coefficients.sizes
+        else:
+            magnitude = _magnitude(coefficients, survival).flatten(2)  # (B, 192, G G)
+            kept = _kept(magnitude)  # (B, 192, G G)
+            sizes = torch.cat([magnitude.mean(2), kept.mean(2)], 1) if summarize else magnitude  # (B, 384)
+            x = self._blocks(magnitude, kept, KEPT_UNIT * torch.log1p(surviving), of_photo)  # (B, width, G G)
+            x = x.unflatten(2, coefficients.shape[2:])
+        x = _leaky(x)  # (B, width, G, G)
         x = _leaky(self.neighbours(x))  # (B, width, G, G)
         fdm = self.head(x)  # (B, fdm_channels, G, G)
         # |x| and not softplus or ReLU, whose gradient dies when a training overshoots.
         drift = fdm[:, :1].abs() * share[:, None, None, None]
-        summary = torch.cat([context, *sizes], 1) if summarize else None
+        summary = torch.cat([context, sizes], 1) if summarize else None
         return torch.cat([drift, fdm[:, 1:]], 1), summary
 
-    @contextmanager
-    def reading_magnitudes(self) -> Iterator[None]:
-        """Let `forward` get magnitudes in place of coefficients, for a graph in which logarithms are slow."""
-        self.magnitudes_given = True
-        try:
-            yield
-        finally:
-            self.magnitudes_given = False
-
-    def _blocks(self, magnitude: Tensor, kept: Tensor, kept_weight: Tensor, context: Tensor) -> Tensor:
-        """Return `block` of magnitudes (B, 192, G G) and kept steps, the context added: (B, width, G G).
+    def _blocks(self, magnitude: Tensor, kept: Tensor, kept_weight: Tensor, of_photo: Tensor) -> Tensor:
+        """Return `block` of magnitudes (B, 192, G G) and kept steps, `of_photo` added: (B, width, G G).
 
         The log step of a coefficient that is not zero, 0 elsewhere, is the second half of what `block` reads,
         so that it knows each one's error. A photo has one step for a whole channel, `kept_weight` (B, 192),
@@ -126,9 +128,8 @@ class FDENet(nn.Module):
         """
         kernel, kept_kernel = self.block.weight.flatten(1).split(COEFFICIENT_CHANNELS, 1)  # (width, 192) each
         kept_kernel = kept_kernel * kept_weight[:, None]  # (B, width, 192)
-        assert self.block.bias is not None
-        x = (context + self.block.bias)[:, :, None]  # (B, width, 1)
-        x = torch.baddbmm(x, kernel.expand(magnitude.shape[0], -1, -1), magnitude)  # (B, width, G G)
+        kernel = kernel.expand(magnitude.shape[0], -1, -1)  # (B, width, 192)
+        x = torch.baddbmm(of_photo[:, :, None], kernel, magnitude)  # (B, width, G G)
         return torch.baddbmm(x, kept_kernel, kept)
 
 

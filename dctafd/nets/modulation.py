@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 from dctafd.nets.fde_net import SUMMARY_CHANNELS
 from dctafd.nets.fe_net import DriftGate
@@ -56,9 +57,26 @@ class Modulation(nn.Module):
             fdm: (B, F, G, G), whose channel 0 is the drift; its mean gates all of them.
         """
         gate = self.gate(fdm[:, :1].mean((2, 3), keepdim=True))  # (B, 1, 1, 1)
-        changes = self.last(self.hidden(summary))[:, :, None, None] * gate  # (B, 2 sum(channels), 1, 1)
+        hidden = self.hidden(summary)[:, :, None, None]  # (B, width, 1, 1)
+        if torch.compiler.is_compiling():
+            return self._by_convolutions(hidden, gate)
+        changes = self.last(hidden.flatten(1))[:, :, None, None] * gate  # (B, 2 sum(channels), 1, 1)
         gains, shifts = changes.chunk(2, 1)
         return [
             Affine(1 + gain, shift)
             for gain, shift in zip(gains.split(self.channels, 1), shifts.split(self.channels, 1), strict=True)
+        ]
+
+    def _by_convolutions(self, hidden: Tensor, gate: Tensor) -> list[Affine]:
+        """Do the rest of `forward` with a 1x1 convolution for each gain and each shift.
+
+        What convolutions make has the layout of the features, so that OpenVINO multiplies, adds, and adds the
+        residual, in one pass over them; of slices of one tensor it makes two or three.
+        """
+        gated = torch.cat([hidden, torch.ones_like(gate)], 1) * gate  # (B, width + 1, 1, 1)
+        weight = torch.cat([self.last.weight, self.last.bias[:, None]], 1)[:, :, None, None]
+        gains, shifts = (half.split(self.channels) for half in weight.chunk(2))
+        return [
+            Affine(conv2d(gated, gain, gain.new_ones(len(gain))), conv2d(gated, shift))
+            for gain, shift in zip(gains, shifts, strict=True)
         ]

@@ -1,0 +1,58 @@
+"""FDE-Net's first layer outside the graph: it is fastest where most coefficients are zero and skipped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dctafd_native.block_layer import KEPT_UNIT, LEAST_SURVIVAL, MAGNITUDE_UNIT, add_blocks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FirstLayer:
+    """The weights of `FDENet.block`.
+
+    Attributes:
+        weights: (2, 192, width) float32, of the magnitudes and of the steps of what was kept.
+        reads_surviving: whether FDE-Net reads both as they survive the resize, or those of the file.
+    """
+
+    weights: NDArray[np.float32]
+    reads_surviving: bool
+
+    def save(self, path: Path) -> None:
+        """Write the weights as an .npy file."""
+        np.save(path, self.weights, allow_pickle=False)
+
+    @classmethod
+    def load(cls, path: Path, reads_surviving: bool) -> FirstLayer:
+        """Read what `save` wrote."""
+        return cls(np.load(path, allow_pickle=False), reads_surviving)
+
+    def sums(
+        self,
+        coefficients: NDArray[np.int16] | NDArray[np.float32],
+        steps: NDArray[np.float32],
+        survival: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what `dctafd.nets.fde_net.BlockSums` holds: (B, width, G, G) and (B, 384), float32.
+
+        Args:
+            coefficients: (B, 192, G, G).
+            steps, survival: (B, 192).
+        """
+        photos, channels, *grid = coefficients.shape
+        width = self.weights.shape[2]
+        shares = survival if self.reads_surviving else np.ones_like(survival)
+        factors = np.maximum(shares, LEAST_SURVIVAL) * np.float32(MAGNITUDE_UNIT)
+        of_kept = np.float32(KEPT_UNIT) * np.log1p(steps * shares)  # (B, 192)
+        flat = np.ascontiguousarray(coefficients).reshape(photos, channels, -1)
+        room = np.empty((3, flat.shape[2]), np.float32)
+        sums = np.zeros((photos, width, flat.shape[2]), np.float32)
+        sizes = np.empty((photos, 2, channels), np.float32)
+        kept_weights = of_kept[:, :, None] * self.weights[1]  # (B, 192, width)
+        add_blocks(flat, factors, self.weights[0], kept_weights, *room, sums, sizes)
+        return sums.reshape(photos, width, *grid), sizes.reshape(photos, -1)
