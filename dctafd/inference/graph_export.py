@@ -98,7 +98,9 @@ def export_graph(
         reason = str(error).strip().splitlines() or [""]
         raise ExportError(f"{type(error).__name__}: {reason[0][:200]}") from error
     with torch.inference_mode():
-        expected = [output.numpy() for output in outputs(*tensors_of(arrays if graph.corrects else arrays[:1]))]
+        expected = [
+            output.numpy() for output in outputs(*tensors_of(arrays if graph.corrects else arrays[:1]))
+        ]
     check_answer(answer, expected)
     return graph
 

@@ -124,7 +124,7 @@ class ClassifierIndex:
 
 
 def package_digest() -> str:
-    """Return a SHA-256 over the source of networks and graphs, which a version number would not tell apart."""
+    """Return a SHA-256 over the source of networks and graphs, which no version number tells apart."""
     digest = hashlib.sha256(dctafd.__version__.encode())
     for path in _sources():
         digest.update(path.name.encode())

@@ -1,47 +1,80 @@
-"""Magnitudes of coefficients, against NumPy and against what FDE-Net makes of them itself."""
+"""FDE-Net's first layer on coefficients of which most are zero, against NumPy and against FDE-Net itself."""
+
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from dctafd.inference.graph_networks import graph_inputs
-from dctafd.nets.fde_net import COEFFICIENT_CHANNELS, FDENet
-from dctafd_native.magnitudes import log_magnitudes
+from dctafd.inference.graph_export import first_layer_of
+from dctafd.nets.fde_net import COEFFICIENT_CHANNELS, BlockSums, FDENet
+from dctafd_native.block_layer import add_blocks
 
 
-def test_magnitudes_are_those_of_numpy_and_positive_where_a_coefficient_is() -> None:
+def reference(
+    coefficients: NDArray[Any],
+    factors: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    kept_weights: NDArray[np.float32],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    magnitudes = np.log1p(np.abs(coefficients.astype(np.float64)) * factors[:, :, None])
+    kept = (coefficients != 0).astype(np.float64)
+    sums = np.einsum("pcn,ck->pkn", magnitudes, weights) + np.einsum("pcn,pck->pkn", kept, kept_weights)
+    return sums, np.stack([magnitudes.mean(2), kept.mean(2)], 1)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("cells", [1, 50, 784])  # of which channels have none, few or many that are not 0
+def test_sums_and_sizes_are_those_of_numpy(dtype: type[Any], cells: int) -> None:
     rng = np.random.default_rng(0)
-    sizes = np.exp(rng.uniform(-3, 8, (2, 7, 50)))
-    coefficients = (rng.choice([-1, 0, 1], sizes.shape) * sizes).astype(np.float32)
+    sizes = np.exp(rng.uniform(-3 if dtype is np.float32 else 0, 9, (2, 7, cells)))
+    share = np.linspace(0, 1, 7)[:, None]
+    signs = rng.choice([-1, 1], sizes.shape) * (rng.random(sizes.shape) < share)
+    coefficients = (signs * sizes).astype(dtype)
+    coefficients[0, 6, 0] = -16384
     factors = np.exp(rng.uniform(-23, 0, (2, 7))).astype(np.float32)
-    found = np.empty_like(coefficients)
-    log_magnitudes(coefficients, factors, np.empty(50, np.int32), found)
-    expected = np.log1p(np.abs(coefficients).astype(np.float64) * factors[:, :, None])
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
-    assert ((found > 0) == (coefficients != 0)).all()
+    weights = rng.normal(size=(7, 5)).astype(np.float32)
+    kept_weights = rng.normal(size=(2, 7, 5)).astype(np.float32)
+    sums, means = np.full((2, 5, cells), 0.5, np.float32), np.empty((2, 2, 7), np.float32)
+    room = np.empty((3, cells), np.float32)
+
+    add_blocks(coefficients, factors, weights, kept_weights, *room, sums, means)
+
+    expected_sums, expected_means = reference(coefficients, factors, weights, kept_weights)
+    np.testing.assert_allclose(sums, expected_sums + 0.5, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(means, expected_means, rtol=1e-5)
+
+
+def test_what_hardly_survives_still_has_a_size() -> None:
+    coefficients = np.ones((1, 1, 40), np.int16)
+    sums, means = np.zeros((1, 1, 40), np.float32), np.empty((1, 2, 1), np.float32)
+    factors, room = np.full((1, 1), 1e-10, np.float32), np.empty((3, 40), np.float32)
+    add_blocks(
+        coefficients,
+        factors,
+        np.ones((1, 1), np.float32),
+        np.zeros((1, 1, 1), np.float32),
+        *room,
+        sums,
+        means,
+    )
+    np.testing.assert_allclose(sums, 1e-10, rtol=1e-5)
 
 
 @pytest.mark.parametrize("reads_surviving", [True, False])
-def test_fde_net_says_the_same_of_magnitudes_that_it_is_given(reads_surviving: bool) -> None:
+def test_fde_net_says_the_same_of_sums_that_it_is_given(reads_surviving: bool) -> None:
     torch.manual_seed(0)
     fde = FDENet(fdm_channels=4, width=6, reads_surviving=reads_surviving).eval()
     shape = (2, COEFFICIENT_CHANNELS, 5, 7)
-    coefficients = 40 * torch.randn(shape) * (torch.rand(shape) < 0.4)
+    coefficients = (40 * torch.randn(shape) * (torch.rand(shape) < 0.4)).round()
     survival = torch.rand(2, COEFFICIENT_CHANNELS)
     survival[0, :9] = 0
-    told = (
-        coefficients,
-        50 * torch.rand(2, COEFFICIENT_CHANNELS),
-        survival,
-        torch.ones(2, 2),
-        torch.zeros(2),
-    )
-    arrays = graph_inputs([np.zeros(0, np.float32), *(part.numpy() for part in told)], reads_surviving)
+    steps = 50 * torch.rand(2, COEFFICIENT_CHANNELS)
+    rest = (torch.ones(2, 2), torch.zeros(2))
+    given = first_layer_of(fde).sums(coefficients.numpy().astype(np.int16), steps.numpy(), survival.numpy())
     with torch.no_grad():
-        expected = fde(*told, summarize=True)
-        with fde.reading_magnitudes():
-            found = fde(*map(torch.from_numpy, arrays[1:]), summarize=True)
-        again = fde(*told, summarize=True)
-    for one, other, third in zip(found, expected, again, strict=True):
+        expected = fde(coefficients, steps, survival, *rest, summarize=True)
+        found = fde(BlockSums(*map(torch.from_numpy, given)), steps, survival, *rest, summarize=True)
+    for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
-        assert torch.equal(third, other)
