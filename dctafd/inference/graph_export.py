@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ from dctafd.inference.graph_networks import Graph, open_graph
 from dctafd.inference.network import Answer
 from dctafd.inputs.model_input import stack_inputs, tensors_of
 from dctafd.inputs.prepare import prepare_for
+from dctafd.nets.afd import AFDModule
 from dctafd.nets.attach import CorrectedClassifier, FrozenClassifier
 from dctafd.nets.fde_net import BlockSums, FDENet
 
-GRAPH_FILES = {"openvino": "graph.xml", "onnxruntime": "graph.onnx"}
+SUFFIXES = {"openvino": ".xml", "onnxruntime": ".onnx"}
+
+_Write = Callable[[Any, Sequence[Tensor], Path], None]
 
 #: How far a graph's scores and drift may be from PyTorch's.
 TOLERANCE = 1e-3
@@ -48,10 +52,10 @@ def example_inputs(preprocessing: Preprocessing, quality: int = 10) -> tuple[NDA
 
 def graph_of(module: FrozenClassifier, directory: Path, runtime: str, weights_digest: str) -> Graph:
     """Return what `export_graph` makes of the same arguments."""
-    path = directory / GRAPH_FILES[runtime]
     if not isinstance(module, CorrectedClassifier):
-        return Graph(path, weights_digest, corrects=False)
-    return Graph(path, weights_digest, corrects=True, reads_surviving=module.afd.config.reads_surviving)
+        return Graph(directory, SUFFIXES[runtime], weights_digest)
+    config = module.afd.config
+    return Graph(directory, SUFFIXES[runtime], weights_digest, config.quiet_drift, config.reads_surviving)
 
 
 def first_layer_of(fde: FDENet) -> FirstLayer:
@@ -82,66 +86,109 @@ def export_graph(
     """
     graph = graph_of(module, directory, runtime, weights_digest)
     arrays = example_inputs(preprocessing)
-    first_layer = None
-    if isinstance(module, CorrectedClassifier):
-        first_layer = first_layer_of(module.afd.fde)
-        first_layer.save(graph.first_layer)
-    outputs = _Outputs(module).eval()
     write = _write_openvino if runtime == "openvino" else _write_onnx
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            inputs = graph.inputs(arrays, first_layer)
-            write(_exported(outputs, inputs), inputs, graph.path)
+            _write_parts(module, arrays, graph, write)
+            plain = open_graph(replace(graph, quiet_drift=None), runtime, "float32").run(arrays)
             answer = open_graph(graph, runtime, "float32").run(arrays)
     except Exception as error:  # exporters raise whatever they like
         reason = str(error).strip().splitlines() or [""]
         raise ExportError(f"{type(error).__name__}: {reason[0][:200]}") from error
+    tensors = tensors_of(arrays)
     with torch.inference_mode():
-        expected = [
-            output.numpy() for output in outputs(*tensors_of(arrays if graph.corrects else arrays[:1]))
-        ]
-    check_answer(answer, expected)
+        check_answer(plain, [module(tensors[0]).logits.numpy()])
+        if isinstance(module, CorrectedClassifier):
+            output = module(*tensors)
+            assert output.fdm is not None
+            check_answer(answer, [output.logits.numpy(), output.fdm[:, 0].numpy()])
     return graph
 
 
-class _Outputs(nn.Module):
-    """A classifier whose outputs are those of `Network.run`."""
+class _Plain(nn.Module):
+    """A classifier without a module's corrections."""
 
     def __init__(self, module: FrozenClassifier) -> None:
         super().__init__()
         self.module = module
 
-    def forward(self, pixels: Tensor, *told: Tensor | BlockSums) -> tuple[Tensor, ...]:
-        """Return logits (B, classes), and FDM channel 0 (B, G, G) where an AFD-Module corrects."""
-        output = self.module(pixels, *told)
-        return (output.logits,) if output.fdm is None else (output.logits, output.fdm[:, 0])
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return logits (B, classes)."""
+        return self.module(pixels).logits
 
 
-def _exported(outputs: _Outputs, inputs: Sequence[NDArray[Any]]) -> torch.export.ExportedProgram:
-    """Export with a free batch size for what `Graph.inputs` returns."""
-    batch = {0: torch.export.Dim("batch", min=1, max=4096)}
-    tensors: tuple[Any, ...] = tensors_of(inputs)
-    free: tuple[Any, ...] = tuple(batch for _ in tensors)
-    if len(tensors) > 1:
-        pixels, *sums = tensors[:3]
-        tensors = (pixels, BlockSums(*sums), *tensors[3:])
-        free = (batch, BlockSums(batch, batch), *free[3:])  # type: ignore[arg-type]
-    shapes = (free[0], free[1:]) if free[1:] else free  # as `_Outputs.forward` takes them
+class _FDENet(nn.Module):
+    """FDE-Net after its first layer."""
+
+    def __init__(self, afd: AFDModule) -> None:
+        super().__init__()
+        self.afd = afd
+
+    def forward(
+        self,
+        sums: Tensor,
+        sizes: Tensor,
+        steps: Tensor,
+        survival: Tensor,
+        scale: Tensor,
+        primary_quality: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Return the FDM (B, F, G, G) and, where batch norms are modulated, the summary."""
+        modulates = self.afd.modulation is not None
+        given = BlockSums(sums, sizes)
+        fdm, summary = self.afd.fde(given, steps, survival, scale, primary_quality, modulates)
+        return (fdm,) if summary is None else (fdm, summary)
+
+
+class _Corrected(nn.Module):
+    """A corrected classifier after FDE-Net."""
+
+    def __init__(self, module: CorrectedClassifier) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, pixels: Tensor, fdm: Tensor, summary: Tensor | None = None) -> Tensor:
+        """Return logits (B, classes)."""
+        return self.module.corrected(pixels, self.module.afd.guidance(fdm, summary))
+
+
+def _write_parts(
+    module: FrozenClassifier, arrays: Sequence[NDArray[Any]], graph: Graph, write: _Write
+) -> None:
+    """Write each `Part` of a classifier, and FDE-Net's first layer."""
+    pixels = tensors_of(arrays[:1])
+    write(_exported(_Plain(module), pixels), pixels, graph.file("plain"))
+    if not isinstance(module, CorrectedClassifier):
+        return
+    _, coefficients, steps, survival, *rest = arrays
+    first_layer = first_layer_of(module.afd.fde)
+    first_layer.save(graph.first_layer)
+    told = tensors_of([*first_layer.sums(coefficients, steps, survival), steps, survival, *rest])
+    fde = _FDENet(module.afd)
+    write(_exported(fde, told), told, graph.file("fde_net"))
     with torch.no_grad():
-        return torch.export.export(outputs, tensors, dynamic_shapes=shapes)
+        guided = (*pixels, *fde(*told))
+    write(_exported(_Corrected(module), guided), guided, graph.file("corrected"))
 
 
-def _write_openvino(program: Any, arrays: Sequence[NDArray[np.float32]], path: Path) -> None:
+def _exported(network: nn.Module, inputs: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
+    """Export with a free batch size."""
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    with torch.no_grad():
+        return torch.export.export(network.eval(), inputs, dynamic_shapes=tuple({0: batch} for _ in inputs))
+
+
+def _write_openvino(program: Any, inputs: Sequence[Tensor], path: Path) -> None:
     import openvino
 
     model = openvino.convert_model(program)
-    shapes = {port: [-1, *array.shape[1:]] for port, array in zip(model.inputs, arrays, strict=True)}
+    shapes = {port: [-1, *tensor.shape[1:]] for port, tensor in zip(model.inputs, inputs, strict=True)}
     model.reshape(shapes)  # else all sides are free, which costs speed
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
-def _write_onnx(program: Any, arrays: Sequence[NDArray[np.float32]], path: Path) -> None:
+def _write_onnx(program: Any, inputs: Sequence[Tensor], path: Path) -> None:
     torch.onnx.export(program, (), path, dynamo=True, external_data=False, verbose=False)
 
 

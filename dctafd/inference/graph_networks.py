@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,14 @@ from numpy.typing import NDArray
 from dctafd.inference.block_sums import FirstLayer
 from dctafd.inference.network import Answer, Network, parallel_batches
 
-_FIRST_LAYER = "first_layer.npy"
 #: Photos that go through a graph together. What the layers of more of them make falls out of the caches.
 _AT_ONCE = 4
+
+#: Graphs of a corrected classifier; without an AFD-Module there is the first alone.
+#: plain: pixels -> logits, uncorrected.
+#: fde_net: sums and sizes of `FirstLayer`, steps, survival, scale, primary quality -> FDM, summary.
+#: corrected: pixels, FDM, summary -> logits. A module that modulates nothing has no summary.
+Part = Literal["plain", "fde_net", "corrected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,32 +30,27 @@ class Graph:
     """A network that was exported for one runtime.
 
     Attributes:
-        path: of the file, "graph.xml" (OpenVINO, with "graph.bin" beside it) or "graph.onnx".
+        directory: of its files, one for each `Part` and one with FDE-Net's first layer.
+        suffix: of their names, ".xml" (OpenVINO, with a ".bin" beside each) or ".onnx".
         weights_digest: SHA-256 over the weights that were exported.
-        corrects: whether there is an AFD-Module in it; FDE-Net's first layer is then in a file beside it.
-        reads_surviving: of the module.
+        quiet_drift: of the AFD-Module, None without one.
+        reads_surviving: of the AFD-Module.
     """
 
-    path: Path
+    directory: Path
+    suffix: str
     weights_digest: str
-    corrects: bool
+    quiet_drift: float | None = None
     reads_surviving: bool = True
+
+    def file(self, part: Part) -> Path:
+        """Return the file of one part."""
+        return self.directory / f"{part}{self.suffix}"
 
     @property
     def first_layer(self) -> Path:
         """The file of FDE-Net's first layer."""
-        return self.path.with_name(_FIRST_LAYER)
-
-    def inputs(self, arrays: Sequence[NDArray[Any]], first_layer: FirstLayer | None) -> list[NDArray[Any]]:
-        """Return what the graph reads of the arrays of `stack_inputs`, its first layer's sums among it."""
-        if first_layer is None:
-            return [arrays[0]]
-        pixels, coefficients, steps, survival, *rest = arrays
-        return [pixels, *first_layer.sums(coefficients, steps, survival), steps, survival, *rest]
-
-    def load_first_layer(self) -> FirstLayer | None:
-        """Read FDE-Net's first layer; None without an AFD-Module."""
-        return FirstLayer.load(self.first_layer, self.reads_surviving) if self.corrects else None
+        return self.directory / "first_layer.npy"
 
 
 def open_graph(graph: Graph, runtime: str, dtype: str) -> Network:
@@ -73,9 +73,12 @@ class _GraphNetwork:
     def __init__(self, graph: Graph, dtype: str) -> None:
         self.dtype = dtype
         self._graph = graph
-        self._first_layer = graph.load_first_layer()
+        self._first_layer: FirstLayer | None = None
+        if graph.quiet_drift is not None:
+            self._first_layer = FirstLayer.load(graph.first_layer, graph.reads_surviving)
         self._cores = _usable_cpus()
-        self._compiled_for: tuple[int, int] | None = None
+        self._shared = self._cores, 1
+        self._compiled: dict[Part, Any] = {}
         self._lock = threading.Lock()
 
     def use_cores(self, cores: int) -> None:
@@ -83,29 +86,57 @@ class _GraphNetwork:
         self._cores = cores
 
     def side_by_side(self, jobs: int) -> int:
-        """Compile for `jobs` threads that prepare photos; return how many batches to run at a time."""
+        """Get ready for `jobs` threads that prepare photos; return how many batches to run at a time."""
         parallel = min(parallel_batches(jobs), self._cores)
         with self._lock:
-            if self._compiled_for != (self._cores, parallel):
-                self._compile(self._cores, parallel)
-                self._compiled_for = self._cores, parallel
+            if self._shared != (self._cores, parallel):
+                self._shared = self._cores, parallel
+                self._compiled = {}
         return parallel
 
-    def _compile(self, cores: int, parallel: int) -> None:
+    def run(self, inputs: Sequence[NDArray[Any]]) -> Answer:
+        """Answer for one batch, the arrays of `stack_inputs`; thread-safe.
+
+        Photos in which nothing drifted go through the uncorrected network, which says the same in less time.
+        """
+        pixels = inputs[0]
+        if self._first_layer is None:
+            return Answer(self._logits("plain", [pixels], range(len(pixels))), None)
+        _, coefficients, steps, survival, *rest = inputs
+        sums = self._first_layer.sums(coefficients, steps, survival)
+        fdm, *summary = self._run("fde_net", [*sums, steps, survival, *rest])
+        drift = np.ascontiguousarray(fdm[:, 0])
+        quiet = drift.mean((1, 2)) <= (self._graph.quiet_drift or 0)
+        left_alone, drifted = np.flatnonzero(quiet), np.flatnonzero(~quiet)
+        parts = [
+            self._logits("plain", [pixels], left_alone),
+            self._logits("corrected", [pixels, fdm, *summary], drifted),
+        ]
+        order = np.argsort(np.concatenate([left_alone, drifted]))
+        return Answer(np.concatenate([part for part in parts if len(part)])[order], drift)
+
+    def _logits(
+        self, part: Part, inputs: Sequence[NDArray[Any]], photos: Sequence[int] | NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        """Return the logits (P, classes) of P photos of a batch."""
+        found = [np.empty((0, 0), np.float32)]
+        for start in range(0, len(photos), _AT_ONCE):
+            some = photos[start : start + _AT_ONCE]
+            chosen = [_taken(array, some) for array in inputs]
+            found.append(self._run(part, chosen)[0])
+        return np.concatenate(found[1:] or found)
+
+    def _run(self, part: Part, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
         raise NotImplementedError
 
-    def run(self, inputs: Sequence[NDArray[Any]]) -> Answer:
-        """Answer for one batch, the arrays of `stack_inputs`; thread-safe."""
-        if self._compiled_for is None:
-            self.side_by_side(1)
-        parts = []
-        for start in range(0, len(inputs[0]), _AT_ONCE):
-            some = [array[start : start + _AT_ONCE] for array in inputs]
-            parts.append(self._run(self._graph.inputs(some, self._first_layer)))
-        logits, *drift = map(np.concatenate, zip(*parts, strict=True))
-        return Answer(logits, drift[0] if drift else None)
+    def _compiled_part(self, part: Part) -> Any:
+        """Return a part as the runtime has it, compiled when it is first asked for."""
+        with self._lock:
+            if part not in self._compiled:
+                self._compiled[part] = self._compile(self._graph.file(part), *self._shared)
+            return self._compiled[part]
 
-    def _run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
+    def _compile(self, path: Path, cores: int, parallel: int) -> Any:
         raise NotImplementedError
 
     def digest(self) -> str:
@@ -128,11 +159,10 @@ class OpenVINONetwork(_GraphNetwork):
 
         super().__init__(graph, dtype)
         self._core = openvino.Core()
-        self._model = self._core.read_model(graph.path)
+        self._core.read_model(graph.file("plain" if self._first_layer is None else "fde_net"))
         self._local = threading.local()
-        self._compiled: Any = None
 
-    def _compile(self, cores: int, parallel: int) -> None:
+    def _compile(self, path: Path, cores: int, parallel: int) -> Any:
         options = {
             # Left to itself OpenVINO takes bfloat16 where the CPU has it.
             "INFERENCE_PRECISION_HINT": "bf16" if self.dtype == "bfloat16" else "f32",
@@ -140,14 +170,14 @@ class OpenVINONetwork(_GraphNetwork):
             "NUM_STREAMS": parallel,
             "ENABLE_CPU_PINNING": False,  # the threads that prepare photos want the cores, too
         }
-        self._compiled = self._core.compile_model(self._model, "CPU", options)
-        self._local = threading.local()
+        return self._core.compile_model(path, "CPU", options)
 
-    def _run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
-        request = getattr(self._local, "request", None)
-        if request is None:
-            request = self._local.request = self._compiled.create_infer_request()
-        answers = request.infer(list(inputs), share_inputs=True)
+    def _run(self, part: Part, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
+        compiled = self._compiled_part(part)
+        requests = self._local.__dict__.setdefault("requests", {})
+        if part not in requests or requests[part][0] is not compiled:
+            requests[part] = compiled, compiled.create_infer_request()
+        answers = requests[part][1].infer(list(inputs), share_inputs=True)
         return [np.array(answers[index]) for index in range(len(answers))]
 
 
@@ -165,20 +195,24 @@ class ONNXRuntimeNetwork(_GraphNetwork):
 
         super().__init__(graph, "float32")
         self._library = onnxruntime
-        self._session: Any = None
 
-    def _compile(self, cores: int, parallel: int) -> None:
+    def _compile(self, path: Path, cores: int, parallel: int) -> Any:
         options = self._library.SessionOptions()
         options.intra_op_num_threads = max(1, cores // parallel)
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = self._library.InferenceSession(
-            str(self._graph.path), options, providers=["CPUExecutionProvider"]
-        )
+        return self._library.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    def _run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
-        names = [entry.name for entry in self._session.get_inputs()]
-        return list(self._session.run(None, dict(zip(names, inputs, strict=True))))
+    def _run(self, part: Part, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
+        session = self._compiled_part(part)
+        names = [entry.name for entry in session.get_inputs()]
+        return list(session.run(None, dict(zip(names, inputs, strict=True))))
+
+
+def _taken(array: NDArray[Any], photos: Sequence[int] | NDArray[np.intp]) -> NDArray[Any]:
+    """Return some photos of an array, a view where they follow one another."""
+    first, last = photos[0], photos[-1] + 1
+    return array[first:last] if last - first == len(photos) else array[photos]
 
 
 def _usable_cpus() -> int:

@@ -97,9 +97,9 @@ class ClassifierIndex:
                 "facts": asdict(known.facts),
                 "preprocessing": asdict(known.preprocessing),
                 "graph": {
-                    "file": known.graph.path.name,
+                    "suffix": known.graph.suffix,
                     "weights_digest": known.graph.weights_digest,
-                    "corrects": known.graph.corrects,
+                    "quiet_drift": known.graph.quiet_drift,
                     "reads_surviving": known.graph.reads_surviving,
                 },
                 "warnings": known.warnings,
@@ -154,8 +154,7 @@ def _states(paths: Iterable[str]) -> list[list[Any]]:
 
 def _classifier_of(record: Mapping[str, Any], entry: Path) -> KnownClassifier:
     facts = record["facts"]
-    told = dict(record["graph"])
-    graph = Graph(entry / told.pop("file"), **told)
+    graph = Graph(entry, **record["graph"])
     return KnownClassifier(
         ModelFacts(**{**facts, "labels": tuple(facts["labels"])}),
         Preprocessing.from_dict(record["preprocessing"]),

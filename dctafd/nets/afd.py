@@ -157,7 +157,10 @@ class AFDModule(nn.Module):
         FDM channel 0 is the predicted drift in units of `measured_drift`.
         """
         summarize = self.modulation is not None
-        fdm, summary = self.fde(coefficients, steps, survival, scale, primary_quality, summarize)
+        return self.guidance(*self.fde(coefficients, steps, survival, scale, primary_quality, summarize))
+
+    def guidance(self, fdm: Tensor, summary: Tensor | None) -> Guidance:
+        """Return what follows from FDE-Net's answer: an FDM (B, F, G, G) and a summary of the whole photo."""
         acting = _without_quiet(fdm, self.config.quiet_drift)
         if self.modulation is None or summary is None:
             return Guidance(fdm, acting, [])

@@ -173,6 +173,12 @@ class CorrectedClassifier(FrozenClassifier):
             None if state is None else state.features(),
         )
 
+    def corrected(self, pixels: Tensor, guidance: Guidance) -> Tensor:
+        """Return logits (B, classes) for pixels (B, 3, S, S) and what `AFDModule.guidance` returns."""
+        with _passing(_ForwardPass(guidance, record=False)):
+            logits: Tensor = self.backbone(pixels)
+        return logits
+
 
 @overload
 def attach(backbone: nn.Module, afd: AFDModule, layer: str | None = None) -> CorrectedClassifier: ...

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from dctafd.inference.loading import RuntimeFallbackWarning, load_classifier
 from dctafd.inference.network import Answer
 from dctafd.inference.runtimes import choose_runtime
 from dctafd.inference.torch_network import TorchNetwork, weights_digest
+from dctafd.inputs.model_input import stack_inputs
+from dctafd.inputs.prepare import prepare_for
 from dctafd.nets.attach import CorrectedClassifier, attach
 from tests.support.jpeg_files import encode, photo_like
 from tests.support.small_nets import CROP, trained_afd
@@ -79,6 +82,25 @@ def test_answers_are_those_of_pytorch(
     np.testing.assert_allclose(answer.drift, expected.drift, atol=1e-3)
 
 
+def test_photos_in_which_nothing_drifted_go_through_the_uncorrected_network(
+    runtime: str, graph: Graph, photos: list[bytes]
+) -> None:
+    arrays = stack_inputs([prepare_for(photo, SEES) for photo in photos])
+    plain = open_graph(replace(graph, quiet_drift=None), runtime, "float32").run(arrays)
+    corrected = open_graph(replace(graph, quiet_drift=0.0), runtime, "float32").run(arrays)
+    assert plain.drift is None
+    assert corrected.drift is not None
+    mean = corrected.drift.mean((1, 2))
+    between = float(np.median(mean))
+    answer = open_graph(replace(graph, quiet_drift=between), runtime, "float32").run(arrays)
+    quiet = mean <= between
+    assert 0 < quiet.sum() < len(photos)
+    assert abs(corrected.logits - plain.logits).max() > 1e-3
+    expected = np.where(quiet[:, None], plain.logits, corrected.logits)
+    np.testing.assert_allclose(answer.logits, expected, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(answer.drift, corrected.drift)
+
+
 def test_batches_side_by_side_give_what_one_after_the_other_gives(
     runtime: str, graph: Graph, photos: list[bytes]
 ) -> None:
@@ -107,8 +129,9 @@ def test_openvino_computes_in_float32_unless_asked(graph: Graph, runtime: str) -
         pytest.skip("the others have one precision")
     network: Any = open_graph(graph, runtime, "float32")
     network.side_by_side(2)
-    assert "float" in str(network._compiled.get_property("INFERENCE_PRECISION_HINT"))
-    assert "bfloat16" not in str(network._compiled.get_property("INFERENCE_PRECISION_HINT"))
+    precision = str(network._compiled_part("corrected").get_property("INFERENCE_PRECISION_HINT"))
+    assert "float" in precision
+    assert "bfloat16" not in precision
 
 
 # Loading ----------------------------------------------------------------------------------------------
@@ -125,7 +148,7 @@ def loads(
     monkeypatch.setattr(
         "dctafd.inference.graph_export.export_graph",
         lambda module, sees, runtime, directory, digest: shutil.copytree(
-            graph.path.parent, directory, dirs_exist_ok=True
+            graph.directory, directory, dirs_exist_ok=True
         ),
     )
     monkeypatch.setenv("DCTAFD_CACHE", str(tmp_path / "cache"))
