@@ -68,7 +68,7 @@ def make_header(structure: JpegStructure, file_size: int) -> JpegHeader:
     )
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _component_headers(
     frame: Frame, space: ColorSpace, tables: tuple[bytes, ...]
 ) -> tuple[ComponentHeader, ...]:

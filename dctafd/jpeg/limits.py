@@ -1,7 +1,5 @@
 """Limits that are checked before anything is allocated for a file."""
 
-from math import prod
-
 from dctafd.config import Limits
 from dctafd.errors import LimitExceededError
 from dctafd.jpeg.structure import JpegStructure
@@ -34,10 +32,11 @@ def check_limits(structure: JpegStructure, file_size: int, limits: Limits) -> No
     pixels = frame.width * frame.height
     if pixels > max_pixels:
         raise LimitExceededError(f"{frame.width} x {frame.height} pixels; max_pixels is {max_pixels}")
-    blocks = [prod(shape) for shape in frame.blocks]
-    if 64 * sum(blocks) > 4 * max_pixels + _SPARE_COEFFICIENTS:
-        raise LimitExceededError(f"{64 * sum(blocks)} coefficients, too many for max_pixels {max_pixels}")
-    visits = sum(blocks[component.index] for scan in structure.scans for component in scan.components)
-    free = _FREE_ARITHMETIC_BLOCKS if frame.arithmetic else _FREE_PASSES * sum(blocks)
+    counts = frame.block_counts
+    blocks = sum(counts)
+    if 64 * blocks > 4 * max_pixels + _SPARE_COEFFICIENTS:
+        raise LimitExceededError(f"{64 * blocks} coefficients, too many for max_pixels {max_pixels}")
+    visits = sum([counts[index] for scan in structure.scans for index in scan.indices])
+    free = _FREE_ARITHMETIC_BLOCKS if frame.arithmetic else _FREE_PASSES * blocks
     if visits > free + _BLOCKS_PER_BYTE * file_size:
         raise LimitExceededError(f"{len(structure.scans)} scans visit {visits} blocks, for {file_size} bytes")

@@ -6,6 +6,7 @@ it, what was understood is kept and `JpegStructure.damage` says why parsing stop
 """
 
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -38,13 +39,13 @@ COM, TEM = 0xFE, 0x01
 MAX_SEGMENTS = 65_536
 """Marker segments in one file; real files have tens, at most a few thousand (ICC and EXIF in pieces)."""
 
-_SUPPORTED_FRAMES = {
+_SUPPORTED_FRAMES = (
     SOF_BASELINE,
     SOF_EXTENDED,
     SOF_PROGRESSIVE,
     SOF_ARITHMETIC,
     SOF_ARITHMETIC_PROGRESSIVE,
-}
+)
 _UNSUPPORTED_FRAMES = {
     0xC3: "lossless",
     0xC5: "hierarchical",
@@ -63,6 +64,8 @@ _DEFAULT_CONDITIONING = bytes([0x10] * 4 + [5] * 4)
 """T.81 F.1.4.4.1.4 and F.1.4.4.2: L = 0, U = 1 for DC, Kx = 5 for AC."""
 
 _ANY_MARKER = re.compile(rb"\xff[\x01-\xfe]")
+_SEGMENT_HEAD = struct.Struct(">BBH")
+"""FF, the marker's second byte, and the segment's length from here on."""
 
 
 def parse_markers(data: bytes, *, max_scans: int = MAX_SCANS) -> JpegStructure:
@@ -114,9 +117,11 @@ class _Parser:
     def run(self) -> None:
         """Parse to EOI; once there is a scan, damage ends the parsing instead of raising."""
         try:
-            for _ in range(MAX_SEGMENTS):
+            left = MAX_SEGMENTS
+            while left := left - self._read_plain_segments(left):
                 if not self._read_segment():
                     break
+                left -= 1
             else:
                 raise LimitExceededError(f"more than {MAX_SEGMENTS} marker segments")
             self._check_height()
@@ -130,18 +135,17 @@ class _Parser:
     def structure(self) -> JpegStructure:
         """Return what was parsed."""
         assert self.frame is not None
-        # A component that no scan holds takes the table that was defined last.
-        tables = [
-            self.component_tables.get(index, self.quant_tables[component.quant_index])
-            for index, component in enumerate(self.frame.components)
-        ]
-        for index, table in enumerate(tables):
+        tables = []
+        for index, component in enumerate(self.frame.components):
+            # A component that no scan holds takes the table that was defined last.
+            table = self.component_tables.get(index, self.quant_tables[component.quant_index])
             if table is None:
                 raise CorruptJpegError(f"component {index} has no scan and no quantisation table")
+            tables.append(table)
         return JpegStructure(
             frame=self.frame,
             scans=tuple(self.scans),
-            quant_tables=tuple(table for table in tables if table is not None),
+            quant_tables=tuple(tables),
             jfif=self.jfif,
             adobe_transform=self.adobe_transform,
             orientation=find_orientation(b"".join(self.exif), self.xmp),
@@ -155,8 +159,6 @@ class _Parser:
 
     def _read_segment(self) -> bool:
         """Read the next segment; False at EOI or where the file ends after a scan."""
-        if self._read_plain_segment():
-            return True
         marker = self._next_marker()
         if marker is None:
             if not self.scans:
@@ -176,20 +178,25 @@ class _Parser:
         self._dispatch(marker, self._segment_payload(marker))
         return True
 
-    def _read_plain_segment(self) -> bool:
-        """Read the next segment if it is whole, right here, and one of `_HANDLERS`: the fast way for most."""
-        data, start = self.data, self.position
-        head = data[start : start + 4]
-        handler = _HANDLERS.get(head[1]) if len(head) == 4 and head[0] == 0xFF else None
-        if handler is None:
-            return False
-        length = head[2] << 8 | head[3]
-        end = start + 2 + length
-        if length < 2 or end > len(data):
-            return False
-        self.position = end
-        handler(self, data[start + 4 : end])
-        return True
+    def _read_plain_segments(self, most: int) -> int:
+        """Read the next segments while they are whole, right here, and of `_HANDLERS`: the fast way for most.
+
+        Returns:
+            How many they were, at most `most`.
+        """
+        data, last_start = self.data, len(self.data) - _SEGMENT_HEAD.size
+        for number in range(most):
+            start = self.position
+            if start > last_start:
+                return number
+            fill, marker, length = _SEGMENT_HEAD.unpack_from(data, start)
+            handler = _HANDLERS.get(marker)
+            end = start + 2 + length
+            if fill != 0xFF or handler is None or length < 2 or end > len(data):
+                return number
+            self.position = end
+            handler(self, data[start + 4 : end])
+        return most
 
     def _next_marker(self) -> int | None:
         """Move behind the next marker and return its second byte; None where there is none."""
@@ -215,18 +222,19 @@ class _Parser:
         return payload
 
     def _dispatch(self, marker: int, payload: bytes) -> None:
-        if marker in _UNSUPPORTED_FRAMES and self.frame is None:
-            raise UnsupportedJpegError(f"{_UNSUPPORTED_FRAMES[marker]} JPEG (FF {marker:02X})")
-        if marker in _SUPPORTED_FRAMES or marker in _UNSUPPORTED_FRAMES:
-            self._read_frame(marker, payload)
-            return
         handler = _HANDLERS.get(marker)
         if handler is not None:
             handler(self, payload)
+        elif marker in _UNSUPPORTED_FRAMES:
+            self._check_first_frame()
+            raise UnsupportedJpegError(f"{_UNSUPPORTED_FRAMES[marker]} JPEG (FF {marker:02X})")
 
-    def _read_frame(self, marker: int, payload: bytes) -> None:
+    def _check_first_frame(self) -> None:
         if self.frame is not None:
             raise CorruptJpegError("more than one frame header")
+
+    def _read_frame(self, marker: int, payload: bytes) -> None:
+        self._check_first_frame()
         self.frame = read_frame(marker, payload)
         if not self.frame.arithmetic and not self.frame.progressive:
             self._fill_in_standard_tables()
@@ -288,7 +296,9 @@ class _Parser:
     def _read_scan(self, payload: bytes) -> None:
         if self.frame is None:
             raise CorruptJpegError("a scan before the frame header")
-        components, (spectral_start, spectral_end, approximation) = read_scan_header(self.frame, payload)
+        components, (spectral_start, spectral_end, approximation) = read_scan_header(
+            self.frame.components, payload
+        )
         if len(self.scans) >= self.max_scans:
             raise LimitExceededError(f"more than {self.max_scans} scans")
         for component in components:
@@ -357,7 +367,12 @@ class _Parser:
             self.warnings.append(message)
 
 
+def _frame_reader(marker: int) -> Callable[[_Parser, bytes], None]:
+    return lambda parser, payload: parser._read_frame(marker, payload)
+
+
 _HANDLERS: dict[int, Callable[[_Parser, bytes], None]] = {
+    **{marker: _frame_reader(marker) for marker in _SUPPORTED_FRAMES},
     DQT: _Parser._read_quant_tables,
     DHT: _Parser._read_huffman_tables,
     DAC: _Parser._read_conditioning,

@@ -80,7 +80,7 @@ def plan_everything(header: JpegHeader) -> tuple[ComponentPlan, ...]:
     return _everything(tuple((part.block_rows, part.block_columns) for part in header.components))
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=1024)
 def _everything(blocks: tuple[tuple[int, int], ...]) -> tuple[ComponentPlan, ...]:
     return tuple(ComponentPlan.everything(*shape) for shape in blocks)
 

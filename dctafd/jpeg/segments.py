@@ -17,9 +17,10 @@ MAX_BLOCKS_IN_MCU = 10
 """T.81 B.2.3: the blocks of one MCU of an interleaved scan."""
 
 _CACHED = 128  # segments of each kind that are kept, of 64 kB at most
+_CACHED_FRAMES = 1024  # of some 2 kB with what is worked out of them: photos of a folder come in many sizes
 
 
-@lru_cache(maxsize=_CACHED)
+@lru_cache(maxsize=_CACHED_FRAMES)
 def read_frame(marker: int, payload: bytes) -> Frame:
     """Return what a frame header says (T.81 B.2.2)."""
     if len(payload) < 6 or len(payload) != 6 + 3 * payload[5]:
@@ -81,26 +82,28 @@ def read_quant_tables(payload: bytes) -> tuple[tuple[int, NDArray[np.uint16], bo
 
 
 @lru_cache(maxsize=_CACHED)
-def read_scan_header(frame: Frame, payload: bytes) -> tuple[tuple[ScanComponent, ...], tuple[int, int, int]]:
+def read_scan_header(
+    frame_components: tuple[FrameComponent, ...], payload: bytes
+) -> tuple[tuple[ScanComponent, ...], tuple[int, int, int]]:
     """Return a scan header's components, and Ss, Se and Ah, Al in one byte (T.81 B.2.3)."""
     if len(payload) < 1 or not 1 <= payload[0] <= 4 or len(payload) != 4 + 2 * payload[0]:
         raise CorruptJpegError("the scan header's length contradicts its number of components")
     count = payload[0]
     components: list[ScanComponent] = []
     for i in range(1, 1 + 2 * count, 2):
-        index = _find_component(frame, payload[i], [component.index for component in components])
+        index = _find_component(frame_components, payload[i], [component.index for component in components])
         components.append(ScanComponent(index, payload[i + 1] >> 4, payload[i + 1] & 15))
     if any(component.dc_table > 3 or component.ac_table > 3 for component in components):
         raise CorruptJpegError("a scan names an entropy table outside 0..3")
-    blocks = [frame.components[component.index] for component in components]
+    blocks = [frame_components[component.index] for component in components]
     if len(blocks) > 1 and sum(part.h * part.v for part in blocks) > MAX_BLOCKS_IN_MCU:
         raise CorruptJpegError(f"more than {MAX_BLOCKS_IN_MCU} blocks in one MCU")
     spectral_start, spectral_end, approximation = payload[1 + 2 * count :]
     return tuple(components), (spectral_start, spectral_end, approximation)
 
 
-def _find_component(frame: Frame, identifier: int, taken: list[int]) -> int:
-    for index, component in enumerate(frame.components):
+def _find_component(frame_components: tuple[FrameComponent, ...], identifier: int, taken: list[int]) -> int:
+    for index, component in enumerate(frame_components):
         if component.identifier == identifier and index not in taken:
             return index
     raise CorruptJpegError(f"a scan names component {identifier}, which the frame does not have")
