@@ -83,8 +83,18 @@ class Component(ComponentHeader):
         cls, header: ComponentHeader, coefficients: NDArray[np.int16], lowest: NDArray[np.int16] | None = None
     ) -> Component:
         """Join a component's header facts and its coefficients."""
-        facts = {name: getattr(header, name) for name in ComponentHeader.__dataclass_fields__}
-        return cls(**facts, coefficients=coefficients, lowest=lowest)
+        return cls(
+            header.name,
+            header.identifier,
+            header.h,
+            header.v,
+            header.width,
+            header.height,
+            header.quant_table,
+            coefficients,
+            missing_bits=header.missing_bits,
+            lowest=lowest,
+        )
 
     def header(self) -> ComponentHeader:
         """Return the header facts alone, so that the coefficients can be forgotten."""
@@ -145,8 +155,21 @@ class JpegCoefficients(JpegHeader):
     @classmethod
     def of(cls, header: JpegHeader, components: tuple[Component, ...]) -> JpegCoefficients:
         """Join a file's header facts and its components."""
-        facts = {name: getattr(header, name) for name in JpegHeader.__dataclass_fields__}
-        return cls(**facts | {"components": components})
+        return cls(
+            header.width,
+            header.height,
+            header.color_space,
+            header.adobe_inverted,
+            header.process,
+            header.orientation,
+            components,
+            header.icc_profile,
+            header.has_exif,
+            header.file_size,
+            header.scans,
+            header.restart_interval,
+            header.warnings,
+        )
 
     def header(self) -> JpegHeader:
         """Return the header facts alone, so that the coefficients can be forgotten."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,11 +53,11 @@ def decode(
     if frame.progressive:
         check_plans(frame, plans)
         return _decode_progressive(data, structure, plans, threads)
-    if _any_scanned_twice(structure):
+    written_once = _one_scan_for_all(structure)
+    if not written_once and _any_scanned_twice(structure):
         return _decode_overlaid(data, structure, plans)
     layout, cuts = _layout(frame, tuple(plans))
     damage: list[str] = []
-    written_once = _one_scan_for_all(structure)
     if written_once:
         # The kernel clears each block just before it is filled, which spares a pass over memory; where damage
         # left blocks out, everything is decoded once more.
@@ -80,7 +80,7 @@ def _layout(frame: Frame, plans: tuple[ComponentPlan, ...]) -> tuple[KernelLayou
     for plan, blocks in zip(plans, frame.blocks, strict=True):
         cut = _Cut.at(plan, blocks, size, map_size)
         cuts.append(cut)
-        size, map_size = cut.end, cut.map_end
+        size, map_size = cut.grid.stop, cut.map_end
     maps = [places for cut in cuts for places in cut.maps]
     layout = KernelLayout(
         tuple((*component_geometry(frame, index), *cut.kernel_row) for index, cut in enumerate(cuts)),
@@ -100,7 +100,7 @@ def _one_scan_for_all(structure: JpegStructure) -> bool:
 
 
 def _any_scanned_twice(structure: JpegStructure) -> bool:
-    indices = [component.index for scan in structure.scans for component in scan.components]
+    indices = [index for scan in structure.scans for index in scan.indices]
     return len(set(indices)) < len(indices)
 
 
@@ -111,7 +111,7 @@ def _decode_overlaid(data: bytes, structure: JpegStructure, plans: Sequence[Comp
     that no block is complete before the last scan.
     """
     check_plans(structure.frame, plans)
-    target = replace(_whole_target(data, structure, padding_rows=0), overlay=True)
+    target = _whole_target(data, structure, padding_rows=0)._replace(overlay=True)
     damage = _decode_scans(target)
     arrays = _cut_whole(target, padding_rows=0)
     return Decoded([_planned_part(plan, array) for plan, array in zip(plans, arrays, strict=True)], damage)
@@ -179,51 +179,63 @@ def _padding_means(data: bytes, structure: JpegStructure, scans: int) -> list[ND
     return [array[-1, :, 0, 0] for array in _cut_whole(target, padding_rows=1)]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cut:
-    """Where one component's plan lies in `out` and `grid_maps`; grid rows and columns sorted, once each."""
+class _Cut(NamedTuple):
+    """Where one component's plan lies in `out` and `grid_maps`.
 
-    plan: ComponentPlan
+    Attributes:
+        kernel_row: the fields of `entropy.MCU_BLOCK` from `keep` on.
+        maps: its part of `grid_maps`: of block rows, of block columns.
+        corners, corners_shape: of the window.
+        grid, grid_shape: of the blocks of the grid, sorted and once each; the next component begins behind.
+        map_end: where the next component's maps begin.
+        grid_rows, grid_columns: the places in the grid of the plan's rows and columns.
+        has_grid: whether the plan names blocks besides the window.
+    """
+
     kernel_row: tuple[int, ...]
     maps: list[NDArray[np.int64]]
-    end: int
+    corners: slice
+    corners_shape: tuple[int, ...]
+    grid: slice
+    grid_shape: tuple[int, ...]
     map_end: int
     grid_rows: NDArray[np.intp]
     grid_columns: NDArray[np.intp]
+    has_grid: bool
 
     @classmethod
     def at(cls, plan: ComponentPlan, blocks: tuple[int, int], offset: int, map_offset: int) -> _Cut:
         top, bottom, left, right = plan.window
-        grid = offset + (bottom - top) * (right - left) * plan.keep**2
+        end = offset + (bottom - top) * (right - left) * plan.keep**2
+        corners = slice(offset, end), (bottom - top, right - left, plan.keep, plan.keep)
         window = (plan.keep, top, bottom, left, right, offset)
         if not plan.has_grid:
-            row = (*window, -1, -1, 0, 0)
-            return cls(plan, row, [], grid, map_offset, plan.grid_rows, plan.grid_columns)
+            places = plan.grid_rows, plan.grid_columns
+            grid = slice(end, end), (plan.grid_rows.size, plan.grid_columns.size, 8, 8)
+            return cls((*window, -1, -1, 0, 0), [], *corners, *grid, map_offset, *places, has_grid=False)
         rows, row_places = np.unique(plan.grid_rows, return_inverse=True)
         columns, column_places = np.unique(plan.grid_columns, return_inverse=True)
+        grid = slice(end, end + 64 * rows.size * columns.size), (rows.size, columns.size, 8, 8)
         return cls(
-            plan=plan,
-            kernel_row=(*window, map_offset, map_offset + blocks[0], columns.size, grid),
-            maps=[_inverse_map(rows, blocks[0]), _inverse_map(columns, blocks[1])],
-            end=grid + 64 * rows.size * columns.size,
-            map_end=map_offset + sum(blocks),
-            grid_rows=row_places,
-            grid_columns=column_places,
+            (*window, map_offset, map_offset + blocks[0], columns.size, end),
+            [_inverse_map(rows, blocks[0]), _inverse_map(columns, blocks[1])],
+            *corners,
+            *grid,
+            map_offset + sum(blocks),
+            row_places,
+            column_places,
+            has_grid=True,
         )
 
     def of(self, out: NDArray[np.int16], once: bool) -> PartialComponent:
         """Return the component's part of `out`; blocks of the grid once, or wherever they are wanted."""
-        top, bottom, left, right = self.plan.window
-        keep, offset, grid, width = self.plan.keep, self.kernel_row[5], self.kernel_row[9], self.kernel_row[8]
-        corners_end = offset + (bottom - top) * (right - left) * keep**2
-        corners = out[offset:corners_end].reshape(bottom - top, right - left, keep, keep)
-        if not width:
-            blocks = np.zeros((self.grid_rows.size, self.grid_columns.size, 8, 8), dtype=np.int16)
-            return PartialComponent(corners, blocks)
-        stored = out[grid : self.end].reshape(-1, width, 8, 8)
+        corners = out[self.corners].reshape(self.corners_shape)
+        grid = out[self.grid].reshape(self.grid_shape)
+        if not self.has_grid:
+            return PartialComponent(corners, grid)
         if once:
-            return PartialComponent(corners, stored, grid_places=(self.grid_rows, self.grid_columns))
-        return PartialComponent(corners, stored[self.grid_rows[:, None], self.grid_columns[None, :]])
+            return PartialComponent(corners, grid, grid_places=(self.grid_rows, self.grid_columns))
+        return PartialComponent(corners, grid[self.grid_rows[:, None], self.grid_columns[None, :]])
 
 
 def _inverse_map(chosen: NDArray[np.intp], size: int) -> NDArray[np.int64]:
@@ -256,7 +268,7 @@ def _decode_scans(target: Target, progress: ScanProgress | None = None) -> list[
             break
         where = f"scan {number + 1} of {len(structure.scans)}: " if len(structure.scans) > 1 else ""
         damage += [where + message for message in outcome.messages]
-        seen.update(component.index for component in scan.components)
+        seen.update(scan.indices)
         if progress is not None:
             progress.add(scan, outcome.whole, outcome.last_good_row)
     if len(seen) < len(structure.frame.components):

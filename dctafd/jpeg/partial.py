@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +45,7 @@ class ComponentPlan:
         return bool(self.grid_rows.size and self.grid_columns.size)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PartialComponent:
+class PartialComponent(NamedTuple):
     """What was kept of one component.
 
     Attributes:
@@ -66,8 +66,7 @@ class PartialComponent:
     grid_places: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
+class Decoded(NamedTuple):
     """What an engine made of a file's scans.
 
     Attributes:

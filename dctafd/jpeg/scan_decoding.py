@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dctafd.errors import CorruptJpegError
 from dctafd.jpeg.header import component_names
-from dctafd.jpeg.huffman_tables import StackedTables, stacked_tables
+from dctafd.jpeg.huffman_tables import stacked_tables
 from dctafd.jpeg.scan_parts import WORK_SPACE, Part, decode_parts, most_parts
 from dctafd.jpeg.scratch import scratch
-from dctafd.jpeg.structure import ZIGZAG_TO_NATURAL, Frame, HuffmanSpec, JpegStructure, Scan, ScanComponent
+from dctafd.jpeg.structure import ZIGZAG_TO_NATURAL, Frame, HuffmanSpec, JpegStructure, Scan
 from dctafd_native import entropy, entropy_progressive
 from dctafd_native.entropy_segments import unstuff
 from dctafd_native.entropy_tables import DC, PAIR_SIZE, PROGRESSIVE_AC, ROW_SIZE, SEQUENTIAL_AC, SKIP_SIZE
@@ -46,8 +47,7 @@ class KernelLayout:
     skips: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Target:
+class Target(NamedTuple):
     """What all scans of one file share.
 
     Attributes:
@@ -69,8 +69,7 @@ class Target:
     threads: int = 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ScanOutcome:
+class ScanOutcome(NamedTuple):
     """What became of one scan.
 
     Attributes:
@@ -102,19 +101,16 @@ def decode_scan(target: Target, scan: Scan) -> ScanOutcome:
     return _decode_dc(target, scan) if scan.spectral_start == 0 else _decode_ac(target, scan)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _ScanPlan:
-    """What the scans of one kind share.
+class _ScanPlan(NamedTuple):
+    """What the scans of one kind share, whatever their tables.
 
     Attributes:
-        tables: the scan's look-up tables.
         mcu_rows, mcu_columns: the scan's MCUs, as far as they are wanted.
         mcu_blocks: `entropy.decode_sequential`'s.
         blocks_in_mcu: how many blocks that are.
         totals: blocks of each of the scan's components, as far as they are wanted.
     """
 
-    tables: StackedTables
     mcu_rows: int
     mcu_columns: int
     mcu_blocks: NDArray[np.void]
@@ -123,34 +119,28 @@ class _ScanPlan:
 
 
 @lru_cache(maxsize=128)
-def _scan_plan(
-    frame: Frame,
-    layout: KernelLayout,
-    components: tuple[ScanComponent, ...],
-    tables: tuple[tuple[HuffmanSpec | None, int], ...],
-) -> _ScanPlan:
-    """Plan a scan of so many components; `tables` are `stacked_tables`', and errors, too."""
-    if len(components) == 1:
+def _scan_plan(frame: Frame, layout: KernelLayout, indices: tuple[int, ...]) -> _ScanPlan:
+    """Plan a scan of these components of the frame."""
+    if len(indices) == 1:
         # T.81 A.2.2: not interleaved; an MCU is one block, and blocks that only pad MCUs are left out.
-        index = components[0].index
+        (index,) = indices
         rows, columns = frame.blocks[index]
         mcu_rows = min(rows, layout.mcu_rows * frame.components[index].v)
         blocks = [(index, 0, 0, *_table_places(0, layout.skips), 1, 1, *layout.components[index][2:])]
     else:
         mcu_rows, columns = min(frame.mcu_rows, layout.mcu_rows), frame.mcu_columns
         blocks = [
-            (component.index, x, y, *_table_places(place, layout.skips), *layout.components[component.index])
-            for place, component in enumerate(components)
-            for y in range(frame.components[component.index].v)
-            for x in range(frame.components[component.index].h)
+            (index, x, y, *_table_places(place, layout.skips), *layout.components[index])
+            for place, index in enumerate(indices)
+            for y in range(frame.components[index].v)
+            for x in range(frame.components[index].h)
         ]
     totals = [
-        min(frame.blocks[component.index][0], layout.mcu_rows * frame.components[component.index].v)
-        * frame.blocks[component.index][1]
-        for component in components
+        min(frame.blocks[index][0], layout.mcu_rows * frame.components[index].v) * frame.blocks[index][1]
+        for index in indices
     ]
     mcu_blocks = np.array(blocks, dtype=entropy.MCU_BLOCK)
-    return _ScanPlan(stacked_tables(tables, layout.skips), mcu_rows, columns, mcu_blocks, len(blocks), totals)
+    return _ScanPlan(mcu_rows, columns, mcu_blocks, len(blocks), totals)
 
 
 def _unstuffed(
@@ -178,15 +168,12 @@ def _table_places(place: int, skips: bool) -> tuple[int, int, int, int]:
 
 
 def _decode_sequential(target: Target, scan: Scan) -> ScanOutcome:
-    tables = tuple(
-        pair
-        for component in scan.components
-        for pair in (
-            (scan.dc_tables[component.dc_table], DC),
-            (scan.ac_tables[component.ac_table], SEQUENTIAL_AC),
-        )
-    )
-    plan = _scan_plan(target.structure.frame, target.layout, scan.components, tables)
+    tables: list[tuple[HuffmanSpec | None, int]] = []
+    for part in scan.components:
+        tables += (scan.dc_tables[part.dc_table], DC), (scan.ac_tables[part.ac_table], SEQUENTIAL_AC)
+    indices = scan.indices
+    stacked = stacked_tables(tuple(tables), target.layout.skips)
+    plan = _scan_plan(target.structure.frame, target.layout, indices)
     dense = 8 * (scan.end - scan.start) > _DENSE * sum(plan.totals)
 
     def decode(part: Part) -> None:
@@ -199,7 +186,7 @@ def _decode_sequential(target: Target, scan: Scan) -> ScanOutcome:
             plan.mcu_columns,
             part.mcu_blocks,
             target.layout.grid_maps,
-            *plan.tables,
+            *stacked,
             _ZIGZAG,
             dense,
             target.clear,
@@ -209,13 +196,14 @@ def _decode_sequential(target: Target, scan: Scan) -> ScanOutcome:
             part.findings,
         )
 
-    return _decode_all(target, scan, plan, decode, [part.index for part in scan.components])
+    return _decode_all(target, scan, plan, decode, indices)
 
 
 def _decode_ac(target: Target, scan: Scan) -> ScanOutcome:
     component = scan.components[0]
     tables = ((scan.ac_tables[component.ac_table], PROGRESSIVE_AC),)
-    plan = _scan_plan(target.structure.frame, target.layout, scan.components, tables)
+    stacked = stacked_tables(tables, target.layout.skips)
+    plan = _scan_plan(target.structure.frame, target.layout, scan.indices)
     refine = scan.approximation_high > 0
     decode_band = entropy_progressive.decode_ac_refine if refine else entropy_progressive.decode_ac_first
     offset = target.layout.components[component.index][_OFFSET]
@@ -228,7 +216,7 @@ def _decode_ac(target: Target, scan: Scan) -> ScanOutcome:
             scan.restart_interval,
             part.rows * plan.mcu_columns,
             offset + 64 * part.first_row * plan.mcu_columns,
-            plan.tables.tables,
+            stacked.tables,
             0,
             scan.spectral_start,
             scan.spectral_end,
@@ -239,7 +227,7 @@ def _decode_ac(target: Target, scan: Scan) -> ScanOutcome:
             part.findings,
         )
 
-    return _decode_all(target, scan, plan, decode, [0])
+    return _decode_all(target, scan, plan, decode, (0,))
 
 
 def _decode_dc(target: Target, scan: Scan) -> ScanOutcome:
@@ -247,7 +235,8 @@ def _decode_dc(target: Target, scan: Scan) -> ScanOutcome:
     # Rows as _scan_plan numbers them; refinement bits have no Huffman code (T.81 G.1.2.1).
     wanted = [] if refine else [(scan.dc_tables[component.dc_table], DC) for component in scan.components]
     tables = tuple(pair for pair in wanted for _ in range(2))
-    plan = _scan_plan(target.structure.frame, target.layout, scan.components, tables)
+    stacked = stacked_tables(tables, target.layout.skips)
+    plan = _scan_plan(target.structure.frame, target.layout, scan.indices)
 
     def decode(part: Part) -> None:
         entropy_progressive.decode_dc(
@@ -258,7 +247,7 @@ def _decode_dc(target: Target, scan: Scan) -> ScanOutcome:
             part.rows,
             plan.mcu_columns,
             part.mcu_blocks,
-            plan.tables.tables,
+            stacked.tables,
             refine,
             scan.approximation_low,
             part.out,
@@ -266,11 +255,11 @@ def _decode_dc(target: Target, scan: Scan) -> ScanOutcome:
             part.findings,
         )
 
-    return _decode_all(target, scan, plan, decode, [part.index for part in scan.components])
+    return _decode_all(target, scan, plan, decode, scan.indices)
 
 
 def _decode_all(
-    target: Target, scan: Scan, plan: _ScanPlan, decode: Callable[[Part], None], counted: list[int]
+    target: Target, scan: Scan, plan: _ScanPlan, decode: Callable[[Part], None], counted: tuple[int, ...]
 ) -> ScanOutcome:
     """Decode a scan with a kernel that counts the blocks of the scan's components at the places `counted`."""
     decoded, findings = np.zeros(4, dtype=np.int64), np.zeros(4, dtype=np.int64)
@@ -278,7 +267,7 @@ def _decode_all(
     coded = _unstuffed(target, scan, plan)
     whole = Part(0, plan.mcu_rows, *coded, plan.mcu_blocks, out, decoded, findings)
     decode_parts(decode, whole, plan.mcu_columns, scan.restart_interval, target.out, target.threads)
-    return _outcome(target, scan, plan, [int(decoded[place]) for place in counted], findings)
+    return _outcome(target, scan, plan, [decoded.item(place) for place in counted], findings)
 
 
 def _check_progression(scan: Scan) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from math import gcd
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,7 @@ _LEAST_BYTES = 1 << 17
 """Of entropy-coded data in a part: about a millisecond's work, so that starting a thread is worth it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class Part(NamedTuple):
     """What a kernel reads of some rows of a scan's MCUs, and where its answers go.
 
     Attributes:
