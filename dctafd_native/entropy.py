@@ -55,6 +55,11 @@ _PLACE = np.dtype([(name, np.int64) for name in ("target", "first", "last", "str
 """What `_place_row` works out for a block of the MCUs of one row: where it goes in `out` but for its column,
 columns of the window, coefficients kept of a block, where it goes in the grid, columns of the component."""
 
+_BYTES_A_MISS = 6
+"""With fewer bytes of data to each symbol that does not fit the table of pairs (one look-up in six), looking
+up each symbol by itself is faster: that never surprises the processor. Bits a block would not tell it: photos
+compressed a second time, and better, get there at 100, others not at 300."""
+
 BAD_CODES, LEFT_OVER, LOST_RESTARTS, LAST_STARTED = range(4)
 """Places in `findings`."""
 
@@ -78,7 +83,6 @@ def decode_sequential(
     pairs,
     skips,
     zigzag,
-    dense,
     clear,
     overlay,
     out,
@@ -99,8 +103,6 @@ def decode_sequential(
         pairs: (p,) int64, tables of `entropy_tables.derive_pairs`.
         skips: (q,) uint16, tables of `entropy_tables.derive_skips`.
         zigzag: (128,) uint8, natural index by zigzag index; 63 from 64 on.
-        dense: whether values are so large that pairs of symbols often do not fit their table; each symbol is
-            then looked up by itself, which never surprises the processor.
         clear: whether `out` holds anything but zeros; blocks that are not decoded are then left so.
         overlay: whether `out` holds an earlier scan of the same blocks, of which stays what is 0 in this one.
         out: (m,) int16; receives KEEP x KEEP coefficients a block of the window and 64 a block of the
@@ -129,9 +131,12 @@ def decode_sequential(
     exhausted = False
     window = np.uint64(0)
     count = np.uint64(0)
+    single = False
 
     for mcu_row in range(mcu_rows):
         _place_row(mcu_blocks, grid_maps, mcu_row, places)
+        row_start = np.int64(position)
+        missed = 0
         for mcu_column in range(mcu_columns):
             if restart_interval > 0 and to_go == 0:
                 bit = 8 * np.int64(position) - np.int64(count)
@@ -244,7 +249,7 @@ def decode_sequential(
                         # and of a run of 16 does no harm.
                         pair = np.int64(0)
                         place_in_block = np.uint64(63)
-                        if not dense:
+                        if not single:
                             pair = pairs[pair_table + (window >> pair_shift)]
                             place_in_block = k + np.uint64((pair >> 8) & 63)
                         if place_in_block < np.uint64(63):
@@ -256,6 +261,7 @@ def decode_sequential(
                             window <<= used
                             count -= used
                         else:
+                            missed += 1
                             entry = np.int64(tables[table + (window >> lookup_shift)])
                             if entry == 0:
                                 entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
@@ -290,6 +296,11 @@ def decode_sequential(
                     fields = mcu_blocks[block]
                     if mcu_column * fields.step_x + fields.x < places[block].inside:
                         decoded[fields.component] -= 1
+        # The next row is looked up as suits this one; in every 16th, pairs are tried again.
+        if mcu_row % 16 == 15:
+            single = False
+        elif _BYTES_A_MISS * missed > np.int64(position) - row_start:
+            single = True
     if not exhausted:
         findings[LEFT_OVER] += left_over(8 * np.int64(position) - np.int64(count), end)
 

@@ -20,8 +20,6 @@ from dctafd_native import entropy, entropy_progressive
 from dctafd_native.entropy_segments import unstuff
 from dctafd_native.entropy_tables import DC, PAIR_SIZE, PROGRESSIVE_AC, ROW_SIZE, SEQUENTIAL_AC, SKIP_SIZE
 
-_DENSE = 160
-"""Bits a block from which on symbols are decoded one by one."""
 _ZIGZAG = np.full(128, 63, dtype=np.uint8)
 _ZIGZAG[:64] = ZIGZAG_TO_NATURAL
 _NAMES = entropy.MCU_BLOCK.names or ()
@@ -174,7 +172,6 @@ def _decode_sequential(target: Target, scan: Scan) -> ScanOutcome:
     indices = scan.indices
     stacked = stacked_tables(tuple(tables), target.layout.skips)
     plan = _scan_plan(target.structure.frame, target.layout, indices)
-    dense = 8 * (scan.end - scan.start) > _DENSE * sum(plan.totals)
 
     def decode(part: Part) -> None:
         entropy.decode_sequential(
@@ -188,7 +185,6 @@ def _decode_sequential(target: Target, scan: Scan) -> ScanOutcome:
             target.layout.grid_maps,
             *stacked,
             _ZIGZAG,
-            dense,
             target.clear,
             target.overlay,
             part.out,
