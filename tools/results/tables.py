@@ -212,6 +212,7 @@ _ORDER: Columns = {
 }
 _COST: Columns = {
     "module": "`{module}`",
+    "runtime": lambda row: row.get("runtime", "torch"),
     "time added": "{median:+.1f} %",
     "quartiles": "{low:.1f} to {high:.1f}",
     "measured with": "batch {batch_size}, {threads} threads, {turns} turns",
