@@ -208,7 +208,7 @@ def attach(backbone: nn.Module, afd: AFDModule | None = None, layer: str | None 
         >>> photo = dctafd.prepare("photo.jpg", preprocessing=backbone.spec.preprocessing)
         >>> output = corrected(*dctafd.collate([photo]).tensors())
         >>> output.logits.shape, output.fdm.shape
-        (torch.Size([1, 1000]), torch.Size([1, 16, 28, 28]))
+        (torch.Size([1, 1000]), torch.Size([1, 4, 28, 28]))
     """
     return FrozenClassifier(backbone) if afd is None else CorrectedClassifier(backbone, afd, layer)
 
