@@ -19,6 +19,7 @@ lies between is replaced. Blocks:
     speed                         ratios of tools/benchmarks, on single photos
     prepare                       of these, bytes to the classifier's input, against every alternative
     throughput                    images per second of whole runs
+    scaling                       the same by simulation, on 1 to 64 cores
     cores                         images per second of a core's time, and core-hours for a million
 
 A block whose file is not there says that nothing has been measured. Cards (dctafd/nets/weights/NAME_afd.md)
@@ -34,6 +35,7 @@ To add figures, put a JSON file into docs/results/ and run this command; the nam
     cost*.json                 `python -m tools.benchmarks.afd_cost -o FILE`
     speed.json                 `python -m tools.benchmarks.benchmark --json FILE`
     throughput.json            `python -m tools.benchmarks.benchmark_batch -o FILE`
+    scaling.json               `python -m tools.benchmarks.scaling_model --throughput ... -o FILE`
 
 calibration, history, gain_by_distance and images_per_core were measured once
 (docs/lab-notes/measured-once.md). Each file has the keys command, commit, machine and date. `note` (a
@@ -67,7 +69,8 @@ _KINDS: dict[str, tuple[str, Callable[..., str]]] = {
     "cores": ("images_per_core", tables.SHOWN["images_per_core"]),
     "prepare": ("speed", tables.prepare_table),
     **{
-        kind: (kind, tables.SHOWN[kind]) for kind in ("calibration", "cost", "history", "speed", "throughput")
+        kind: (kind, tables.SHOWN[kind])
+        for kind in ("calibration", "cost", "history", "speed", "throughput", "scaling")
     },
 }
 

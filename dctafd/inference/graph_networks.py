@@ -16,7 +16,7 @@ from dctafd.inference.block_sums import FirstLayer
 from dctafd.inference.network import Answer, Network, parallel_batches
 
 #: Photos that go through a graph together. What the layers of more of them make falls out of the caches.
-_AT_ONCE = 4
+AT_ONCE = 4
 
 #: Graphs of a corrected classifier; without an AFD-Module there is the first alone.
 #: plain: pixels -> logits, uncorrected.
@@ -120,8 +120,8 @@ class _GraphNetwork:
     ) -> NDArray[np.float32]:
         """Return the logits (P, classes) of P photos of a batch."""
         found = [np.empty((0, 0), np.float32)]
-        for start in range(0, len(photos), _AT_ONCE):
-            some = photos[start : start + _AT_ONCE]
+        for start in range(0, len(photos), AT_ONCE):
+            some = photos[start : start + AT_ONCE]
             chosen = [_taken(array, some) for array in inputs]
             found.append(self._run(part, chosen)[0])
         return np.concatenate(found[1:] or found)

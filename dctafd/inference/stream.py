@@ -22,7 +22,8 @@ from dctafd.inference.results import Result
 from dctafd.inference.runner import Runner
 from dctafd.inputs.source_items import Bookmark, Skipped, SourceItem
 
-_BATCHES_AHEAD = 3
+#: Batches of prepared photos that wait for the network at most.
+BATCHES_AHEAD = 3
 _BYTES_AHEAD = 128 * 2**20
 
 
@@ -113,7 +114,7 @@ def classify_units(
         jobs: threads that decode and prepare.
         start: a position that an earlier run of the same units and batch size yielded.
     """
-    window = _Window(_BATCHES_AHEAD * batch_size + jobs, _BYTES_AHEAD)
+    window = _Window(BATCHES_AHEAD * batch_size + jobs, _BYTES_AHEAD)
     under_way: deque[_Pending] = deque()
     with runner, _Feed(window, jobs, prepare, units, start) as feed:
         for batch, position, skipped in feed.batches(batch_size):

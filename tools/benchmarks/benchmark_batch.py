@@ -6,8 +6,8 @@
 Two alternatives, both with a PyTorch DataLoader whose workers take turns over the same tar, and without any
 correction: Pillow + torchvision's transforms and the network in PyTorch eager, which is what tutorials show;
 and torchvision.io + transforms.v2 and the network in the runtime that dctafd uses. Runs alternate, and each
-figure is the median of `--repeats`, so that a busy machine slows all. The stages run on one thread each; what
-they take is what `tools.benchmarks.scaling_model` reckons with.
+figure is the median of `--repeats`, so that a busy machine slows all. The stages run on one thread each,
+and the network on two, too; what they take is what `tools.benchmarks.scaling_model` reckons with.
 """
 
 from __future__ import annotations
@@ -162,8 +162,8 @@ def stages(path: Path, classifiers: Mapping[str, Classifier]) -> list[Case]:
         [one.outcome.model_input for one in batch if isinstance(one.outcome, PreparedPhoto)]
     )
 
-    def network(classifier: Classifier) -> int:
-        classifier.network.use_cores(1)
+    def network(classifier: Classifier, threads: int = 1) -> int:
+        classifier.network.use_cores(threads)
         classifier.network.side_by_side(1)
         return sum(len(classifier.network.run(arrays).logits) for _ in range(_STAGE_IMAGES // BATCH))
 
@@ -174,6 +174,7 @@ def stages(path: Path, classifiers: Mapping[str, Classifier]) -> list[Case]:
             Case(f"network, {name}", lambda classifier=classifier: network(classifier))  # type: ignore[misc]
             for name, classifier in classifiers.items()
         ),
+        Case("network, corrected, two threads", lambda: network(classifiers["corrected"], 2)),
     ]
 
 
@@ -261,6 +262,7 @@ def compared(
     direct = load_classifier(model, afd="off", runtime=runtime)
     eager = load_classifier(model, afd="off", runtime="torch")
     cases = [
+        ours(path, "dctafd, corrected, 1 worker", corrected, 1),
         ours(path, "dctafd, corrected", corrected, workers),
         ours(path, "dctafd, uncorrected", direct, workers),
         alternative(path, "Pillow + torchvision, torch eager", pillow_whole, eager, workers),

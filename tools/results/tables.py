@@ -164,6 +164,16 @@ def prepare_table(rows: Sequence[Row]) -> str:
     return _crossed(["times as fast as"], {key: " / ".join(both) for key, both in ratios.items()})
 
 
+def scaling_table(rows: Sequence[Row]) -> str:
+    """Return photos a second by cores and batches side by side."""
+    cells = {
+        ((row["cores"], row["taken"], row["best"]), f"{parallel} at a time"): f"{pace:.0f}"
+        for row in rows
+        for parallel, pace in row["paces"].items()
+    }
+    return _crossed(["cores", "batches side by side", "would be enough"], cells)
+
+
 def calibration_table(rows: Sequence[Row]) -> str:
     """Return how far scores are from how often they are right, without and with the fitted temperature."""
     fitted = ", ".join(sorted({f"{row['temperature']:.2f}" for row in rows}))
@@ -233,12 +243,6 @@ _CORES: Columns = {
     "core-hours a million": lambda row: f"{1e6 / row['images_per_core_second'] / 3600:.1f}",
     "to start": "{start_cpu_seconds:.0f} s",
 }
-_PACES: Columns = {
-    "workers": "{workers}",
-    "dctafd, images/s": "{ours:.0f}",
-    "Pillow + DataLoader + the same network": "{theirs:.0f}",
-    "ratio": lambda row: f"{row['ours'] / row['theirs']:.2f}",
-}
 _TIMINGS: Columns = {
     "way": "{case}",
     "images/s": "{images_per_second:.0f} ({low:.0f}..{high:.0f})",
@@ -255,6 +259,7 @@ SHOWN: dict[str, Callable[[Sequence[Row]], str]] = {
     "cost": partial(shown, columns=_COST),
     "history": partial(shown, columns=_HISTORY),
     "speed": speed_table,
-    "throughput": lambda rows: shown(rows, _TIMINGS if "case" in rows[0] else _PACES),
+    "throughput": partial(shown, columns=_TIMINGS),
+    "scaling": scaling_table,
     "images_per_core": partial(shown, columns=_CORES),
 }
