@@ -55,7 +55,7 @@ class Classifier:
                 directories are `iter_sources`' and the command line's business.
             top_k: predictions in each result.
             batch_size: photos that go through the network together.
-            jobs: threads that decode and prepare, and batches (up to 4) side by side on a CPU; call
+            jobs: threads that decode and prepare, and batches (up to 16) side by side on a CPU; call
                 `torch.set_num_threads` with what is left for each of them.
 
         Returns:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_PARALLEL_BATCHES = 4
+MAX_PARALLEL_BATCHES = 16
 
 
 class Answer(NamedTuple):
@@ -52,7 +52,9 @@ class Network(Protocol):
 def parallel_batches(jobs: int) -> int:
     """Return how many batches go through the network at a time on a CPU.
 
-    Batches side by side with few threads each are up to four times as fast as one batch with all threads,
-    which wait for each other after every layer while the decoding threads want the cores, too.
+    Threads of one batch wait for each other after every layer, while the decoding threads want the cores,
+    too. So each batch gets one thread, and more only where there would be more batches than the memory is
+    worth: each costs some 70 MB. `tools.benchmarks.scaling_model` tells what that makes of 1 to 64 cores.
     """
-    return min(jobs, MAX_PARALLEL_BATCHES)
+    threads = -(-jobs // MAX_PARALLEL_BATCHES)
+    return jobs // threads

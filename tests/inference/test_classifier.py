@@ -245,7 +245,7 @@ def test_what_is_under_way_is_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
     results.close()
 
 
-@pytest.mark.parametrize(("jobs", "batches", "threads"), [(1, 1, 1), (2, 2, 1), (6, 4, 1), (16, 4, 4)])
+@pytest.mark.parametrize(("jobs", "batches", "threads"), [(1, 1, 1), (2, 2, 1), (6, 6, 1), (33, 11, 3)])
 def test_cores_are_divided_among_the_batches_side_by_side(jobs: int, batches: int, threads: int) -> None:
     before = torch.get_num_threads()
     try:
