@@ -171,7 +171,7 @@ def scaling_table(rows: Sequence[Row]) -> str:
         for row in rows
         for parallel, pace in row["paces"].items()
     }
-    return _crossed(["cores", "batches side by side", "would be enough"], cells)
+    return _crossed(["cores", "batches taken", "enough"], cells)
 
 
 def calibration_table(rows: Sequence[Row]) -> str:
