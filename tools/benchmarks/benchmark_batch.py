@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ SUBSAMPLINGS = ("4:2:0", "4:4:4", "4:2:0", "4:2:2")
 BATCH = 32
 _DIFFERENT = 240
 _STAGE_IMAGES = 480
+#: To the end: freed before that, OpenVINO's networks have ended this process by a segmentation fault.
+_LOADED: list[Classifier] = []
 
 
 def write_photos(folder: Path, path: Path, images: int) -> None:
@@ -149,7 +152,7 @@ def alternative(
 
 
 def stages(path: Path, classifiers: Mapping[str, Classifier]) -> list[Case]:
-    """Return the stages, on one thread each, on the first photos of a tar."""
+    """Return the stages, on one thread each but "two threads", on the first photos of a tar."""
     wanted = classifiers["corrected"].preprocessing
 
     def read() -> list[SourceItem]:
@@ -162,7 +165,7 @@ def stages(path: Path, classifiers: Mapping[str, Classifier]) -> list[Case]:
         [one.outcome.model_input for one in batch if isinstance(one.outcome, PreparedPhoto)]
     )
 
-    def network(classifier: Classifier, threads: int = 1) -> int:
+    def network(classifier: Classifier, threads: int) -> int:
         classifier.network.use_cores(threads)
         classifier.network.side_by_side(1)
         return sum(len(classifier.network.run(arrays).logits) for _ in range(_STAGE_IMAGES // BATCH))
@@ -171,10 +174,9 @@ def stages(path: Path, classifiers: Mapping[str, Classifier]) -> list[Case]:
         Case("read the tar", lambda: len(read())),
         Case("prepare", lambda: sum(prepare_item(item, wanted) is not None for item in items)),
         *(
-            Case(f"network, {name}", lambda classifier=classifier: network(classifier))  # type: ignore[misc]
+            Case(f"network, {name}", partial(network, classifier, 2 if "two threads" in name else 1))
             for name, classifier in classifiers.items()
         ),
-        Case("network, corrected, two threads", lambda: network(classifiers["corrected"], 2)),
     ]
 
 
@@ -259,12 +261,18 @@ def compared(
     path: Path, corrected: Classifier, model: str, runtime: str, workers: int, repeats: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Time the pipeline and the alternatives, and the stages; return their records."""
-    direct = load_classifier(model, afd="off", runtime=runtime)
+
+    def loaded(afd: str = "auto") -> Classifier:
+        """Return a classifier for one case: other shares of the cores would compile it anew in each turn."""
+        _LOADED.append(load_classifier(model, afd=afd, runtime=runtime))
+        return _LOADED[-1]
+
+    direct = loaded("off")
     eager = load_classifier(model, afd="off", runtime="torch")
     cases = [
-        ours(path, "dctafd, corrected, 1 worker", corrected, 1),
+        ours(path, "dctafd, corrected, 1 worker", loaded(), 1),
         ours(path, "dctafd, corrected", corrected, workers),
-        ours(path, "dctafd, uncorrected", direct, workers),
+        ours(path, "dctafd, uncorrected", loaded("off"), workers),
         alternative(path, "Pillow + torchvision, torch eager", pillow_whole, eager, workers),
         alternative(
             path,
@@ -275,7 +283,8 @@ def compared(
         ),
     ]
     rows = measured(cases, repeats)
-    parts = measured(stages(path, {"corrected": corrected, "uncorrected": direct}), repeats)
+    alone = {"corrected": loaded(), "uncorrected": loaded("off"), "corrected, two threads": loaded()}
+    parts = measured(stages(path, alone), repeats)
     for timing in (*rows, *parts):
         click.echo(
             f"{timing.case:36} {timing.images_per_second:8.1f} images/s "

@@ -53,7 +53,8 @@ def costs_of(record: Mapping[str, Any]) -> dict[str, Cost]:
     serial = _SERIAL
     if two := stages.get("network, corrected, two threads"):
         one = stages[_CASES["network"]]
-        serial = max(0.0, 2 * one["images_per_second"] / two["images_per_second"] - 1)
+        shorter = two["images_per_second"] / one["images_per_second"]
+        serial = min(max(2 / shorter - 1, 0.0), 1.0)
     return costs | {"network": costs["network"]._replace(serial=serial)}
 
 
