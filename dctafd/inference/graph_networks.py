@@ -198,7 +198,8 @@ class ONNXRuntimeNetwork(_GraphNetwork):
 
     def _compile(self, path: Path, cores: int, parallel: int) -> Any:
         options = self._library.SessionOptions()
-        options.intra_op_num_threads = max(1, cores // parallel)
+        # The threads of one pool help all batches, each of which also has the thread that asked.
+        options.intra_op_num_threads = max(1, cores - parallel + 1)
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         return self._library.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

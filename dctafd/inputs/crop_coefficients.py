@@ -79,14 +79,21 @@ class CropCoefficients:
     grids: list[GridBlocks]
 
 
+#: Stored pixels per pixel of the crop, at most, of photos whose plans are kept: filters grow with the scale.
+_USUAL_SCALE = 32
+
+
 def plan_crop(header: JpegHeader, resize: int | None, crop: int) -> CropPlan:
     """Plan for `resize` and `crop` as `prepare` has them; photos of one layout share their plan."""
     factors = tuple((component.h, component.v) for component in header.components)
     layout = PictureLayout(header.width, header.height, header.orientation, factors)
+    if max(header.width, header.height) > _USUAL_SCALE * min(crop, resize or crop):
+        return _plan_crop.__wrapped__(layout, resize, crop)
     return _plan_crop(layout, resize, crop)
 
 
-@lru_cache(maxsize=64)
+# About 14 kB each. In folders where photos have many sizes a new plan would be a fifth of the work on each.
+@lru_cache(maxsize=512)
 def _plan_crop(layout: PictureLayout, resize: int | None, crop: int) -> CropPlan:
     geometry = crop_geometry(layout, resize, crop)
     reduction = geometry.reduction

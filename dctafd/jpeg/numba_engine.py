@@ -71,7 +71,7 @@ def decode(
     return Decoded([cut.of(out, once=reuse) for cut in cuts], damage)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=512)
 def _layout(frame: Frame, plans: tuple[ComponentPlan, ...]) -> tuple[KernelLayout, list[_Cut]]:
     """Lay out what plans name; return how to cut it again, too."""
     check_plans(frame, plans)
@@ -136,7 +136,7 @@ def _decode_progressive(
     return Decoded(components, damage + progress.messages(component_names(structure)))
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=512)
 def _whole_layout(frame: Frame, padding_rows: int) -> KernelLayout:
     """Lay out all coefficients; so many rows of blocks behind each component's last one, too."""
     components, size = [], 0

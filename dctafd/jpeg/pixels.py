@@ -155,7 +155,7 @@ class _SampleWindow:
     offset: tuple[int, int]
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=1024)
 def _sample_windows(
     width: int, height: int, factors: tuple[tuple[int, int], ...], reduction: int, region: Region
 ) -> list[_SampleWindow]:

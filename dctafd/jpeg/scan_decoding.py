@@ -116,7 +116,7 @@ class _ScanPlan(NamedTuple):
     totals: list[int]
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=512)
 def _scan_plan(frame: Frame, layout: KernelLayout, indices: tuple[int, ...]) -> _ScanPlan:
     """Plan a scan of these components of the frame."""
     if len(indices) == 1:
