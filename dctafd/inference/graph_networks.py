@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -78,8 +79,11 @@ class _GraphNetwork:
             self._first_layer = FirstLayer.load(graph.first_layer, graph.reads_surviving)
         self._cores = _usable_cpus()
         self._shared = self._cores, 1
-        self._compiled: dict[Part, Any] = {}
-        self._lock = threading.Lock()
+        self._parts: tuple[Part, ...] = ("plain",)
+        if self._first_layer is not None:
+            self._parts = ("fde_net", "corrected", "plain")
+        self._compiled: dict[Part, tuple[tuple[int, int], Any]] = {}
+        self._locks = {part: threading.Lock() for part in self._parts}
 
     def use_cores(self, cores: int) -> None:
         """Share so many cores among the batches that run side by side."""
@@ -88,10 +92,10 @@ class _GraphNetwork:
     def side_by_side(self, jobs: int) -> int:
         """Get ready for `jobs` threads that prepare photos; return how many batches to run at a time."""
         parallel = min(parallel_batches(jobs), self._cores)
-        with self._lock:
-            if self._shared != (self._cores, parallel):
-                self._shared = self._cores, parallel
-                self._compiled = {}
+        if self._shared != (self._cores, parallel) or not self._compiled:
+            self._shared = self._cores, parallel
+            if self._cores > 1:  # while the first photo is read
+                threading.Thread(target=self._compile_ahead, name="dctafd-compile").start()
         return parallel
 
     def run(self, inputs: Sequence[NDArray[Any]]) -> Answer:
@@ -131,10 +135,16 @@ class _GraphNetwork:
 
     def _compiled_part(self, part: Part) -> Any:
         """Return a part as the runtime has it, compiled when it is first asked for."""
-        with self._lock:
-            if part not in self._compiled:
-                self._compiled[part] = self._compile(self._graph.file(part), *self._shared)
-            return self._compiled[part]
+        with self._locks[part]:
+            shared = self._shared
+            if part not in self._compiled or self._compiled[part][0] != shared:
+                self._compiled[part] = shared, self._compile(self._graph.file(part), *shared)
+            return self._compiled[part][1]
+
+    def _compile_ahead(self) -> None:
+        for part in self._parts:
+            with suppress(Exception):  # `run` meets it again, and says so
+                self._compiled_part(part)
 
     def _compile(self, path: Path, cores: int, parallel: int) -> Any:
         raise NotImplementedError
