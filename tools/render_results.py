@@ -37,9 +37,9 @@ To add figures, put a JSON file into docs/results/ and run this command; the nam
     throughput.json            `python -m tools.benchmarks.benchmark_batch -o FILE`
     scaling.json               `python -m tools.benchmarks.scaling_model --throughput ... -o FILE`
 
-calibration, history, gain_by_distance and images_per_core were measured once
-(docs/lab-notes/measured-once.md). Each file has the keys command, commit, machine and date. `note` (a
-sentence to stand below the table) and `origin` (where figures come from that no command wrote) are optional.
+calibration, history and gain_by_distance were measured once (docs/lab-notes/measured-once.md). Each file has
+the keys command, commit, machine and date. `note` (a sentence to stand below the table) and `origin` (where
+figures come from that no command wrote) are optional.
 A new module has a weights file and tools/recipes/NAME.toml.
 """
 
@@ -66,7 +66,7 @@ _KINDS: dict[str, tuple[str, Callable[..., str]]] = {
     "harm": ("do_no_harm", tables.harm_summary),
     "distance": ("gain_by_distance", tables.SHOWN["gain_by_distance"]),
     "order": ("drift_order", tables.SHOWN["drift_order"]),
-    "cores": ("images_per_core", tables.SHOWN["images_per_core"]),
+    "cores": ("throughput", tables.SHOWN["cores"]),
     "prepare": ("speed", tables.prepare_table),
     **{
         kind: (kind, tables.SHOWN[kind])

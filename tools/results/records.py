@@ -47,7 +47,7 @@ class Results:
 #: The kinds of files beside evaluations.
 KINDS = (
     *("calibration", "do_no_harm", "gain_by_distance", "drift_order"),
-    *("cost", "history", "speed", "throughput", "scaling", "images_per_core"),
+    *("cost", "history", "speed", "throughput", "scaling"),
 )
 
 

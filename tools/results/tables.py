@@ -236,12 +236,9 @@ _HISTORY: Columns = {
     "CPU ms": "{milliseconds:.2f}",
 }
 _CORES: Columns = {
-    "runtime": "{runtime}",
-    "corrected": lambda row: "no" if row["afd"] == "off" else "yes",
-    "a photo": lambda row: f"{row['bytes_per_photo'] / 1000:.0f} kB",
-    "images a core-second": "{images_per_core_second:.0f}",
-    "core-hours a million": lambda row: f"{1e6 / row['images_per_core_second'] / 3600:.1f}",
-    "to start": "{start_cpu_seconds:.0f} s",
+    "way": "{case}",
+    "images a core-second": lambda row: f"{1000 / row['cpu_ms']:.0f}",
+    "core-hours a million": lambda row: f"{row['cpu_ms'] / 3.6:.1f}",
 }
 _TIMINGS: Columns = {
     "way": "{case}",
@@ -260,6 +257,6 @@ SHOWN: dict[str, Callable[[Sequence[Row]], str]] = {
     "history": partial(shown, columns=_HISTORY),
     "speed": speed_table,
     "throughput": partial(shown, columns=_TIMINGS),
+    "cores": partial(shown, columns=_CORES),
     "scaling": scaling_table,
-    "images_per_core": partial(shown, columns=_CORES),
 }
