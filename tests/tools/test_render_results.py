@@ -127,7 +127,7 @@ def test_a_card_tells_of_pruning_after_or_between_trainings() -> None:
     assert combined({"earlier": [{}]}, config) == ""
     between = {"earlier": [{}, {"pruned_from": {**old, "fde_width": 48, "fdm_channels": 12}}]}
     text = combined(between, config)
-    assert text.startswith(f"{was} before the last training to 16, 8, ")
+    assert text.startswith(f"{was} after training 1 to 16, 8, ")
     assert "hidden layers from 48 to 16" in text
     assert "Feature Drifting Map from 12 to 4" in text
 

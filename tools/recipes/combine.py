@@ -48,6 +48,17 @@ def write_mean(before: Path, after: Path, output: Path) -> None:
     save_afd(output, mean, replace(cards[1], training=training))
 
 
+def write_with_fde_net(before: Path, after: Path, output: Path) -> None:
+    """Write the module of before with FDE-Net as a training made it; the card is the training's.
+
+    Its quiet drift follows from FDE-Net, so it holds; its verdict is not of this module and is left out.
+    """
+    afd, card = load_afd(before), read_afd_card(after)
+    afd.fde.load_state_dict(load_afd(after).fde.state_dict())
+    training = {key: value for key, value in card.training.items() if key != "verdict"}
+    save_afd(output, afd, replace(card, training={**training, "fde_net_alone": True}))
+
+
 def write_pruned(
     wide: Path, output: Path, widths: PrunedWidths, backbone: Backbone, photos: Sequence[Photo]
 ) -> dict[str, float]:

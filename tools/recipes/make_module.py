@@ -36,7 +36,7 @@ from dctafd.training.validation import split_photos
 from dctafd.training.views import Photo
 from tools.places import RESULTS, ROOT, SHARED, shared_checkpoint
 from tools.provenance import provenance
-from tools.recipes.combine import write_mean, write_pruned, write_without_fe_net
+from tools.recipes.combine import write_mean, write_pruned, write_with_fde_net, write_without_fe_net
 from tools.recipes.recipe import ModuleRecipe, TrainingPlan, read_module_recipe, recipe_names
 
 RUNS = ROOT / "runs" / "modules"
@@ -82,7 +82,14 @@ class Maker:
     def _trained(self, plan: TrainingPlan, start: Path | None) -> Path:
         """Run one training, or several whose mean goes on; return the weights file."""
         if not plan.seeds and not plan.mean_with_start:
-            return self._run(plan.name, plan.recipe, start)
+            after = self._run(plan.name, plan.recipe, start)
+            if not plan.fde_net_alone:
+                return after
+            if start is None:
+                raise click.UsageError(f"{plan.name} goes on from a trained module: give --begin-with")
+            both = self._file(f"{plan.name} of FDE-Net")
+            write_with_fde_net(start, after, both)
+            return both
         first = plan.seeds[0] if plan.seeds else plan.recipe.config.seed
         # New channels are drawn by the seed; modules in which they differ have no mean. One step draws them.
         begun = self._run(

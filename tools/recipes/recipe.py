@@ -19,6 +19,7 @@
     teachers = ["mobilenet_v2_coral"]   # checkpoints of ../shared/weights
     mean_with_start = false             # take the mean of the weights before and after
     seeds = [33, 34]                    # train with each of two, from the same weights, and take the mean
+    fde_net_alone = false               # take FDE-Net from this training, the corrections as they were before
 
     [prune]                             # channels that stay, each only where some leave
     stage_widths = [32, 64, 128]        # of the corrections after the stages, here none after the last
@@ -52,12 +53,14 @@ class TrainingPlan:
         recipe: of `dctafd train`; its teachers are names without files.
         mean_with_start: whether the mean of the weights before and after goes on.
         seeds: two where the mean of two trainings from the same weights goes on.
+        fde_net_alone: whether only FDE-Net goes on as trained, and the rest as it was before.
     """
 
     name: str
     recipe: Recipe
     mean_with_start: bool = False
     seeds: tuple[int, ...] = ()
+    fde_net_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +143,10 @@ def _module_recipe(name: str, table: dict[str, Any]) -> ModuleRecipe:
 def _plan(common: Mapping[str, Any], training: Mapping[str, Any], licence: str) -> TrainingPlan:
     table = {**common, **training}
     name, seeds = table.pop("name"), tuple(table.pop("seeds", ()))
-    mean_with_start = table.pop("mean_with_start", False)
+    mean_with_start, fde_net_alone = table.pop("mean_with_start", False), table.pop("fde_net_alone", False)
     if len(seeds) not in (0, 2):
         raise ValueError(f"{name}: seeds are two, or left out")
-    if seeds and mean_with_start:
-        raise ValueError(f"{name}: seeds and mean_with_start are different means: give one of them")
-    return TrainingPlan(name, recipe_of({**table, "card": {"licence": licence}}), mean_with_start, seeds)
+    if sum(map(bool, (seeds, mean_with_start, fde_net_alone))) > 1:
+        raise ValueError(f"{name}: of seeds, mean_with_start and fde_net_alone give one")
+    recipe = recipe_of({**table, "card": {"licence": licence}})
+    return TrainingPlan(name, recipe, mean_with_start, seeds, fde_net_alone)

@@ -139,8 +139,11 @@ def combined(training: dict[str, Any], config: AFDConfig) -> str:
         text = "What ships is the mean of the weights before and after the last one. "
     if "pruned_from" in training:
         text += _pruned(training["pruned_from"], config, "then")
-    if (earlier := training.get("earlier")) and "pruned_from" in earlier[-1]:
-        text += _pruned(earlier[-1]["pruned_from"], config, "before the last training")
+    for number, run in enumerate(training.get("earlier", ()), 1):
+        if "pruned_from" in run:
+            text += _pruned(run["pruned_from"], config, f"after training {number}")
+    if training.get("fde_net_alone"):
+        text += " The corrections are those of the last training but one; FDE-Net alone was trained on."
     return text
 
 
