@@ -27,7 +27,7 @@ class Limits:
         threads: that may work on one large file; 1 where others are read beside it.
 
     Raises:
-        ValueError: less than one thread.
+        ValueError: `threads` is no whole number, or less than 1.
     """
 
     max_pixels: int = MAX_PIXELS
@@ -36,8 +36,8 @@ class Limits:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise ValueError(f"threads is at least 1, not {self.threads}")
+        if not isinstance(self.threads, int) or self.threads < 1:
+            raise ValueError(f"threads is a whole number, at least 1, not {self.threads!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dctafd.errors import DctafdError
 from dctafd.inference.block_sums import FirstLayer
 from dctafd.inference.network import Answer, Network, parallel_batches
 
@@ -95,7 +97,9 @@ class _GraphNetwork:
         if self._shared != (self._cores, parallel) or not self._compiled:
             self._shared = self._cores, parallel
             if self._cores > 1:  # while the first photo is read
-                threading.Thread(target=self._compile_ahead, name="dctafd-compile").start()
+                thread = threading.Thread(target=self._compile_ahead, name="dctafd-compile")
+                thread.start()
+                _COMPILING.add(thread)
         return parallel
 
     def run(self, inputs: Sequence[NDArray[Any]]) -> Answer:
@@ -134,11 +138,21 @@ class _GraphNetwork:
         raise NotImplementedError
 
     def _compiled_part(self, part: Part) -> Any:
-        """Return a part as the runtime has it, compiled when it is first asked for."""
+        """Return a part as the runtime has it, compiled when it is first asked for.
+
+        Raises:
+            DctafdError: its file has gone or changed since the classifier was loaded.
+        """
         with self._locks[part]:
             shared = self._shared
             if part not in self._compiled or self._compiled[part][0] != shared:
-                self._compiled[part] = shared, self._compile(self._graph.file(part), *shared)
+                try:
+                    self._compiled[part] = shared, self._compile(part, *shared)
+                except Exception as error:  # runtimes raise whatever they like
+                    what = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
+                    raise DctafdError(
+                        f"{self._graph.file(part)} cannot be run any more: load the classifier again ({what})"
+                    ) from error
             return self._compiled[part][1]
 
     def _compile_ahead(self) -> None:
@@ -146,7 +160,7 @@ class _GraphNetwork:
             with suppress(Exception):  # `run` meets it again, and says so
                 self._compiled_part(part)
 
-    def _compile(self, path: Path, cores: int, parallel: int) -> Any:
+    def _compile(self, part: Part, cores: int, parallel: int) -> Any:
         raise NotImplementedError
 
     def digest(self) -> str:
@@ -169,10 +183,16 @@ class OpenVINONetwork(_GraphNetwork):
 
         super().__init__(graph, dtype)
         self._core = openvino.Core()
-        self._core.read_model(graph.file("plain" if self._first_layer is None else "fde_net"))
+        self._models: dict[Part, Any] = {}  # kept: who empties the cache takes nothing from who runs
+        self._read(self._parts[0])
         self._local = threading.local()
 
-    def _compile(self, path: Path, cores: int, parallel: int) -> Any:
+    def _read(self, part: Part) -> Any:
+        if part not in self._models:
+            self._models[part] = self._core.read_model(self._graph.file(part))
+        return self._models[part]
+
+    def _compile(self, part: Part, cores: int, parallel: int) -> Any:
         options = {
             # Left to itself OpenVINO takes bfloat16 where the CPU has it.
             "INFERENCE_PRECISION_HINT": "bf16" if self.dtype == "bfloat16" else "f32",
@@ -180,7 +200,7 @@ class OpenVINONetwork(_GraphNetwork):
             "NUM_STREAMS": parallel,
             "ENABLE_CPU_PINNING": False,  # the threads that prepare photos want the cores, too
         }
-        return self._core.compile_model(path, "CPU", options)
+        return self._core.compile_model(self._read(part), "CPU", options)
 
     def _run(self, part: Part, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
         compiled = self._compiled_part(part)
@@ -206,18 +226,33 @@ class ONNXRuntimeNetwork(_GraphNetwork):
         super().__init__(graph, "float32")
         self._library = onnxruntime
 
-    def _compile(self, path: Path, cores: int, parallel: int) -> Any:
+    def _compile(self, part: Part, cores: int, parallel: int) -> Any:
         options = self._library.SessionOptions()
         # The threads of one pool help all batches, each of which also has the thread that asked.
         options.intra_op_num_threads = max(1, cores - parallel + 1)
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        return self._library.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        path = str(self._graph.file(part))
+        return self._library.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def _run(self, part: Part, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
         session = self._compiled_part(part)
         names = [entry.name for entry in session.get_inputs()]
         return list(session.run(None, dict(zip(names, inputs, strict=True))))
+
+
+#: Threads that compile, or did.
+_COMPILING: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+def _wait_for_compiling() -> None:
+    """Let graphs be compiled before a fork: a child would wait for locks that nobody holds there."""
+    for thread in list(_COMPILING):
+        thread.join()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_wait_for_compiling)
 
 
 def _taken(array: NDArray[Any], photos: Sequence[int] | NDArray[np.intp]) -> NDArray[Any]:

@@ -16,12 +16,13 @@ import torch
 from torch import nn
 
 from dctafd.config import Preprocessing, Runtime
+from dctafd.errors import DctafdError
 from dctafd.inference import loading
 from dctafd.inference.assembly import ModelFacts, softmax
 from dctafd.inference.classifier import Classifier
 from dctafd.inference.graph_cache import DirectoryCache
 from dctafd.inference.graph_export import ExportError, check_answer, example_inputs, export_graph
-from dctafd.inference.graph_networks import Graph, open_graph
+from dctafd.inference.graph_networks import Graph, _wait_for_compiling, open_graph
 from dctafd.inference.loading import RuntimeFallbackWarning, load_classifier
 from dctafd.inference.network import Answer
 from dctafd.inference.runtimes import choose_runtime
@@ -132,6 +133,43 @@ def test_openvino_computes_in_float32_unless_asked(graph: Graph, runtime: str) -
     precision = str(network._compiled_part("corrected").get_property("INFERENCE_PRECISION_HINT"))
     assert "float" in precision
     assert "bfloat16" not in precision
+
+
+def test_graphs_that_are_gone_are_missed_by_name_only_where_they_are_needed_again(
+    graph: Graph, runtime: str, photos: list[bytes], tmp_path: Path
+) -> None:
+    shutil.copytree(graph.directory, tmp_path / "graph")
+    network = open_graph(replace(graph, directory=tmp_path / "graph"), runtime, "float32")
+    network.use_cores(1)
+    classifier = Classifier(network, ModelFacts("small", ()), SEES)
+    expected = classifier.classify(photos)
+    shutil.rmtree(tmp_path / "graph")
+    assert classifier.classify(photos) == expected
+    network.use_cores(2)
+    if runtime == "openvino":
+        assert [result.error for result in classifier.classify(photos, jobs=2)] == [None] * len(photos)
+    else:
+        with pytest.raises(DctafdError, match="load the classifier again"):
+            classifier.classify(photos, jobs=2)
+
+
+def test_a_fork_waits_for_what_is_being_compiled(
+    graph: Graph, runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network: Any = open_graph(graph, runtime, "float32")
+    network.use_cores(2)
+    may_go_on = threading.Event()
+    done: list[str] = []
+
+    def compile_slowly(part: str, *shared: int) -> None:
+        may_go_on.wait()
+        done.append(part)
+
+    monkeypatch.setattr(network, "_compile", compile_slowly)
+    network.side_by_side(2)
+    threading.Timer(0.05, may_go_on.set).start()
+    _wait_for_compiling()
+    assert done == ["fde_net", "corrected", "plain"]
 
 
 # Loading ----------------------------------------------------------------------------------------------

@@ -235,6 +235,6 @@ def test_prepare_uses_them(parts: list[tuple[int, int]]) -> None:
 
 
 def test_less_than_one_thread() -> None:
-    with pytest.raises(ValueError, match="threads is at least 1, not 0"):
+    with pytest.raises(ValueError, match="threads is a whole number, at least 1, not 0"):
         dctafd.read(FILES[0], threads=0)
     assert Limits().threads == 1

@@ -16,7 +16,7 @@ from dctafd.nets.prune import PrunedWidths
 from dctafd.nets.registry import Backbone
 from tests.support.small_nets import FDM_CHANNELS, small_backbone, trained_afd
 from tools.recipes import make_module
-from tools.recipes.combine import write_mean, write_pruned, write_without_fe_net
+from tools.recipes.combine import write_mean, write_pruned, write_with_fde_net, write_without_fe_net
 from tools.recipes.recipe import ModuleRecipe, read_module_recipe, recipe_names
 
 # What the recipes say --------------------------------------------------------------------------------
@@ -237,6 +237,28 @@ def test_a_narrower_module_says_what_it_was_pruned_from(
     again = tmp_path / "again.safetensors"
     write_pruned(output, again, PrunedWidths((2, 4, 3), fde_width=3), backbone, photos)
     assert read_afd_card(again) == read_afd_card(output)  # which was as narrow, so nothing is told anew
+
+
+def test_fde_net_of_one_file_joins_the_corrections_of_another(
+    module: tuple[Path, Backbone], tmp_path: Path
+) -> None:
+    before, _ = module
+    after, output = tmp_path / "after.safetensors", tmp_path / "both.safetensors"
+    afd, card = load_afd(before), read_afd_card(before)
+    for parameter in afd.parameters():
+        parameter.data += 0.5
+    training = {**card.training, "verdict": {"helps": True}}
+    quiet = replace(card, config=replace(card.config, quiet_drift=0.25), training=training)
+    save_afd(after, afd, quiet)
+
+    write_with_fde_net(before, after, output)
+
+    assert read_afd_card(output).config.quiet_drift == 0.25
+    assert "verdict" not in read_afd_card(output).training
+    old, new, both = (load_afd(path).state_dict() for path in (before, after, output))
+    for name, found in both.items():
+        expected = (new if name.startswith("fde.") else old)[name]
+        torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3)  # files hold half precision
 
 
 def test_without_fe_net_the_rest_stays(module: tuple[Path, Backbone], tmp_path: Path) -> None:

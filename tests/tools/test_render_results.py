@@ -127,9 +127,10 @@ def test_a_card_tells_of_pruning_after_or_between_trainings() -> None:
     assert combined({"earlier": [{}]}, config) == ""
     between = {"earlier": [{}, {"pruned_from": {**old, "fde_width": 48, "fdm_channels": 12}}]}
     text = combined(between, config)
-    assert text.startswith(f"{was} after training 1 to 16, 8, ")
+    assert text.startswith(f"{was} after training 2 to 16, 8, ")
     assert "hidden layers from 48 to 16" in text
     assert "Feature Drifting Map from 12 to 4" in text
+    assert "FDE-Net alone" in combined({"earlier": [{}], "fde_net_alone": True}, config)
 
 
 def test_a_table_says_what_its_file_says() -> None:

@@ -147,6 +147,6 @@ def _plan(common: Mapping[str, Any], training: Mapping[str, Any], licence: str) 
     if len(seeds) not in (0, 2):
         raise ValueError(f"{name}: seeds are two, or left out")
     if sum(map(bool, (seeds, mean_with_start, fde_net_alone))) > 1:
-        raise ValueError(f"{name}: of seeds, mean_with_start and fde_net_alone give one")
+        raise ValueError(f"{name}: seeds, mean_with_start, fde_net_alone: give one of them")
     recipe = recipe_of({**table, "card": {"licence": licence}})
     return TrainingPlan(name, recipe, mean_with_start, seeds, fde_net_alone)
