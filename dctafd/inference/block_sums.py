@@ -1,14 +1,18 @@
-"""FDE-Net's first layer outside the graph: it is fastest where most coefficients are zero and skipped."""
+"""FDE-Net's first layer as a kernel: it is fastest where most coefficients are zero and skipped."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dctafd_native.block_layer import KEPT_UNIT, LEAST_SURVIVAL, MAGNITUDE_UNIT, add_blocks
+
+if TYPE_CHECKING:
+    from dctafd.nets.fde_net import FDENet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,3 +60,10 @@ class FirstLayer:
         kept_weights = of_kept[:, :, None] * self.weights[1]  # (B, 192, width)
         add_blocks(flat, factors, self.weights[0], kept_weights, *room, sums, sizes)
         return sums.reshape(photos, width, *grid), sizes.reshape(photos, -1)
+
+
+def first_layer_of(fde: FDENet) -> FirstLayer:
+    """Return FDE-Net's first layer as NumPy has it."""
+    weight = fde.block.weight.detach().flatten(1)  # (width, 384)
+    weights = weight.unflatten(1, (2, -1)).permute(1, 2, 0)  # (2, 192, width)
+    return FirstLayer(np.ascontiguousarray(weights.numpy()), fde.reads_surviving)

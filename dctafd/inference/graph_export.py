@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from dctafd.config import Preprocessing
 from dctafd.inference.assembly import softmax
-from dctafd.inference.block_sums import FirstLayer
+from dctafd.inference.block_sums import first_layer_of
 from dctafd.inference.graph_networks import Graph, open_graph
 from dctafd.inference.network import Answer
 from dctafd.inputs.model_input import stack_inputs, tensors_of
 from dctafd.inputs.prepare import prepare_for
 from dctafd.nets.afd import AFDModule
 from dctafd.nets.attach import CorrectedClassifier, FrozenClassifier
-from dctafd.nets.fde_net import BlockSums, FDENet
+from dctafd.nets.fde_net import BlockSums
 
 SUFFIXES = {"openvino": ".xml", "onnxruntime": ".onnx"}
 
@@ -56,13 +56,6 @@ def graph_of(module: FrozenClassifier, directory: Path, runtime: str, weights_di
         return Graph(directory, SUFFIXES[runtime], weights_digest)
     config = module.afd.config
     return Graph(directory, SUFFIXES[runtime], weights_digest, config.quiet_drift, config.reads_surviving)
-
-
-def first_layer_of(fde: FDENet) -> FirstLayer:
-    """Return FDE-Net's first layer as NumPy has it."""
-    weight = fde.block.weight.detach().flatten(1)  # (width, 384)
-    weights = weight.unflatten(1, (2, -1)).permute(1, 2, 0)  # (2, 192, width)
-    return FirstLayer(np.ascontiguousarray(weights.numpy()), fde.reads_surviving)
 
 
 def export_graph(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dctafd.config import DTYPES
+from dctafd.inference.block_sums import FirstLayer, first_layer_of
 from dctafd.inference.network import Answer, parallel_batches
-from dctafd.nets.attach import FrozenClassifier
+from dctafd.nets.attach import CorrectedClassifier, FrozenClassifier
 from dctafd.nets.device import choose_device
+from dctafd.nets.fde_net import BlockSums
 
 
 class TorchNetwork:
@@ -40,6 +42,9 @@ class TorchNetwork:
         self.device = self._device.type
         self.dtype = dtype
         self.module: FrozenClassifier = module.eval().to(self._device).to(memory_format=torch.channels_last)
+        self._first_layer: FirstLayer | None = None
+        if isinstance(self.module, CorrectedClassifier) and self.device == "cpu":
+            self._first_layer = first_layer_of(self.module.afd.fde)
         self._copies = torch.cuda.Stream(self._device) if self.device == "cuda" else None
 
     def use_cores(self, cores: int) -> None:
@@ -50,16 +55,20 @@ class TorchNetwork:
         """Return how many batches to run at a time."""
         return parallel_batches(jobs) if self._copies is None else 2
 
-    def run(self, inputs: Sequence[NDArray[np.float32]]) -> Answer:
+    def run(self, inputs: Sequence[NDArray[Any]]) -> Answer:
         """Answer for one batch, the arrays of `stack_inputs`; thread-safe."""
-        tensors = [torch.from_numpy(array) for array in inputs]
         if self._copies is not None:
-            logits, drift = self._run_on_cuda(tensors, self._copies)
+            logits, drift = self._run_on_cuda([torch.from_numpy(array) for array in inputs], self._copies)
+        elif self._first_layer is not None and len(inputs) > 1:
+            pixels, coefficients, steps, survival, *rest = inputs
+            sums = BlockSums(*map(torch.from_numpy, self._first_layer.sums(coefficients, steps, survival)))
+            told = map(torch.from_numpy, (steps, survival, *rest))
+            logits, drift = self._forward([torch.from_numpy(pixels), sums, *told])
         else:
-            logits, drift = self._forward([tensor.to(self._device).float() for tensor in tensors])
+            logits, drift = self._forward([torch.from_numpy(a).to(self._device).float() for a in inputs])
         return Answer(logits.cpu().numpy(), None if drift is None else drift.cpu().numpy())
 
-    def _forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    def _forward(self, inputs: Sequence[Any]) -> tuple[Tensor, Tensor | None]:
         """Return logits (B, classes) and FDM channel 0 (B, G, G), float32, on the device."""
         autocast = self.dtype != "float32"
         dtype = getattr(torch, self.dtype) if autocast else None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dctafd.errors import WeightsError
 from dctafd.nets.afd import AFDModule, Guidance
+from dctafd.nets.fde_net import BlockSums
 from dctafd.nets.fe_net import StageCorrection
 from dctafd.nets.in_place import may_overwrite
 
@@ -94,7 +95,7 @@ class FrozenClassifier(nn.Module):
     def forward(
         self,
         pixels: Tensor,
-        coefficients: Tensor | None = None,
+        coefficients: Tensor | BlockSums | None = None,
         steps: Tensor | None = None,
         survival: Tensor | None = None,
         scale: Tensor | None = None,
@@ -140,7 +141,7 @@ class CorrectedClassifier(FrozenClassifier):
     def forward(
         self,
         pixels: Tensor,
-        coefficients: Tensor | None = None,
+        coefficients: Tensor | BlockSums | None = None,
         steps: Tensor | None = None,
         survival: Tensor | None = None,
         scale: Tensor | None = None,
@@ -159,7 +160,7 @@ class CorrectedClassifier(FrozenClassifier):
         Raises:
             TypeError: only some of what the files tell is given.
         """
-        file = (coefficients, steps, survival, scale, primary_quality)
+        file: tuple[Any, ...] = (coefficients, steps, survival, scale, primary_quality)
         told = [part for part in file if part is not None]
         if told and len(told) < len(file):
             raise TypeError("a corrected classifier reads pixels alone or all tensors of an InputBatch")

@@ -17,6 +17,7 @@ from torch.nn.functional import conv2d
 
 from dctafd.nets.fde_net import SUMMARY_CHANNELS
 from dctafd.nets.fe_net import DriftGate
+from dctafd.nets.in_place import may_overwrite
 
 
 class Affine(NamedTuple):
@@ -26,7 +27,9 @@ class Affine(NamedTuple):
     shift: Tensor
 
     def __call__(self, y: Tensor) -> Tensor:
-        """Return the modulated map for (B, C, H, W)."""
+        """Return the modulated map for a fresh one (B, C, H, W), in its memory where it may be."""
+        if may_overwrite(y):
+            return torch.addcmul(self.shift, y, self.gain, out=y)
         return torch.addcmul(self.shift, y, self.gain)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from dctafd.inference.graph_export import first_layer_of
+from dctafd.inference.block_sums import first_layer_of
 from dctafd.nets.fde_net import COEFFICIENT_CHANNELS, BlockSums, FDENet
 from dctafd_native.block_layer import add_blocks
 

@@ -90,7 +90,7 @@ def modules(model: str, backbone: nn.Module, crop: int) -> dict[str, AFDModule]:
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A JSON file for the shipped module's row, beside the rows of other modules that it has.",
+    help="A JSON file for the shipped module alone, beside the rows that it has of other runtimes.",
 )
 def main(
     model: str, batch_size: int, turns: int, runtime: str, threads: int, clock: str, output: Path | None
@@ -103,6 +103,8 @@ def main(
     folded = fold_batch_norms(backbone)
     arrays = [np.repeat(array, batch_size, 0)[:batch_size] for array in example_inputs(spec.preprocessing)]
     for shape, afd in modules(model, backbone, spec.crop).items():
+        if output is not None and shape != "shipped":
+            continue
         with tempfile.TemporaryDirectory() as folder:
             bare, corrected = (
                 network_of(attach(folded, one), spec.preprocessing, runtime, Path(folder, name))
@@ -123,7 +125,7 @@ def main(
             f"{model} {shape}, {runtime}: +{median:.1f} % time (quartiles {low:.1f} to {high:.1f}, "
             f"{clock} clock, batch {batch_size}, {threads} threads, {turns} turns), {parameters:,} parameters"
         )
-        if output is not None and shape == "shipped":
+        if output is not None:
             settings = {"batch_size": batch_size, "threads": threads, "turns": turns, "clock": clock}
             figures = {"median": round(median, 1), "low": round(low, 1), "high": round(high, 1)}
             row = {"module": model, "runtime": runtime, **figures, **settings}
