@@ -101,6 +101,7 @@ class FDENet(nn.Module):
             survival = torch.ones_like(survival)
         surviving = steps * survival  # (B, 192)
         context = _context(surviving, scale.clamp(*self.scales), primary_quality)  # (B, CONTEXT_CHANNELS)
+        sizes: Tensor | None = None  # (B, 384)
         assert self.block.bias is not None
         of_photo = self.context(context) + self.block.bias  # (B, width)
         if isinstance(coefficients, BlockSums):
@@ -108,7 +109,7 @@ class FDENet(nn.Module):
         else:
             magnitude = _magnitude(coefficients, survival).flatten(2)  # (B, 192, G G)
             kept = _kept(magnitude)  # (B, 192, G G)
-            sizes = torch.cat([magnitude.mean(2), kept.mean(2)], 1) if summarize else magnitude  # (B, 384)
+            sizes = torch.cat([magnitude.mean(2), kept.mean(2)], 1) if summarize else None
             x = self._blocks(magnitude, kept, KEPT_UNIT * torch.log1p(surviving), of_photo)  # (B, width, G G)
             x = x.unflatten(2, coefficients.shape[2:])
         x = _leaky(x)  # (B, width, G, G)
@@ -116,7 +117,7 @@ class FDENet(nn.Module):
         fdm = self.head(x)  # (B, fdm_channels, G, G)
         # |x| and not softplus or ReLU, whose gradient dies when a training overshoots.
         drift = fdm[:, :1].abs() * share[:, None, None, None]
-        summary = torch.cat([context, sizes], 1) if summarize else None
+        summary = torch.cat([context, sizes], 1) if summarize and sizes is not None else None
         return torch.cat([drift, fdm[:, 1:]], 1), summary
 
     def _blocks(self, magnitude: Tensor, kept: Tensor, kept_weight: Tensor, of_photo: Tensor) -> Tensor:
