@@ -3,9 +3,14 @@
 The bits ahead are kept left-aligned in a 64-bit word, `window`, of which `count` bits are valid; it is
 refilled with an unaligned big-endian load of eight bytes (LLVM joins the eight byte loads into one). A symbol
 costs at most one table look-up: an entry says how many bits code and value take together, so the next look-up
-does not wait for a value to be worked out, and one of AC often holds two symbols with their values. Two
-symbols of short codes take at most 50 of the 56 bits that a refill leaves, so every second look-up refills,
-without asking.
+does not wait for a value to be worked out, and one of AC often holds two symbols with their values.
+
+What limits the speed is that each look-up waits for the one before: shift, load, shift. Whatever else the
+processor has to do competes with these three, so it comes behind them, and as little of it as possible is
+shifts: entries are records, not words to take apart.
+
+Two symbols of short codes take at most 50 of the 56 bits that a refill leaves, and a short and a long one 56,
+so every second look-up refills, without asking.
 
 No index is checked inside a block. Instead each MCU starts only where the longest possible MCU still fits
 into the bytes ahead; the end of a segment is first copied in front of zeros, which also gives what libjpeg
@@ -14,26 +19,30 @@ gives where data ends early: the MCU is completed with zero bits, and those that
 
 import numpy as np
 
+from dctafd_native.entropy_data import (
+    BAD_CODES,
+    LEFT_OVER,
+    MAX_BLOCK_BYTES,
+    left_over,
+    move_tail,
+    next_interval,
+    refill,
+)
 from dctafd_native.entropy_tables import (
-    BAD_CODE_LENGTH,
-    BASES,
-    END_OF_BLOCK,
-    LIMITS,
     LOOKUP_BITS,
+    NO_CODE,
     PAIR_BITS,
     SKIP_BITS,
-    SYMBOLS,
+    code_place,
+    signed_value,
 )
 from dctafd_native.jit import kernel
-
-MAX_BLOCK_BYTES = 256
-"""A block takes at most 32 bits for DC and 63 times 31 bits for AC: 249 bytes, and 7 are loaded ahead."""
 
 MCU_BLOCK = np.dtype(
     [
         (name, np.int64)
         for name in (
-            "component", "x", "y", "dc", "ac", "pairs", "skips",
+            "component", "x", "y", "dc", "ac", "skips",
             "step_x", "step_y", "rows", "columns",
             "keep", "top", "bottom", "left", "right", "offset",
             "grid_rows", "grid_columns", "grid_width", "grid_offset",
@@ -42,31 +51,23 @@ MCU_BLOCK = np.dtype(
 )  # fmt: skip
 """One block of the MCUs of a scan.
 
-`component` and its place `x`, `y` within the MCU; where its two tables start in `tables` (`dc`, `ac`) and
-where its tables of AC `pairs` and of `skips` start (-1 where nothing is
-skipped but blocks that pad MCUs). Then, of its component: blocks of one MCU each way (`step_x`, `step_y`)
-and size in blocks (`rows`, `columns`); the side of the corner that is kept of each block (`keep`), for which
-window of blocks (`top`, `bottom`, `left`, `right`), and where the first coefficient goes in `out` (`offset`);
-where its two maps start in `grid_maps` (`grid_rows`, `grid_columns`; -1 for no grid), how many columns of
-blocks the grid keeps (`grid_width`), and where its first coefficient goes in `out` (`grid_offset`).
+`component` and its place `x`, `y` within the MCU; which of `tables` are its own (`dc`, `ac`), and whether
+the latter has `skips`, without which nothing is passed over. Then, of its component: blocks of one MCU each
+way (`step_x`, `step_y`) and size in blocks (`rows`, `columns`); the side of the corner that is kept of each
+block (`keep`), for which window of blocks (`top`, `bottom`, `left`, `right`), and where the first coefficient
+goes in `out` (`offset`); where its two maps start in `grid_maps` (`grid_rows`, `grid_columns`; -1 for no
+grid), how many columns of blocks the grid keeps (`grid_width`), and where its first coefficient goes in `out`
+(`grid_offset`).
 """
 
 _PLACE = np.dtype([(name, np.int64) for name in ("target", "first", "last", "stride", "grid", "inside")])
 """What `_place_row` works out for a block of the MCUs of one row: where it goes in `out` but for its column,
 columns of the window, coefficients kept of a block, where it goes in the grid, columns of the component."""
 
-_BYTES_A_MISS = 6
-"""With fewer bytes of data to each symbol that does not fit the table of pairs (one look-up in six), looking
-up each symbol by itself is faster: that never surprises the processor. Bits a block would not tell it: photos
-compressed a second time, and better, get there at 100, others not at 300."""
-
-BAD_CODES, LEFT_OVER, LOST_RESTARTS, LAST_STARTED = range(4)
-"""Places in `findings`."""
-
-
-def tail_space(blocks_in_mcu):
-    """Return the bytes that a decoder's buffer needs behind the entropy-coded data."""
-    return 2 * MAX_BLOCK_BYTES * blocks_in_mcu + 32
+_BYTES_A_MISS = 7
+"""With fewer bytes of data to each symbol that does not fit the table of pairs, looking up each symbol by
+itself is faster: that never surprises the processor. Bits a block would not tell it: photos compressed a
+second time, and better, get there at 100, others not at 300."""
 
 
 @kernel
@@ -80,8 +81,6 @@ def decode_sequential(
     mcu_blocks,
     grid_maps,
     tables,
-    pairs,
-    skips,
     zigzag,
     clear,
     overlay,
@@ -99,9 +98,7 @@ def decode_sequential(
         mcu_rows, mcu_columns: the scan's MCUs; fewer rows may be asked for than there are.
         mcu_blocks: (b,) `MCU_BLOCK`, the blocks of one MCU in order.
         grid_maps: (g,) int64, by block row or column: its place among those that the grid keeps, or -1.
-        tables: (t,) int32, rows of `entropy_tables.derive_table`.
-        pairs: (p,) int64, tables of `entropy_tables.derive_pairs`.
-        skips: (q,) uint16, tables of `entropy_tables.derive_skips`.
+        tables: (t,) `TABLE`, as `mcu_blocks` numbers them.
         zigzag: (128,) uint8, natural index by zigzag index; 63 from 64 on.
         clear: whether `out` holds anything but zeros; blocks that are not decoded are then left so.
         overlay: whether `out` holds an earlier scan of the same blocks, of which stays what is 0 in this one.
@@ -111,9 +108,6 @@ def decode_sequential(
         findings: (4,) int64, receives numbers of invalid codes, of bytes left over at the ends of segments,
             and of restart markers that were not where they should be; the fourth is for progressive scans.
     """
-    lookup_shift = np.uint64(64 - LOOKUP_BITS)
-    pair_shift = np.uint64(64 - PAIR_BITS)
-    skip_shift = np.uint64(64 - SKIP_BITS)
     full = np.uint64(64)
     n_blocks = mcu_blocks.shape[0]
     most = n_blocks * MAX_BLOCK_BYTES
@@ -167,6 +161,18 @@ def decode_sequential(
                 fields = mcu_blocks[np.uint64(block)]
                 place = places[np.uint64(block)]
                 component = np.uint64(fields.component)
+
+                position, window, count = refill(buffer, position, window, count)
+                table = tables[np.uint64(fields.dc)]
+                index = window >> np.uint64(64 - LOOKUP_BITS)
+                if table.symbols[index].used == 0:
+                    index = code_place(table, window)
+                    findings[BAD_CODES] += index == NO_CODE
+                symbol = table.symbols[index]
+                prediction[component] += signed_value(window, symbol)
+                window <<= np.uint64(symbol.used)
+                count -= np.uint64(symbol.used)
+
                 column = mcu_column * fields.step_x + fields.x
                 decoded[component] += column < place.inside
                 stride = place.stride
@@ -179,55 +185,31 @@ def decode_sequential(
                     if grid_column >= 0:
                         grid_target = place.grid + 64 * grid_column
 
-                table = np.uint64(fields.dc)
-                window |= load_word(buffer, position) >> count
-                position += (np.uint64(63) - count) >> np.uint64(3)
-                count |= np.uint64(56)
-                entry = np.int64(tables[table + (window >> lookup_shift)])
-                if entry == 0:
-                    entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
-                    findings[BAD_CODES] += entry == BAD_CODE_LENGTH
-                used = np.uint64(entry & 63)
-                size = np.uint64((entry >> 6) & 15)
-                value = np.int64((window >> (full - used)) & ((np.uint64(1) << size) - np.uint64(1)))
-                value += entry >> 16 if 2 * value <= -(entry >> 16) else 0
-                window <<= used
-                count -= used
-                prediction[component] += value
-
-                table = np.uint64(fields.ac)
-                k = np.uint64(1)
-                if fields.skips >= 0 and grid_target < 0 and (target < 0 or stride == 1):
+                table = tables[np.uint64(fields.ac)]
+                if fields.skips and grid_target < 0 and (target < 0 or stride == 1):
                     # Of such a block at most the mean is wanted.
                     if target >= 0:
                         out[target] = np.int16(prediction[component])
-                    skip_table = np.uint64(fields.skips)
+                    k = np.uint64(1)
                     while k < np.uint64(64):
-                        window |= load_word(buffer, position) >> count
-                        position += (np.uint64(63) - count) >> np.uint64(3)
-                        count |= np.uint64(56)
+                        position, window, count = refill(buffer, position, window, count)
                         for _ in range(2):
-                            skip = np.uint64(skips[skip_table + (window >> skip_shift)])
+                            skip = np.uint64(table.skips[window >> np.uint64(64 - SKIP_BITS)])
                             if k + ((skip >> np.uint64(4)) & np.uint64(63)) < np.uint64(64):
                                 used = skip & np.uint64(15)
-                                window <<= used
-                                count -= used
                                 k += skip >> np.uint64(10)
                             else:
-                                entry = np.int64(tables[table + (window >> lookup_shift)])
-                                if entry == 0:
-                                    entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
-                                    if entry == BAD_CODE_LENGTH:
-                                        entry = np.int64((END_OF_BLOCK << 10) | BAD_CODE_LENGTH)
-                                        findings[BAD_CODES] += 1
-                                used = np.uint64(entry & 63)
-                                if count < np.uint64(32):
-                                    window |= load_word(buffer, position) >> count
-                                    position += (np.uint64(63) - count) >> np.uint64(3)
-                                    count |= np.uint64(56)
-                                window <<= used
-                                count -= used
-                                k += np.uint64((entry >> 10) & 63) + np.uint64(1)
+                                place = window >> np.uint64(64 - LOOKUP_BITS)
+                                if table.symbols[place].used == 0:
+                                    place = code_place(table, window)
+                                    findings[BAD_CODES] += place == NO_CODE
+                                    if count < np.uint64(32):
+                                        position, window, count = refill(buffer, position, window, count)
+                                symbol = table.symbols[place]
+                                used = np.uint64(symbol.used)
+                                k += np.uint64(symbol.run) + np.uint64(1)
+                            window <<= used
+                            count -= used
                             if k >= np.uint64(64):
                                 break
                     continue
@@ -239,52 +221,57 @@ def decode_sequential(
                         for i in range(64):
                             out[base + np.uint64(i)] = 0
                 out[base] = np.int16(prediction[component])
-                pair_table = np.uint64(fields.pairs)
-                while k < np.uint64(64):
-                    window |= load_word(buffer, position) >> count
-                    position += (np.uint64(63) - count) >> np.uint64(3)
-                    count |= np.uint64(56)
-                    for _ in range(2):
-                        # Nothing lies from k on yet: the zero of a second symbol that is not there, of EOB
-                        # and of a run of 16 does no harm.
-                        pair = np.int64(0)
-                        place_in_block = np.uint64(63)
-                        if not single:
-                            pair = pairs[pair_table + (window >> pair_shift)]
-                            place_in_block = k + np.uint64((pair >> 8) & 63)
-                        if place_in_block < np.uint64(63):
-                            out[base + np.uint64(zigzag[place_in_block])] = np.int16(pair >> 32)
-                            place_in_block += np.uint64((pair >> 16) & 255)
-                            out[base + np.uint64(zigzag[place_in_block])] = np.int16(pair >> 48)
-                            k = place_in_block + np.uint64((pair >> 14) & 1)
-                            used = np.uint64(pair & 63)
-                            window <<= used
-                            count -= used
-                        else:
-                            missed += 1
-                            entry = np.int64(tables[table + (window >> lookup_shift)])
-                            if entry == 0:
-                                entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
-                                if entry == BAD_CODE_LENGTH:
-                                    entry = np.int64((END_OF_BLOCK << 10) | BAD_CODE_LENGTH)
-                                    findings[BAD_CODES] += 1
+                k = np.uint64(1)
+                if single:
+                    while k < np.uint64(64):
+                        position, window, count = refill(buffer, position, window, count)
+                        for _ in range(2):
+                            place = window >> np.uint64(64 - LOOKUP_BITS)
+                            if table.symbols[place].used == 0:
+                                place = code_place(table, window)
+                                findings[BAD_CODES] += place == NO_CODE
                                 if count < np.uint64(32):
-                                    window |= load_word(buffer, position) >> count
-                                    position += (np.uint64(63) - count) >> np.uint64(3)
-                                    count |= np.uint64(56)
-                            used = np.uint64(entry & 63)
-                            size = np.uint64((entry >> 6) & 15)
-                            value = np.int64(
-                                (window >> (full - used)) & ((np.uint64(1) << size) - np.uint64(1))
-                            )
-                            value += entry >> 16 if 2 * value <= -(entry >> 16) else 0
-                            window <<= used
-                            count -= used
-                            k += np.uint64((entry >> 10) & 63)
-                            out[base + np.uint64(zigzag[k])] = np.int16(value)
+                                    position, window, count = refill(buffer, position, window, count)
+                            symbol = table.symbols[place]
+                            ahead = window
+                            window <<= np.uint64(symbol.used)
+                            count -= np.uint64(symbol.used)
+                            # The zero of EOB and of a run of 16 does no harm: nothing lies from k on yet.
+                            k += np.uint64(symbol.run)
+                            out[base + np.uint64(zigzag[k])] = np.int16(signed_value(ahead, symbol))
                             k += np.uint64(1)
-                        if k >= np.uint64(64):
-                            break
+                            if k >= np.uint64(64):
+                                break
+                else:
+                    while k < np.uint64(64):
+                        position, window, count = refill(buffer, position, window, count)
+                        for _ in range(2):
+                            pair = table.pairs[window >> np.uint64(64 - PAIR_BITS)]
+                            place = k + np.uint64(pair.run)
+                            if place < np.uint64(63):
+                                window <<= np.uint64(pair.used)
+                                count -= np.uint64(pair.used)
+                                # The zeros of EOB and of a second symbol that is not there do no harm.
+                                out[base + np.uint64(zigzag[place])] = pair.first
+                                place += np.uint64(pair.step)
+                                out[base + np.uint64(zigzag[place])] = pair.second
+                                k = place + np.uint64(pair.more)
+                            else:
+                                missed += 1
+                                place = window >> np.uint64(64 - LOOKUP_BITS)
+                                if table.symbols[place].used == 0:
+                                    place = code_place(table, window)
+                                    findings[BAD_CODES] += place == NO_CODE
+                                    if count < np.uint64(32):
+                                        position, window, count = refill(buffer, position, window, count)
+                                symbol = table.symbols[place]
+                                k += np.uint64(symbol.run)
+                                out[base + np.uint64(zigzag[k])] = np.int16(signed_value(window, symbol))
+                                k += np.uint64(1)
+                                window <<= np.uint64(symbol.used)
+                                count -= np.uint64(symbol.used)
+                            if k >= np.uint64(64):
+                                break
 
                 if base == np.uint64(scratch):
                     keep = fields.keep
@@ -341,99 +328,3 @@ def _keep(out, scratch, target, keep, grid_target, overlay):
     if grid_target >= 0:
         out[grid_target : grid_target + 64] = out[scratch : scratch + 64]
     out[scratch : scratch + 64] = 0
-
-
-@kernel
-def left_over(bit, end):
-    """Return the whole bytes between the bit that would be read next and the end of a segment."""
-    return max(0, end - ((bit + 7) >> 3))
-
-
-@kernel
-def next_interval(segment_ends, segment_markers, segment, expected, bit, end, exhausted, findings):
-    """Go on to the next restart interval, noting in `findings` what was left over or lost.
-
-    Args:
-        segment_ends, segment_markers, segment, expected: as for `find_restart`.
-        bit: the bit that would be read next; `end`: where its segment ends.
-        exhausted: whether its data had ended early.
-        findings: as for `decode_sequential`.
-
-    Returns:
-        The segment to go on in, where to go on in `buffer`, where the segment ends, and whether there is
-        still no data.
-    """
-    if not exhausted:
-        findings[LEFT_OVER] += left_over(bit, end)
-    segment, start, lost = find_restart(segment_ends, segment_markers, segment, expected)
-    findings[LOST_RESTARTS] += lost
-    end = segment_ends[segment]
-    return segment, start if start >= 0 else end, end, exhausted and start < 0
-
-
-@kernel
-def find_restart(segment_ends, segment_markers, segment, expected):
-    """Find where decoding goes on at the end of a restart interval, as libjpeg decides it.
-
-    The rules are those of jdmarker.c, read_restart_marker and jpeg_resync_to_restart: the expected marker or
-    one far from it is taken, one or two ahead is left for later (its interval was lost), one or two behind
-    and reserved codes are passed over, any other marker ends the data.
-
-    Args:
-        segment_ends, segment_markers: as for `decode_sequential`.
-        segment: the segment that decoding is in.
-        expected: number 0..7 of the restart marker that should come.
-
-    Returns:
-        The segment to go on in; where its data starts, or -1 if this interval has none; and 1 if the marker
-        behind `segment` was not the expected one, otherwise 0.
-    """
-    n_segments = segment_ends.shape[0]
-    lost = 0
-    while True:
-        marker = np.int64(segment_markers[segment])
-        is_restart = (marker & 0xF8) == 0xD0
-        ahead = (marker - expected) & 7
-        if not (is_restart and ahead == 0):
-            lost = 1
-        if is_restart and (ahead == 0 or 2 < ahead < 6):
-            if segment + 1 == n_segments:
-                return segment, np.int64(-1), 1
-            return segment + 1, segment_ends[segment], lost
-        if (is_restart and ahead <= 2) or (not is_restart and marker >= 0xC0) or segment + 1 == n_segments:
-            return segment, np.int64(-1), lost
-        segment += 1
-
-
-@kernel
-def move_tail(buffer, position, end, tail, most):
-    """Copy the bytes up to `end` to `tail`, where `most` and 16 zeros follow them."""
-    for i in range(end - position):
-        buffer[tail + i] = buffer[position + i]
-    start = tail + end - position
-    buffer[start : start + most + 16] = 0
-
-
-@kernel
-def load_word(buffer, position):
-    """Return the eight bytes from `position` on as a big-endian number."""
-    one = np.uint64(1)
-    word = np.uint64(buffer[position])
-    for _ in range(7):
-        position += one
-        word = (word << np.uint64(8)) | np.uint64(buffer[position])
-    return word
-
-
-@kernel
-def long_code(tables, table, prefix):
-    """Return the entry of the code of more than `LOOKUP_BITS` bits that starts a 16-bit `prefix`.
-
-    `table` is where its row starts in `tables`; `BAD_CODE_LENGTH` alone is returned where no code fits.
-    """
-    row = np.uint64(table)
-    for length in range(LOOKUP_BITS + 1, 17):
-        if prefix < tables[row + np.uint64(LIMITS + length)]:
-            index = (tables[row + np.uint64(BASES + length)] + (prefix >> (16 - length))) & 255
-            return np.int64(tables[row + np.uint64(SYMBOLS) + np.uint64(index)]) + length
-    return np.int64(BAD_CODE_LENGTH)

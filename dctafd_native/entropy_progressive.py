@@ -5,25 +5,24 @@ says of the ends of segments holds here too: blocks (MCUs, for DC) start only wh
 still fits, and data that ends early is completed with zero bits.
 
 Every kernel takes, as `entropy.decode_sequential` does, `buffer`, `segment_ends`, `segment_markers`,
-`restart_interval`, `tables`, `zigzag`, `out`, `decoded` and `findings`; `low` is the scan's Al. Of `findings`
-the fourth receives the last MCU that began with data left.
+`restart_interval`, `tables`, `zigzag`, `out`, `decoded` and `findings`; `low` is the scan's Al.
+Of `findings` the fourth receives the last MCU that began with data left.
 """
 
 import numpy as np
 
-from dctafd_native.entropy import (
+from dctafd_native.entropy_data import (
     BAD_CODES,
     LAST_STARTED,
     LEFT_OVER,
     MAX_BLOCK_BYTES,
     left_over,
     load_word,
-    long_code,
     move_tail,
     next_interval,
 )
-from dctafd_native.entropy_tables import BAD_CODE_LENGTH, LOOKUP_BITS
-from dctafd_native.jit import kernel
+from dctafd_native.entropy_tables import LOOKUP_BITS, NO_CODE, code_place, signed_value
+from dctafd_native.jit import inlined, kernel
 
 
 @kernel
@@ -92,14 +91,10 @@ def decode_dc(
                     out[base] |= np.int16(np.int64(window >> np.uint64(63)) << low)
                     bit += 1
                 else:
-                    table = fields.dc
-                    entry = np.int64(tables[np.uint64(table) + (window >> np.uint64(64 - LOOKUP_BITS))])
-                    if entry == 0:
-                        entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
-                        findings[BAD_CODES] += entry == BAD_CODE_LENGTH
-                    prediction[component] += _value(window, entry)
+                    symbol = _symbol(tables[np.uint64(fields.dc)], window, findings)
+                    prediction[component] += signed_value(window, symbol)
                     out[base] = np.int16(prediction[component] << low)
-                    bit += entry & 63
+                    bit += np.int64(symbol.used)
                 decoded[component] += inside and not (in_tail and bit > 8 * end)
             exhausted = in_tail and bit > 8 * end
             if exhausted:
@@ -118,7 +113,6 @@ def decode_ac_first(
     blocks,
     offset,
     tables,
-    table,
     first,
     last,
     low,
@@ -129,8 +123,9 @@ def decode_ac_first(
 ):
     """Decode the first scan of the band `first`..`last` (Ss, Se) of one component (T.81 G.1.2.2).
 
-    The component has `blocks` blocks in `out` from `offset` on; its table starts at `table` in `tables`.
+    The component has `blocks` blocks in `out` from `offset` on; its table is the only one.
     """
+    table = tables[0]
     tail = segment_ends[segment_ends.shape[0] - 1]
     segment = 0
     next_restart = 0
@@ -168,21 +163,18 @@ def decode_ac_first(
         k = np.int64(first)
         while k <= last:
             window = load_word(buffer, np.uint64(bit >> 3)) << np.uint64(bit & 7)
-            entry = np.int64(tables[np.uint64(table) + (window >> np.uint64(64 - LOOKUP_BITS))])
-            if entry == 0:
-                entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
-                findings[BAD_CODES] += entry == BAD_CODE_LENGTH
-            bit += entry & 63
-            run = (entry >> 10) & 63
-            if (entry >> 6) & 15:
+            symbol = _symbol(table, window, findings)
+            bit += np.int64(symbol.used)
+            run = np.int64(symbol.run)
+            if symbol.size:
                 k += run
-                out[base + np.uint64(zigzag[np.uint64(k)])] = np.int16(_value(window, entry) << low)
+                out[base + np.uint64(zigzag[np.uint64(k)])] = np.int16(signed_value(window, symbol) << low)
                 k += 1
             elif run == 15:
                 k += 16
             else:
                 run_of_ends = (np.int64(1) << run) - 1
-                run_of_ends += _bits(window << np.uint64(entry & 63), run)
+                run_of_ends += _bits(window << np.uint64(symbol.used), run)
                 bit += run
                 break
         exhausted = in_tail and bit > 8 * end
@@ -204,7 +196,6 @@ def decode_ac_refine(
     blocks,
     offset,
     tables,
-    table,
     first,
     last,
     low,
@@ -217,6 +208,7 @@ def decode_ac_refine(
 
     Arguments as for `decode_ac_first`.
     """
+    table = tables[0]
     tail = segment_ends[segment_ends.shape[0] - 1]
     segment = 0
     next_restart = 0
@@ -261,14 +253,11 @@ def decode_ac_refine(
             zeros = np.int64(64)
             value = np.int64(0)
             if run_of_ends == 0:
-                entry = np.int64(tables[np.uint64(table) + (window >> np.uint64(64 - LOOKUP_BITS))])
-                if entry == 0:
-                    entry = long_code(tables, table, np.int64(window >> np.uint64(48)))
-                    findings[BAD_CODES] += entry == BAD_CODE_LENGTH
+                symbol = _symbol(table, window, findings)
                 # SSSS is 0 or 1 here, and stands for one sign bit.
-                size = (entry >> 6) & 15
-                zeros = (entry >> 10) & 63
-                length = (entry & 63) - size
+                size = np.int64(symbol.size)
+                zeros = np.int64(symbol.run)
+                length = np.int64(symbol.used) - size
                 window <<= np.uint64(length)
                 if size:
                     value = np.int64(1) << low if window >> np.uint64(63) else -(np.int64(1) << low)
@@ -324,13 +313,14 @@ def _enter_tail(buffer, bit, end, tail, most):
     return 8 * tail + (bit & 7), end + tail - (bit >> 3)
 
 
-@kernel
-def _value(window, entry):
-    """Return the signed value whose code and bits start `window` (T.81 F.2.2.1, RECEIVE and EXTEND)."""
-    used = np.uint64(entry & 63)
-    size = np.uint64((entry >> 6) & 15)
-    value = np.int64((window >> (np.uint64(64) - used)) & ((np.uint64(1) << size) - np.uint64(1)))
-    return value + (entry >> 16 if 2 * value <= -(entry >> 16) else 0)
+@inlined
+def _symbol(table, window, findings):
+    """Return the `SYMBOL` that leads the window."""
+    place = window >> np.uint64(64 - LOOKUP_BITS)
+    if table.symbols[place].used == 0:
+        place = code_place(table, window)
+        findings[BAD_CODES] += place == NO_CODE
+    return table.symbols[place]
 
 
 @kernel

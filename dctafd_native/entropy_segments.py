@@ -1,10 +1,16 @@
 """Find the end of a scan's entropy-coded data; take byte stuffing and markers out of it (T.81 B.1.1.5)."""
 
+from typing import Any
+
 import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.extending import intrinsic
 
 from dctafd_native.jit import kernel
+from dctafd_native.lanes import address
 
-_CHUNK = 64
+_CHUNK = 128
 
 
 @kernel
@@ -22,11 +28,12 @@ def find_scan_end(data, start):
     while i + 1 < size:
         # Whole chunks without a candidate are passed over; this loop is vectorised.
         while i + _CHUNK < size:
-            found = np.uint8(0)
+            most = np.uint8(0)
             for j in range(_CHUNK):
-                marker = data[np.uint64(i + j + 1)] >= np.uint8(0xC0)
-                found |= np.uint8((data[np.uint64(i + j)] == np.uint8(0xFF)) & marker)
-            if found:
+                # FF only where FF is followed by a byte whose two highest bits are set.
+                behind = data[np.uint64(i + j + 1)] | np.uint8(0x3F)
+                most = max(most, np.uint8(data[np.uint64(i + j)] & behind))
+            if most == np.uint8(0xFF):
                 break
             i += _CHUNK
         stop = min(i + _CHUNK, size - 1)
@@ -37,6 +44,28 @@ def find_scan_end(data, start):
                     return i
             i += 1
     return size
+
+
+def _write_copied_word(typingctx, source, start, target, place):
+    """Copy eight bytes, and return them as a little-endian number; LLVM does not join single bytes here.
+
+    As with `lanes`, no bounds are checked.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        word = ir.IntType(64)
+        addresses = [
+            builder.bitcast(address(context, builder, kind, array, index), word.as_pointer())
+            for kind, array, index in zip(signature.args[::2], arguments[::2], arguments[1::2], strict=True)
+        ]
+        value = builder.load(addresses[0], align=1, typ=word)
+        builder.store(value, addresses[1], align=1)
+        return value
+
+    return types.uint64(source, types.uint64, target, types.uint64), codegen
+
+
+_copy_word: Any = intrinsic(_write_copied_word)
 
 
 @kernel
@@ -67,11 +96,7 @@ def unstuff(data, start, end, out, segment_ends, segment_markers):
     segments = 0
     while i < stop:
         if i + eight <= stop:
-            word = np.uint64(0)
-            for j in range(8):
-                word |= np.uint64(data[i + np.uint64(j)]) << np.uint64(8 * j)
-            for j in range(8):
-                out[o + np.uint64(j)] = np.uint8(word >> np.uint64(8 * j))
+            word = _copy_word(data, i, out, o)
             # The lowest bit of `found` is in the first byte of FF: the usual search for a zero byte.
             found = (~word - ones) & word & highs
             if found == np.uint64(0):

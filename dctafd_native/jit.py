@@ -17,3 +17,8 @@ import numba
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` to machine code that runs without the GIL and is cached on disk."""
     return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` into each kernel that calls it, where a call would cost more than what it does."""
+    return numba.njit(inline="always", error_model="numpy")(function)

@@ -49,7 +49,7 @@ def make_header(structure: JpegStructure, file_size: int) -> JpegHeader:
     """Return what the markers say; nothing is said of missing coefficients yet, nor are there warnings."""
     frame = structure.frame
     space = color_space(structure)
-    tables = tuple(table.tobytes() for table in structure.quant_tables)
+    tables = tuple([table.tobytes() for table in structure.quant_tables])
     components = _component_headers(frame, space, tables)
     return JpegHeader(
         width=frame.width,

@@ -1,7 +1,6 @@
 """Huffman tables: the standard's own (T.81 K.3), and DHT specifications as the kernels' look-up tables."""
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +9,8 @@ from dctafd.errors import CorruptJpegError
 from dctafd.jpeg.structure import HuffmanSpec
 from dctafd_native.entropy_tables import (
     BAD_DC_SIZE,
-    PAIR_SIZE,
-    ROW_SIZE,
     SEQUENTIAL_AC,
-    SKIP_SIZE,
+    TABLE,
     VALID,
     derive_pairs,
     derive_skips,
@@ -53,23 +50,9 @@ STANDARD_AC = (
 """T.81 Tables K.5 (luminance) and K.6 (chrominance)."""
 
 
-class StackedTables(NamedTuple):
-    """The look-up tables of one scan, one after the other, as the entropy kernels read them.
-
-    Attributes:
-        tables: (n * ROW_SIZE,) int32.
-        pairs: (m * PAIR_SIZE,) int64, pairs of symbols of the m that are `SEQUENTIAL_AC`.
-        skips: (m * SKIP_SIZE,) uint16, how far symbols lead; (0,) where nothing is skipped.
-    """
-
-    tables: NDArray[np.int32]
-    pairs: NDArray[np.int64]
-    skips: NDArray[np.uint16]
-
-
 @lru_cache(maxsize=64)
-def stacked_tables(wanted: tuple[tuple[HuffmanSpec | None, int], ...], skipping: bool) -> StackedTables:
-    """Return the look-up tables of one scan; shared, as most files use the same few, and not to be changed.
+def lookup_tables(wanted: tuple[tuple[HuffmanSpec | None, int], ...], skipping: bool) -> NDArray[np.void]:
+    """Return (n,) `TABLE`, those of one scan; shared, as most files use the same few, and not to be changed.
 
     Args:
         wanted: specification and kind (`entropy_tables.DC` and so on) of each table.
@@ -78,32 +61,27 @@ def stacked_tables(wanted: tuple[tuple[HuffmanSpec | None, int], ...], skipping:
     Raises:
         CorruptJpegError: a table is missing (None) or is no Huffman code.
     """
-    made = {entry: _derived(*entry, skipping) for entry in dict.fromkeys(wanted)}
-    if not wanted:  # scans that refine the mean have no code
-        return StackedTables(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.uint16))
-    return StackedTables(
-        *(np.concatenate(part) for part in zip(*(made[entry] for entry in wanted), strict=True))
-    )
+    tables = np.zeros(len(wanted), TABLE)
+    for place, entry in enumerate(wanted):
+        first = wanted.index(entry)
+        if first < place:
+            tables[place] = tables[first]
+        else:
+            _fill(tables[place : place + 1], *entry, skipping)
+    return tables
 
 
-def _derived(
-    spec: HuffmanSpec | None, kind: int, skipping: bool
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.uint16]]:
-    """Return one table, its pairs and its skips; those that its kind has not are empty."""
+def _fill(table: NDArray[np.void], spec: HuffmanSpec | None, kind: int, skipping: bool) -> None:
+    """Fill (1,) `TABLE`, zeros, as far as its kind goes."""
     if spec is None:
         raise CorruptJpegError("a scan uses a Huffman table that is not defined")
     symbols = np.zeros(256, dtype=np.uint8)
     symbols[: len(spec.symbols)] = np.frombuffer(spec.symbols, dtype=np.uint8)
-    row = np.empty(ROW_SIZE, dtype=np.int32)
-    status = derive_table(np.frombuffer(spec.counts, dtype=np.uint8), symbols, kind, row)
+    status = derive_table(np.frombuffer(spec.counts, dtype=np.uint8), symbols, kind, table)
     if status != VALID:
         what = "a DC symbol over 15" if status == BAD_DC_SIZE else "code lengths that make no Huffman code"
         raise CorruptJpegError(f"a Huffman table has {what}")
-    sequential = kind == SEQUENTIAL_AC
-    pairs = np.empty(PAIR_SIZE if sequential else 0, dtype=np.int64)
-    skips = np.empty(SKIP_SIZE if sequential and skipping else 0, dtype=np.uint16)
-    if pairs.size:
-        derive_pairs(row, pairs)
-    if skips.size:
-        derive_skips(row, skips)
-    return row, pairs, skips
+    if kind == SEQUENTIAL_AC:
+        derive_pairs(table)
+        if skipping:
+            derive_skips(table)

@@ -189,7 +189,7 @@ class _Cut(NamedTuple):
         grid, grid_shape: of the blocks of the grid, sorted and once each; the next component begins behind.
         map_end: where the next component's maps begin.
         grid_rows, grid_columns: the places in the grid of the plan's rows and columns.
-        has_grid: whether the plan names blocks besides the window.
+        no_grid: what stands for the grid where the plan names no blocks besides the window; None otherwise.
     """
 
     kernel_row: tuple[int, ...]
@@ -201,7 +201,7 @@ class _Cut(NamedTuple):
     map_end: int
     grid_rows: NDArray[np.intp]
     grid_columns: NDArray[np.intp]
-    has_grid: bool
+    no_grid: NDArray[np.int16] | None
 
     @classmethod
     def at(cls, plan: ComponentPlan, blocks: tuple[int, int], offset: int, map_offset: int) -> _Cut:
@@ -212,7 +212,9 @@ class _Cut(NamedTuple):
         if not plan.has_grid:
             places = plan.grid_rows, plan.grid_columns
             grid = slice(end, end), (plan.grid_rows.size, plan.grid_columns.size, 8, 8)
-            return cls((*window, -1, -1, 0, 0), [], *corners, *grid, map_offset, *places, has_grid=False)
+            return cls(
+                (*window, -1, -1, 0, 0), [], *corners, *grid, map_offset, *places, np.empty(grid[1], np.int16)
+            )
         rows, row_places = np.unique(plan.grid_rows, return_inverse=True)
         columns, column_places = np.unique(plan.grid_columns, return_inverse=True)
         grid = slice(end, end + 64 * rows.size * columns.size), (rows.size, columns.size, 8, 8)
@@ -224,15 +226,15 @@ class _Cut(NamedTuple):
             map_offset + sum(blocks),
             row_places,
             column_places,
-            has_grid=True,
+            no_grid=None,
         )
 
     def of(self, out: NDArray[np.int16], once: bool) -> PartialComponent:
         """Return the component's part of `out`; blocks of the grid once, or wherever they are wanted."""
         corners = out[self.corners].reshape(self.corners_shape)
+        if self.no_grid is not None:
+            return PartialComponent(corners, self.no_grid)
         grid = out[self.grid].reshape(self.grid_shape)
-        if not self.has_grid:
-            return PartialComponent(corners, grid)
         if once:
             return PartialComponent(corners, grid, grid_places=(self.grid_rows, self.grid_columns))
         return PartialComponent(corners, grid[self.grid_rows[:, None], self.grid_columns[None, :]])

@@ -66,18 +66,16 @@ def read(
 def read_within(source: Source, limits: Limits, engine: Engine = "auto") -> JpegCoefficients:
     """Read one file as `read` does, within limits that are one object."""
     header, parts = read_planned(source, plan_everything, limits, engine)
-    return JpegCoefficients.of(
-        header,
-        tuple(
-            Component.of(component, part.corners, part.lowest)
-            for component, part in zip(header.components, parts, strict=True)
-        ),
-    )
+    components = [
+        Component.of(component, part.corners, part.lowest)
+        for component, part in zip(header.components, parts, strict=True)
+    ]
+    return JpegCoefficients.of(header, tuple(components))
 
 
 def plan_everything(header: JpegHeader) -> tuple[ComponentPlan, ...]:
     """Plan to keep all coefficients of all components; files of one layout share their plan."""
-    return _everything(tuple((part.block_rows, part.block_columns) for part in header.components))
+    return _everything(tuple([(part.block_rows, part.block_columns) for part in header.components]))
 
 
 @lru_cache(maxsize=1024)

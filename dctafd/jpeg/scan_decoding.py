@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from dctafd.errors import CorruptJpegError
 from dctafd.jpeg.header import component_names
-from dctafd.jpeg.huffman_tables import stacked_tables
+from dctafd.jpeg.huffman_tables import lookup_tables
 from dctafd.jpeg.scan_parts import WORK_SPACE, Part, decode_parts, most_parts
 from dctafd.jpeg.scratch import scratch
 from dctafd.jpeg.structure import ZIGZAG_TO_NATURAL, Frame, HuffmanSpec, JpegStructure, Scan
-from dctafd_native import entropy, entropy_progressive
+from dctafd_native import entropy, entropy_data, entropy_progressive
 from dctafd_native.entropy_segments import unstuff
-from dctafd_native.entropy_tables import DC, PAIR_SIZE, PROGRESSIVE_AC, ROW_SIZE, SEQUENTIAL_AC, SKIP_SIZE
+from dctafd_native.entropy_tables import DC, PROGRESSIVE_AC, SEQUENTIAL_AC
 
 _ZIGZAG = np.full(128, 63, dtype=np.uint8)
 _ZIGZAG[:64] = ZIGZAG_TO_NATURAL
@@ -124,11 +124,11 @@ def _scan_plan(frame: Frame, layout: KernelLayout, indices: tuple[int, ...]) -> 
         (index,) = indices
         rows, columns = frame.blocks[index]
         mcu_rows = min(rows, layout.mcu_rows * frame.components[index].v)
-        blocks = [(index, 0, 0, *_table_places(0, layout.skips), 1, 1, *layout.components[index][2:])]
+        blocks = [(index, 0, 0, *_table_numbers(0, layout.skips), 1, 1, *layout.components[index][2:])]
     else:
         mcu_rows, columns = min(frame.mcu_rows, layout.mcu_rows), frame.mcu_columns
         blocks = [
-            (index, x, y, *_table_places(place, layout.skips), *layout.components[index])
+            (index, x, y, *_table_numbers(place, layout.skips), *layout.components[index])
             for place, index in enumerate(indices)
             for y in range(frame.components[index].v)
             for x in range(frame.components[index].h)
@@ -146,7 +146,7 @@ def _unstuffed(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]]:
     """Return the scan's entropy-coded data without stuffing, where its segments end, and their markers."""
     size = scan.end - scan.start
-    work_space = most_parts(target.threads) * entropy.tail_space(plan.blocks_in_mcu)
+    work_space = most_parts(target.threads) * entropy_data.tail_space(plan.blocks_in_mcu)
     buffer = scratch("entropy-coded data", (size + work_space,), np.uint8)
     most_segments = 1
     if scan.restart_interval:
@@ -159,18 +159,17 @@ def _unstuffed(
     return buffer, ends[:count], markers[:count]
 
 
-def _table_places(place: int, skips: bool) -> tuple[int, int, int, int]:
-    """Return where the tables of a scan's component start: DC, AC, pairs of AC symbols, and skips or -1."""
-    dc, ac = 2 * place * ROW_SIZE, (2 * place + 1) * ROW_SIZE
-    return dc, ac, place * PAIR_SIZE, place * SKIP_SIZE if skips else -1
+def _table_numbers(place: int, skips: bool) -> tuple[int, int, bool]:
+    """Return `dc`, `ac` and `skips` of `entropy.MCU_BLOCK` for the component at `place` in a scan."""
+    return 2 * place, 2 * place + 1, skips
 
 
 def _decode_sequential(target: Target, scan: Scan) -> ScanOutcome:
-    tables: list[tuple[HuffmanSpec | None, int]] = []
+    wanted: list[tuple[HuffmanSpec | None, int]] = []
     for part in scan.components:
-        tables += (scan.dc_tables[part.dc_table], DC), (scan.ac_tables[part.ac_table], SEQUENTIAL_AC)
+        wanted += (scan.dc_tables[part.dc_table], DC), (scan.ac_tables[part.ac_table], SEQUENTIAL_AC)
     indices = scan.indices
-    stacked = stacked_tables(tuple(tables), target.layout.skips)
+    tables = lookup_tables(tuple(wanted), target.layout.skips)
     plan = _scan_plan(target.structure.frame, target.layout, indices)
 
     def decode(part: Part) -> None:
@@ -183,7 +182,7 @@ def _decode_sequential(target: Target, scan: Scan) -> ScanOutcome:
             plan.mcu_columns,
             part.mcu_blocks,
             target.layout.grid_maps,
-            *stacked,
+            tables,
             _ZIGZAG,
             target.clear,
             target.overlay,
@@ -197,8 +196,7 @@ def _decode_sequential(target: Target, scan: Scan) -> ScanOutcome:
 
 def _decode_ac(target: Target, scan: Scan) -> ScanOutcome:
     component = scan.components[0]
-    tables = ((scan.ac_tables[component.ac_table], PROGRESSIVE_AC),)
-    stacked = stacked_tables(tables, target.layout.skips)
+    tables = lookup_tables(((scan.ac_tables[component.ac_table], PROGRESSIVE_AC),), skipping=False)
     plan = _scan_plan(target.structure.frame, target.layout, scan.indices)
     refine = scan.approximation_high > 0
     decode_band = entropy_progressive.decode_ac_refine if refine else entropy_progressive.decode_ac_first
@@ -212,8 +210,7 @@ def _decode_ac(target: Target, scan: Scan) -> ScanOutcome:
             scan.restart_interval,
             part.rows * plan.mcu_columns,
             offset + 64 * part.first_row * plan.mcu_columns,
-            stacked.tables,
-            0,
+            tables,
             scan.spectral_start,
             scan.spectral_end,
             scan.approximation_low,
@@ -228,10 +225,9 @@ def _decode_ac(target: Target, scan: Scan) -> ScanOutcome:
 
 def _decode_dc(target: Target, scan: Scan) -> ScanOutcome:
     refine = scan.approximation_high > 0
-    # Rows as _scan_plan numbers them; refinement bits have no Huffman code (T.81 G.1.2.1).
+    # Numbered as _scan_plan does; refinement bits have no Huffman code (T.81 G.1.2.1).
     wanted = [] if refine else [(scan.dc_tables[component.dc_table], DC) for component in scan.components]
-    tables = tuple(pair for pair in wanted for _ in range(2))
-    stacked = stacked_tables(tables, target.layout.skips)
+    tables = lookup_tables(tuple(table for table in wanted for _ in range(2)), skipping=False)
     plan = _scan_plan(target.structure.frame, target.layout, scan.indices)
 
     def decode(part: Part) -> None:
@@ -243,7 +239,7 @@ def _decode_dc(target: Target, scan: Scan) -> ScanOutcome:
             part.rows,
             plan.mcu_columns,
             part.mcu_blocks,
-            stacked.tables,
+            tables,
             refine,
             scan.approximation_low,
             part.out,

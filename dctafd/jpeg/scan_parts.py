@@ -3,7 +3,7 @@
 Nothing reaches over the start of an interval: predictions, runs of ends of bands and the place in the data
 begin anew. Where all markers are those expected, in order, the parts therefore give what decoding in one go
 gives, damaged intervals and what is said of them included. Where one is missing, doubled or out of order,
-what follows depends on what came before (`entropy.find_restart`), and the scan stays in one piece.
+what follows depends on what came before (`entropy_data.find_restart`), and the scan stays in one piece.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dctafd_native import entropy
+from dctafd_native import entropy_data
 
 WORK_SPACE = 128
 """Coefficients behind those kept that a kernel works in."""
@@ -66,8 +66,8 @@ def decode_parts(
 
     Args:
         decode: runs a kernel on one part.
-        whole: the scan in one piece, with `entropy.tail_space` for each of `most_parts` behind its data; its
-            `decoded` and `findings` are filled.
+        whole: the scan in one piece, with `entropy_data.tail_space` for each of `most_parts` behind its data;
+            its `decoded` and `findings` are filled.
         mcu_columns: MCUs in a row.
         restart_interval: MCUs between restart markers, 0 for none.
         out: `whole.out` with `WORK_SPACE` coefficients behind it for each of `most_parts` but the first.
@@ -90,7 +90,7 @@ def decode_parts(
             whole.decoded[:] += decoded
             whole.findings[:] += findings
     # The last part alone tells where data ended.
-    whole.findings[entropy.LAST_STARTED] = findings[entropy.LAST_STARTED] + rows[-2] * mcu_columns
+    whole.findings[entropy_data.LAST_STARTED] = findings[entropy_data.LAST_STARTED] + rows[-2] * mcu_columns
 
 
 def _rows_to_cut_at(whole: Part, mcu_columns: int, restart_interval: int, most: int) -> list[int]:
@@ -126,7 +126,7 @@ def _part(
     segments = slice(first * mcu_columns // restart_interval, -(-end * mcu_columns // restart_interval))
     start = int(whole.ends[segments.start - 1]) if segments.start else 0
     # Kernels work behind the last segment: one more, which is never come to, ends where this part may.
-    work_space = whole.buffer.size - (number + 1) * entropy.tail_space(whole.mcu_blocks.size)
+    work_space = whole.buffer.size - (number + 1) * entropy_data.tail_space(whole.mcu_blocks.size)
     ends = np.append(whole.ends[segments], work_space) - start
     blocks = whole.mcu_blocks.copy()
     blocks["y"] += first * blocks["step_y"]

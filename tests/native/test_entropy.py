@@ -8,8 +8,9 @@ from dctafd.jpeg.huffman_tables import STANDARD_AC, STANDARD_DC
 from dctafd.jpeg.markers import parse_markers
 from dctafd.jpeg.structure import HuffmanSpec
 from dctafd_native import entropy_tables as tables
-from dctafd_native.entropy import find_restart, tail_space
+from dctafd_native.entropy_data import find_restart, tail_space
 from dctafd_native.entropy_segments import find_scan_end, unstuff
+from dctafd_native.jit import kernel
 from tests.native.reference_entropy import (
     Bits,
     code_table,
@@ -69,33 +70,46 @@ def test_progressive_scans_equal_the_flow_charts(restart: int) -> None:
 def derived(spec: Any, kind: int) -> tuple[int, Any]:
     symbols = np.zeros(256, dtype=np.uint8)
     symbols[: len(spec.symbols)] = list(spec.symbols)
-    row = np.full(tables.ROW_SIZE, -1, dtype=np.int32)
-    status = tables.derive_table(np.frombuffer(spec.counts, np.uint8), symbols, kind, row)
-    return status, row
+    table = np.zeros(1, dtype=tables.TABLE)
+    status = tables.derive_table(np.frombuffer(spec.counts, np.uint8), symbols, kind, table)
+    return status, table
 
 
 @pytest.mark.parametrize("spec", [*STANDARD_AC, HuffmanSpec(bytes([1] * 15 + [0]), bytes(range(0x21, 0x30)))])
 def test_every_code_has_its_entry(spec: HuffmanSpec) -> None:
-    status, row = derived(spec, tables.SEQUENTIAL_AC)
+    status, table = derived(spec, tables.SEQUENTIAL_AC)
     assert status == tables.VALID
+    places = table["symbols"][0]
     long_codes = 0
     for code, symbol in code_table(spec).items():
         length, run, size = len(code), symbol >> 4, symbol & 15
         if size == 0 and run != 15:
             run = tables.END_OF_BLOCK
-        expected = (1 - (1 << size)) * 65536 + run * 1024 + size * 64 + size
+        expected = (length + size, 64 - length - size, run, size, (1 << size) - 1, 1 - (1 << size))
         if length <= tables.LOOKUP_BITS:
             first = int(code.ljust(tables.LOOKUP_BITS, "0"), 2)
             last = int(code.ljust(tables.LOOKUP_BITS, "1"), 2)
-            assert (row[first : last + 1] == expected + length).all()
+            assert {tuple(place) for place in places[first : last + 1].tolist()} == {expected}
             continue
         long_codes += 1
-        window = int(code.ljust(16, "1"), 2)
-        found = next(n for n in range(tables.LOOKUP_BITS + 1, 17) if window < row[tables.LIMITS + n])
-        assert found == length
-        assert row[tables.SYMBOLS + row[tables.BASES + length] + (window >> (16 - length))] == expected
-        assert row[window >> (16 - tables.LOOKUP_BITS)] == 0
+        window = int(code.ljust(64, "1"), 2)
+        assert tuple(places[long_code_place(table, np.uint64(window))].tolist()) == expected
+        assert places["used"][window >> (64 - tables.LOOKUP_BITS)] == 0
     assert long_codes > 0
+
+
+@kernel
+def long_code_place(table: Any, window: Any) -> Any:
+    """Call `code_place`, which takes a record."""
+    return tables.code_place(table[0], window)
+
+
+@pytest.mark.parametrize(("kind", "run"), [(tables.SEQUENTIAL_AC, tables.END_OF_BLOCK), (tables.DC, 0)])
+def test_bits_that_are_no_code_are_symbol_0_with_17_bits(kind: int, run: int) -> None:
+    _, table = derived(STANDARD_DC[0], kind)
+    place = long_code_place(table, np.uint64((1 << 64) - 1))
+    assert place == tables.NO_CODE
+    assert tuple(table["symbols"][0, place].tolist()) == (17, 47, run, 0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -146,37 +160,33 @@ def symbols_in(prefix: int, size: int, codes: dict[str, int]) -> list[tuple[int,
 
 @pytest.mark.parametrize("spec", [*STANDARD_AC, OPTIMIZED_AC])
 def test_pairs_are_what_single_symbols_give(spec: HuffmanSpec) -> None:
-    _, row = derived(spec, tables.SEQUENTIAL_AC)
-    pairs = np.zeros(tables.PAIR_SIZE, dtype=np.int64)
-    tables.derive_pairs(row, pairs)
+    _, table = derived(spec, tables.SEQUENTIAL_AC)
+    tables.derive_pairs(table)
     codes = code_table(spec)
     seconds = 0
-    for prefix, pair in enumerate(pairs.tolist()):
+    for prefix, pair in enumerate(table["pairs"][0]):
         symbols = symbols_in(prefix, tables.PAIR_BITS, codes)[:2]
         if not symbols:
-            assert pair == tables.NOTHING << 8
+            assert pair.tolist() == (0, tables.NOTHING, 0, 0, 0, 0)
             continue
         (run, value, used), *second = symbols
         if run == tables.END_OF_BLOCK:
             run, second = 0, symbols
-        assert ((pair >> 8) & 63, np.int16(pair >> 32 & 0xFFFF | -(pair >> 47 & 1) << 16)) == (run, value)
-        assert pair & 63 == (second[0][2] if second else used)
-        assert (pair >> 14) & 1 == len(second)
         ended = bool(second) and second[0][0] == tables.END_OF_BLOCK
-        assert (pair >> 16) & 255 == (tables.BEYOND if ended else second[0][0] + 1 if second else 1)
-        assert pair >> 48 == (second[0][1] if second else 0)
+        step = tables.BEYOND if ended else second[0][0] + 1 if second else 1
+        used = second[0][2] if second else used
+        assert pair.tolist() == (used, run, step, len(second), value, second[0][1] if second else 0)
         seconds += len(second)
     assert seconds > 100
 
 
 @pytest.mark.parametrize("spec", [*STANDARD_AC, OPTIMIZED_AC])
 def test_skips_are_where_single_symbols_lead(spec: HuffmanSpec) -> None:
-    _, row = derived(spec, tables.SEQUENTIAL_AC)
-    skips = np.zeros(tables.SKIP_SIZE, dtype=np.uint16)
-    tables.derive_skips(row, skips)
+    _, table = derived(spec, tables.SEQUENTIAL_AC)
+    tables.derive_skips(table)
     codes = code_table(spec)
     longest = 0
-    for prefix, skip in enumerate(skips.tolist()):
+    for prefix, skip in enumerate(table["skips"][0].tolist()):
         used = passed = count = 0
         ended = False
         for run, _, end in symbols_in(prefix, tables.SKIP_BITS, codes):
