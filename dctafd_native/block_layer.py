@@ -29,34 +29,32 @@ def add_blocks(coefficients, factors, weights, kept_weights, magnitudes, kept, m
     A coefficient of size m = log(1 + factor |coefficient|) adds m weights + kept_weights to its cell.
 
     Args:
-        coefficients: (photos, channels, cells) int16 or float32.
-        factors: (photos, channels) float32, positive.
-        weights: (channels, width) float32.
-        kept_weights: (photos, channels, width) float32.
+        coefficients: (channels, cells) int16 or float32, of one photo.
+        factors: (channels,) float32, positive.
+        weights, kept_weights: (channels, width) float32.
         magnitudes, kept, mantissas: (cells,) float32, room to work in.
-        sums: (photos, width, cells) float32, to which is added.
-        sizes: (photos, 2, channels) float32, filled with the mean size of each channel's coefficients and
-            the share of those that are not zero.
+        sums: (width, cells) float32, to which is added.
+        sizes: (2, channels) float32, filled with the mean size of each channel's coefficients and the share
+            of those that are not zero.
     """
-    photos, channels, cells = coefficients.shape
-    for photo in range(photos):
-        for channel in range(channels):
-            values = coefficients[photo, channel]
-            found = 0
+    channels, cells = coefficients.shape
+    for channel in range(channels):
+        values = coefficients[channel]
+        found = 0
+        for n in range(cells):
+            found += values[n] != 0
+        total = np.float32(0)
+        if found:
+            factor = factors[channel]
             for n in range(cells):
-                found += values[n] != 0
-            total = np.float32(0)
-            if found:
-                factor = factors[photo, channel]
-                for n in range(cells):
-                    magnitudes[n] = abs(np.float32(values[n])) * factor
-                own, of_kept = weights[channel], kept_weights[photo, channel]
-                if found < _FEW:
-                    total = _add_few(magnitudes, own, of_kept, sums[photo])
-                else:
-                    total = _add_many(magnitudes, own, of_kept, kept, mantissas, sums[photo])
-            sizes[photo, 0, channel] = total / np.float32(cells)
-            sizes[photo, 1, channel] = np.float32(found) / np.float32(cells)
+                magnitudes[n] = abs(np.float32(values[n])) * factor
+            own, of_kept = weights[channel], kept_weights[channel]
+            if found < _FEW:
+                total = _add_few(magnitudes, own, of_kept, sums)
+            else:
+                total = _add_many(magnitudes, own, of_kept, kept, mantissas, sums)
+        sizes[0, channel] = total / np.float32(cells)
+        sizes[1, channel] = np.float32(found) / np.float32(cells)
 
 
 @kernel

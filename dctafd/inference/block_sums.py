@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dctafd.inputs.model_input import Stack
 from dctafd_native.block_layer import KEPT_UNIT, LEAST_SURVIVAL, MAGNITUDE_UNIT, add_blocks
 
 if TYPE_CHECKING:
@@ -37,28 +39,29 @@ class FirstLayer:
         return cls(np.load(path, allow_pickle=False), reads_surviving)
 
     def sums(
-        self,
-        coefficients: NDArray[np.int16] | NDArray[np.float32],
-        steps: NDArray[np.float32],
-        survival: NDArray[np.float32],
+        self, coefficients: Stack, steps: NDArray[np.float32], survival: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return what `dctafd.nets.fde_net.BlockSums` holds: (B, width, G, G) and (B, 384), float32.
 
         Args:
-            coefficients: (B, 192, G, G).
+            coefficients: (B, 192, G, G), or a list of B arrays, int16 or float32.
             steps, survival: (B, 192).
         """
-        photos, channels, *grid = coefficients.shape
+        photos, channels = steps.shape
+        grid = coefficients[0].shape[1:]
         width = self.weights.shape[2]
         shares = survival if self.reads_surviving else np.ones_like(survival)
         factors = np.maximum(shares, LEAST_SURVIVAL) * np.float32(MAGNITUDE_UNIT)
         of_kept = np.float32(KEPT_UNIT) * np.log1p(steps * shares)  # (B, 192)
-        flat = np.ascontiguousarray(coefficients).reshape(photos, channels, -1)
-        room = np.empty((3, flat.shape[2]), np.float32)
-        sums = np.zeros((photos, width, flat.shape[2]), np.float32)
-        sizes = np.empty((photos, 2, channels), np.float32)
         kept_weights = of_kept[:, :, None] * self.weights[1]  # (B, 192, width)
-        add_blocks(flat, factors, self.weights[0], kept_weights, *room, sums, sizes)
+        room = np.empty((3, prod(grid)), np.float32)
+        sums = np.zeros((photos, width, prod(grid)), np.float32)
+        sizes = np.empty((photos, 2, channels), np.float32)
+        for photo, blocks in enumerate(coefficients):
+            flat = np.ascontiguousarray(blocks).reshape(channels, -1)
+            add_blocks(
+                flat, factors[photo], self.weights[0], kept_weights[photo], *room, sums[photo], sizes[photo]
+            )
         return sums.reshape(photos, width, *grid), sizes.reshape(photos, -1)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,9 +19,10 @@ from numpy.typing import NDArray
 from dctafd.errors import DctafdError
 from dctafd.inference.block_sums import FirstLayer
 from dctafd.inference.network import Answer, Network, parallel_batches
+from dctafd.inputs.model_input import Stack, stacked
 
-#: Photos that go through a graph together. What the layers of more of them make falls out of the caches.
-AT_ONCE = 4
+#: Calls that OpenVINO has at a time from one thread.
+_UNDER_WAY = 2
 
 #: Graphs of a corrected classifier; without an AFD-Module there is the first alone.
 #: plain: pixels -> logits, uncorrected.
@@ -68,10 +71,19 @@ def open_graph(graph: Graph, runtime: str, dtype: str) -> Network:
     return ONNXRuntimeNetwork(graph)
 
 
+#: Part of a graph, and the arrays for one call of it.
+_Call = tuple[Part, list[NDArray[Any]]]
+
+
 class _GraphNetwork:
-    """What networks of both runtimes have in common."""
+    """What networks of both runtimes have in common.
+
+    Attributes:
+        at_once: photos in a call. What the layers of more of them make falls out of the caches.
+    """
 
     device = "cpu"
+    at_once = 4
 
     def __init__(self, graph: Graph, dtype: str) -> None:
         self.dtype = dtype
@@ -102,39 +114,44 @@ class _GraphNetwork:
                 _COMPILING.add(thread)
         return parallel
 
-    def run(self, inputs: Sequence[NDArray[Any]]) -> Answer:
-        """Answer for one batch, the arrays of `stack_inputs`; thread-safe.
+    def run(self, inputs: Sequence[Stack]) -> Answer:
+        """Answer for one batch, what `batch_of` or `stack_inputs` returns; thread-safe.
 
         Photos in which nothing drifted go through the uncorrected network, which says the same in less time.
         """
         pixels = inputs[0]
         if self._first_layer is None:
-            return Answer(self._logits("plain", [pixels], range(len(pixels))), None)
-        _, coefficients, steps, survival, *rest = inputs
+            return Answer(np.concatenate([*self._answers(self._calls("plain", [pixels]))]), None)
+        coefficients = inputs[1]
+        steps, survival, *rest = map(stacked, inputs[2:])
         sums = self._first_layer.sums(coefficients, steps, survival)
         fdm, *summary = self._run("fde_net", [*sums, steps, survival, *rest])
         drift = np.ascontiguousarray(fdm[:, 0])
         quiet = drift.mean((1, 2)) <= (self._graph.quiet_drift or 0)
         left_alone, drifted = np.flatnonzero(quiet), np.flatnonzero(~quiet)
-        parts = [
-            self._logits("plain", [pixels], left_alone),
-            self._logits("corrected", [pixels, fdm, *summary], drifted),
-        ]
+        calls = chain(
+            self._calls("plain", [pixels], left_alone),
+            self._calls("corrected", [pixels, fdm, *summary], drifted),
+        )
         order = np.argsort(np.concatenate([left_alone, drifted]))
-        return Answer(np.concatenate([part for part in parts if len(part)])[order], drift)
+        return Answer(np.concatenate([*self._answers(calls)])[order], drift)
 
-    def _logits(
-        self, part: Part, inputs: Sequence[NDArray[Any]], photos: Sequence[int] | NDArray[np.intp]
-    ) -> NDArray[np.float32]:
-        """Return the logits (P, classes) of P photos of a batch."""
-        found = [np.empty((0, 0), np.float32)]
-        for start in range(0, len(photos), AT_ONCE):
-            some = photos[start : start + AT_ONCE]
-            chosen = [_taken(array, some) for array in inputs]
-            found.append(self._run(part, chosen)[0])
-        return np.concatenate(found[1:] or found)
+    def _calls(
+        self, part: Part, inputs: Sequence[Stack], photos: NDArray[np.intp] | None = None
+    ) -> Iterator[_Call]:
+        """Yield what takes the chosen photos of a batch, or all, through a part, a few at once."""
+        if photos is None:
+            photos = np.arange(len(inputs[0]))
+        for start in range(0, len(photos), self.at_once):
+            some = photos[start : start + self.at_once]
+            yield part, [_taken(stack, some) for stack in inputs]
 
-    def _run(self, part: Part, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
+    def _answers(self, calls: Iterator[_Call]) -> Iterator[NDArray[np.float32]]:
+        """Yield the logits (P, classes) of each call."""
+        for part, arrays in calls:
+            yield self._run(part, arrays)[0]
+
+    def _run(self, part: Part, inputs: Sequence[Any]) -> list[NDArray[np.float32]]:
         raise NotImplementedError
 
     def _compiled_part(self, part: Part) -> Any:
@@ -177,6 +194,7 @@ class OpenVINONetwork(_GraphNetwork):
     """
 
     runtime = "openvino"
+    at_once = 2
 
     def __init__(self, graph: Graph, dtype: str = "float32") -> None:
         import openvino
@@ -202,13 +220,39 @@ class OpenVINONetwork(_GraphNetwork):
         }
         return self._core.compile_model(self._read(part), "CPU", options)
 
-    def _run(self, part: Part, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
+    def _request(self, part: Part, number: int = 0) -> Any:
+        """Return one of this thread's requests for a part."""
         compiled = self._compiled_part(part)
         requests = self._local.__dict__.setdefault("requests", {})
-        if part not in requests or requests[part][0] is not compiled:
-            requests[part] = compiled, compiled.create_infer_request()
-        answers = requests[part][1].infer(list(inputs), share_inputs=True)
+        if (part, number) not in requests or requests[part, number][0] is not compiled:
+            requests[part, number] = compiled, compiled.create_infer_request()
+        return requests[part, number][1]
+
+    def _run(self, part: Part, inputs: Sequence[Any]) -> list[NDArray[np.float32]]:
+        answers = self._request(part).infer(list(inputs), share_inputs=True)
         return [np.array(answers[index]) for index in range(len(answers))]
+
+    def _answers(self, calls: Iterator[_Call]) -> Iterator[NDArray[np.float32]]:
+        """Yield the logits of each call; the next one is in OpenVINO's queue, which need not wait for Python."""
+        under_way: deque[tuple[Any, list[NDArray[Any]]]] = deque()  # with the inputs, which are shared
+        try:
+            for number, (part, arrays) in enumerate(calls):
+                if len(under_way) == _UNDER_WAY:
+                    yield _logits(under_way.popleft()[0])
+                request = self._request(part, number % _UNDER_WAY)
+                request.start_async(arrays, share_inputs=True)
+                under_way.append((request, arrays))
+            while under_way:
+                yield _logits(under_way.popleft()[0])
+        finally:
+            for request, _ in under_way:  # after an error
+                with suppress(Exception):
+                    request.wait()
+
+
+def _logits(request: Any) -> NDArray[np.float32]:
+    request.wait()
+    return np.array(request.get_output_tensor(0).data)
 
 
 class ONNXRuntimeNetwork(_GraphNetwork):
@@ -235,7 +279,7 @@ class ONNXRuntimeNetwork(_GraphNetwork):
         path = str(self._graph.file(part))
         return self._library.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def _run(self, part: Part, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
+    def _run(self, part: Part, inputs: Sequence[Any]) -> list[NDArray[np.float32]]:
         session = self._compiled_part(part)
         names = [entry.name for entry in session.get_inputs()]
         return list(session.run(None, dict(zip(names, inputs, strict=True))))
@@ -255,10 +299,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_wait_for_compiling)
 
 
-def _taken(array: NDArray[Any], photos: Sequence[int] | NDArray[np.intp]) -> NDArray[Any]:
-    """Return some photos of an array, a view where they follow one another."""
+def _taken(stack: Stack, photos: NDArray[np.intp]) -> NDArray[Any]:
+    """Return some photos of a stack, a view where they follow one another."""
+    if not isinstance(stack, np.ndarray):
+        return np.stack([stack[photo] for photo in photos])
     first, last = photos[0], photos[-1] + 1
-    return array[first:last] if last - first == len(photos) else array[photos]
+    return stack[first:last] if last - first == len(photos) else stack[photos]
 
 
 def _usable_cpus() -> int:

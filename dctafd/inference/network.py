@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dctafd.inputs.model_input import Stack
+
 MAX_PARALLEL_BATCHES = 16
 
 
@@ -42,8 +44,8 @@ class Network(Protocol):
     def side_by_side(self, jobs: int) -> int:
         """Get ready for `jobs` threads that prepare photos; return how many batches to run at a time."""
 
-    def run(self, inputs: Sequence[NDArray[np.float32]]) -> Answer:
-        """Answer for one batch, the arrays of `stack_inputs`; thread-safe."""
+    def run(self, inputs: Sequence[Stack]) -> Answer:
+        """Answer for one batch, what `batch_of` or `stack_inputs` returns; thread-safe."""
 
     def digest(self) -> str:
         """Return a SHA-256 over the weights."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from dctafd.inference.network import Answer, Network
-from dctafd.inputs.model_input import ModelInput, stack_inputs
+from dctafd.inputs.model_input import ModelInput, batch_of
 
 
 class Runner:
@@ -46,4 +46,4 @@ class Runner:
         return done
 
     def _answer(self, inputs: Sequence[ModelInput]) -> Answer:
-        return self._network.run(stack_inputs(inputs))
+        return self._network.run(batch_of(inputs))

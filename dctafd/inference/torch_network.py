@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dctafd.config import DTYPES
 from dctafd.inference.block_sums import FirstLayer, first_layer_of
 from dctafd.inference.network import Answer, parallel_batches
+from dctafd.inputs.model_input import Stack, stacked
 from dctafd.nets.attach import CorrectedClassifier, FrozenClassifier
 from dctafd.nets.device import choose_device
 from dctafd.nets.fde_net import BlockSums
@@ -55,17 +55,20 @@ class TorchNetwork:
         """Return how many batches to run at a time."""
         return parallel_batches(jobs) if self._copies is None else 2
 
-    def run(self, inputs: Sequence[NDArray[Any]]) -> Answer:
-        """Answer for one batch, the arrays of `stack_inputs`; thread-safe."""
-        if self._copies is not None:
-            logits, drift = self._run_on_cuda([torch.from_numpy(array) for array in inputs], self._copies)
-        elif self._first_layer is not None and len(inputs) > 1:
-            pixels, coefficients, steps, survival, *rest = inputs
-            sums = BlockSums(*map(torch.from_numpy, self._first_layer.sums(coefficients, steps, survival)))
-            told = map(torch.from_numpy, (steps, survival, *rest))
-            logits, drift = self._forward([torch.from_numpy(pixels), sums, *told])
+    def run(self, inputs: Sequence[Stack]) -> Answer:
+        """Answer for one batch, what `batch_of` or `stack_inputs` returns; thread-safe."""
+        if self._first_layer is not None and self._copies is None and len(inputs) > 1:
+            pixels, coefficients, *told = inputs
+            steps, survival, *rest = map(stacked, told)
+            sums = map(torch.from_numpy, self._first_layer.sums(coefficients, steps, survival))
+            tensors = [torch.from_numpy(array) for array in (stacked(pixels), steps, survival, *rest)]
+            logits, drift = self._forward([tensors[0], BlockSums(*sums), *tensors[1:]])
         else:
-            logits, drift = self._forward([torch.from_numpy(a).to(self._device).float() for a in inputs])
+            tensors = [torch.from_numpy(stacked(stack)) for stack in inputs]
+            if self._copies is not None:
+                logits, drift = self._run_on_cuda(tensors, self._copies)
+            else:
+                logits, drift = self._forward([tensor.to(self._device).float() for tensor in tensors])
         return Answer(logits.cpu().numpy(), None if drift is None else drift.cpu().numpy())
 
     def _forward(self, inputs: Sequence[Any]) -> tuple[Tensor, Tensor | None]:

@@ -86,10 +86,14 @@ class InputBatch:
         )
 
 
-def stack_inputs(inputs: Sequence[ModelInput]) -> tuple[NDArray[Any], ...]:
-    """Stack model inputs of one crop size into arrays, in the order of `InputBatch`.
+#: An array with one row a photo, or the rows in a list, which are stacked when they are needed together.
+Stack = NDArray[Any] | list[NDArray[Any]]
 
-    All are float32 but for the coefficients, which are int16 where those of all photos are.
+
+def batch_of(inputs: Sequence[ModelInput]) -> tuple[Stack, ...]:
+    """Put model inputs of one crop size together, in the order of `InputBatch`.
+
+    Pixels and coefficients, which are large, are lists of one array a photo, the others arrays of float32.
 
     Raises:
         ValueError: there are none, or their crops have different sizes.
@@ -98,12 +102,25 @@ def stack_inputs(inputs: Sequence[ModelInput]) -> tuple[NDArray[Any], ...]:
     if len(crops) != 1:
         shown = " and ".join(str(shape[1]) for shape in sorted(crops)) or "none"
         raise ValueError(f"a batch is made of inputs of one crop size, not of {shown}")
-    primary = np.array([item.primary_quality or 0 for item in inputs], np.float32)
-    stacked = (
-        np.stack([getattr(item, name) for item in inputs])
-        for name in ("pixels", "coefficients", "steps", "survival", "scale")
+    return (
+        [item.pixels for item in inputs],
+        [item.coefficients for item in inputs],
+        *(np.stack([getattr(item, name) for item in inputs]) for name in ("steps", "survival", "scale")),
+        np.array([item.primary_quality or 0 for item in inputs], np.float32),
     )
-    return (*stacked, primary)
+
+
+def stack_inputs(inputs: Sequence[ModelInput]) -> tuple[NDArray[Any], ...]:
+    """Stack model inputs of one crop size into arrays, in the order of `InputBatch`; errors as `batch_of`.
+
+    All are float32 but for the coefficients, which are int16 where those of all photos are.
+    """
+    return tuple(stacked(stack) for stack in batch_of(inputs))
+
+
+def stacked(stack: Stack) -> NDArray[Any]:
+    """Return a stack as one array."""
+    return stack if isinstance(stack, np.ndarray) else np.stack(stack)
 
 
 def tensors_of(arrays: Sequence[NDArray[Any]]) -> tuple[torch.Tensor, ...]:

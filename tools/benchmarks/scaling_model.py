@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from dctafd.inference.graph_networks import AT_ONCE
+from dctafd.inference.graph_networks import OpenVINONetwork
 from dctafd.inference.network import parallel_batches
 from dctafd.inference.stream import BATCHES_AHEAD
 from tools.provenance import write_figures
@@ -148,8 +148,8 @@ def photos_per_second(costs: Mapping[str, Cost], cores: int, parallel: int, jobs
             yield submitted
             batch = next(to_answer)
             yield from machine.work(costs["stack"], BATCH)
-            for _ in range(0, BATCH, AT_ONCE):
-                yield from machine.work(costs["network"], AT_ONCE, jobs // parallel)
+            for _ in range(0, BATCH, OpenVINONetwork.at_once):
+                yield from machine.work(costs["network"], OpenVINONetwork.at_once, jobs // parallel)
             machine.open(batch)
 
     def caller() -> Thread:
