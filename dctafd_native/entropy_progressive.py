@@ -11,6 +11,7 @@ Of `findings` the fourth receives the last MCU that began with data left.
 
 import numpy as np
 
+from dctafd_native.block_masks import lowest_bit, present
 from dctafd_native.entropy_data import (
     BAD_CODES,
     LAST_STARTED,
@@ -208,6 +209,10 @@ def decode_ac_refine(
 
     Arguments as for `decode_ac_first`.
     """
+    one = np.uint64(1)
+    band = (~np.uint64(0) >> np.uint64(63 - last)) & (
+        ~np.uint64(0) << np.uint64(first)
+    )  # bits by zigzag index
     table = tables[0]
     tail = segment_ends[segment_ends.shape[0] - 1]
     segment = 0
@@ -236,64 +241,59 @@ def decode_ac_refine(
             bit, end = _enter_tail(buffer, bit, end, tail, MAX_BLOCK_BYTES)
             in_tail = True
         base = np.uint64(offset + 64 * block)
-        k = np.int64(first)
-        if run_of_ends > 0:
-            # A block without any AC coefficient has no bits in a run of ends.
-            any_ac = np.int16(0)
-            for i in range(1, 64):
-                any_ac |= out[base + np.uint64(i)]
-            if any_ac == 0:
-                k = np.int64(64)
+        there = present(out, base)
+        ahead = band
         window = np.uint64(0)
         left = np.int64(0)
-        while k <= last:
+        while ahead:
             if left < 32:
                 window = load_word(buffer, np.uint64(bit >> 3)) << np.uint64(bit & 7)
                 left = 64 - (bit & 7)
-            zeros = np.int64(64)
             value = np.int64(0)
+            zero = np.uint64(0)  # the bit of the coefficient that gets the value
             if run_of_ends == 0:
                 symbol = _symbol(table, window, findings)
                 # SSSS is 0 or 1 here, and stands for one sign bit.
                 size = np.int64(symbol.size)
-                zeros = np.int64(symbol.run)
+                run = np.int64(symbol.run)
                 length = np.int64(symbol.used) - size
                 window <<= np.uint64(length)
                 if size:
                     value = np.int64(1) << low if window >> np.uint64(63) else -(np.int64(1) << low)
                     length += 1
                     window <<= np.uint64(1)
-                elif zeros < 15:
-                    run_of_ends = (np.int64(1) << zeros) + _bits(window, zeros)
-                    length += zeros
-                    window <<= np.uint64(zeros)
+                elif run < 15:
+                    run_of_ends = (np.int64(1) << run) + _bits(window, run)
+                    length += run
+                    window <<= np.uint64(run)
                 bit += length
                 left -= length
-                if run_of_ends > 0:
-                    continue
-            # Correct the non-zero coefficients until `zeros` zero ones are passed and one more is met.
-            while k <= last:
-                place = base + np.uint64(zigzag[np.uint64(k)])
+                if run_of_ends == 0:
+                    zeros = ahead & ~there
+                    for _ in range(run):
+                        zeros &= zeros - one
+                    zero = zeros & (~zeros + one)
+            # What is not zero is corrected up to there, to the end of the band if there are too few zeros.
+            passed = ahead & (zero - one)
+            ahead &= ~(zero | (zero - one))
+            corrected = passed & there
+            while corrected:
+                place = base + np.uint64(zigzag[lowest_bit(corrected)])
+                corrected &= corrected - one
+                if left == 0:
+                    window = load_word(buffer, np.uint64(bit >> 3)) << np.uint64(bit & 7)
+                    left = 64 - (bit & 7)
+                # Without a branch, as correction bits cannot be foreseen.
                 coefficient = np.int64(out[place])
-                if coefficient != 0:
-                    if left == 0:
-                        window = load_word(buffer, np.uint64(bit >> 3)) << np.uint64(bit & 7)
-                        left = 64 - (bit & 7)
-                    # Without a branch, as correction bits cannot be foreseen.
-                    correct = np.int64(window >> np.uint64(63)) & ~(coefficient >> low)
-                    sign = (coefficient >> 63) | 1
-                    out[place] = np.int16(coefficient + sign * (correct << low))
-                    window <<= np.uint64(1)
-                    left -= 1
-                    bit += 1
-                else:
-                    if zeros == 0:
-                        break
-                    zeros -= 1
-                k += 1
+                correct = np.int64(window >> np.uint64(63)) & ~(coefficient >> low)
+                sign = (coefficient >> 63) | 1
+                out[place] = np.int16(coefficient + sign * (correct << low))
+                window <<= one
+                left -= 1
+                bit += 1
             if value:
-                out[base + np.uint64(zigzag[np.uint64(k)])] = np.int16(value)
-            k += 1
+                k = lowest_bit(zero) if zero else np.uint64(last + 1)
+                out[base + np.uint64(zigzag[k])] = np.int16(value)
         if run_of_ends > 0:
             run_of_ends -= 1
         exhausted = in_tail and bit > 8 * end

@@ -233,7 +233,7 @@ class OpenVINONetwork(_GraphNetwork):
         return [np.array(answers[index]) for index in range(len(answers))]
 
     def _answers(self, calls: Iterator[_Call]) -> Iterator[NDArray[np.float32]]:
-        """Yield the logits of each call; the next one is in OpenVINO's queue, which need not wait for Python."""
+        """Yield the logits of each call; the next is in the queue: OpenVINO need not wait for Python."""
         under_way: deque[tuple[Any, list[NDArray[Any]]]] = deque()  # with the inputs, which are shared
         try:
             for number, (part, arrays) in enumerate(calls):

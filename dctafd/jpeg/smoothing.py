@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,55 +62,98 @@ _BESIDE_OTHERS = np.stack([_LINE_AC01, _LINE_AC10, _LINE_AC20, np.array(_CROSS),
 """(5, 5, 5): the same for zigzag indices 1 to 5 where some AC coefficient is known."""
 
 
+class _Given(NamedTuple):
+    """One scan: its components, Ss, Se, Ah, Al, and which of the components it gave wholly."""
+
+    indices: tuple[int, ...]
+    start: int
+    end: int
+    high: int
+    low: int
+    whole: tuple[bool, ...]
+
+
+class ScanBits(NamedTuple):
+    """What some scans of a progressive file have given: (components, 64) int64 each, zigzag order.
+
+    Attributes:
+        low: `UNKNOWN`, or how many of the lowest bits of each coefficient no scan has given (libjpeg's
+            coef_bits).
+        before: the same before each component's last scan.
+        lost: the same, but a bit that was passed over counts as missing even if lower ones came.
+        sure: as `lost`, but scans that ended early do not count.
+    """
+
+    low: NDArray[np.int64]
+    before: NDArray[np.int64]
+    lost: NDArray[np.int64]
+    sure: NDArray[np.int64]
+
+    @classmethod
+    @lru_cache(maxsize=64)
+    def after(cls, components: int, scans: tuple[_Given, ...]) -> ScanBits:
+        """Follow the scans; most files have the same ones, and share what is not to be changed."""
+        bits = cls(*(np.full((components, 64), UNKNOWN, np.int64) for _ in range(4)))
+        for number, scan in enumerate(scans):
+            band = slice(scan.start, scan.end + 1)
+            noted = slice(min(scan.start, 1), max(scan.end + 1, ESTIMATED))
+            for index, is_whole in zip(scan.indices, scan.whole, strict=True):
+                bits.before[index, noted] = bits.low[index, noted] if number else 0
+                bits.low[index, band] = scan.low
+                for kind, counts in ((bits.lost, True), (bits.sure, is_whole)):
+                    chain = kind[index, band]
+                    follows = np.maximum(chain, 0) == scan.high
+                    chain[follows & counts] = scan.low
+        for kind in bits:
+            kind.flags.writeable = False
+        return bits
+
+
 class ScanProgress:
     """What the scans of a progressive file have given so far.
 
     Attributes:
-        low_bits: (components, 64) int64, zigzag order: `UNKNOWN`, or how many of the lowest bits of each
-            coefficient no scan has given (libjpeg's coef_bits).
-        before: (components, 64) int64, the same before each component's last scan.
-        lost_bits: (components, 64) int64, the same, but a bit that was passed over counts as missing even if
-            lower ones came.
-        sure_bits: (components, 64) int64, as `lost_bits`, but scans that ended early do not count.
-        scans: scans that have begun.
         last_good_row: the last row of MCUs in which the last scan still had data.
     """
 
     def __init__(self, frame: Frame) -> None:
-        self.low_bits = np.full((len(frame.components), 64), UNKNOWN, np.int64)
-        self.before = np.full_like(self.low_bits, UNKNOWN)
-        self.lost_bits, self.sure_bits = self.low_bits.copy(), self.low_bits.copy()
-        self.scans = 0
+        self._components = len(frame.components)
+        self._given: list[_Given] = []
         self.last_good_row = frame.mcu_rows - 1
+
+    @property
+    def scans(self) -> int:
+        """Scans that have begun."""
+        return len(self._given)
+
+    @property
+    def bits(self) -> ScanBits:
+        """What they have given."""
+        return ScanBits.after(self._components, tuple(self._given))
 
     def add(self, scan: Scan, whole: Sequence[bool], last_good_row: int) -> None:
         """Take note of a scan: which of its components it gave wholly, and how far its data reached."""
-        self.scans += 1
+        band = scan.spectral_start, scan.spectral_end
+        approximation = scan.approximation_high, scan.approximation_low
+        self._given.append(_Given(scan.indices, *band, *approximation, tuple(whole)))
         self.last_good_row = last_good_row
-        low = scan.approximation_low
-        band = slice(scan.spectral_start, scan.spectral_end + 1)
-        noted = slice(min(scan.spectral_start, 1), max(scan.spectral_end + 1, ESTIMATED))
-        for component, is_whole in zip(scan.components, whole, strict=True):
-            known = self.low_bits[component.index]
-            self.before[component.index, noted] = known[noted] if self.scans > 1 else 0
-            known[band] = low
-            for bits, counts in ((self.lost_bits, True), (self.sure_bits, is_whole)):
-                chain = bits[component.index, band]
-                follows = np.maximum(chain, 0) == scan.approximation_high
-                chain[follows & counts] = low
 
     def missing_bits(self, index: int) -> NDArray[np.int8] | None:
         """Return `ComponentHeader.missing_bits` of a component."""
-        if not self.sure_bits[index].any():
+        sure = self.bits.sure[index]
+        if not sure.any():
             return None
         missing = np.empty(64, np.int8)
-        missing[ZIGZAG_TO_NATURAL] = self.sure_bits[index]
+        missing[ZIGZAG_TO_NATURAL] = sure
         return missing.reshape(8, 8)
 
     def messages(self, names: Sequence[str]) -> list[str]:
         """Say which bits of which coefficients no scan gave; a component without any scan is left out."""
-        found = []
-        for name, bits in zip(names, self.lost_bits, strict=True):
+        found: list[str] = []
+        lost = self.bits.lost
+        if not lost.any():
+            return found
+        for name, bits in zip(names, lost, strict=True):
             if (bits == UNKNOWN).all():
                 continue
             for low in sorted({int(bit) for bit in bits} - {0}):
@@ -168,8 +213,9 @@ class Neighbours:
 def smooths(progress: ScanProgress, tables: Sequence[NDArray[np.uint16]]) -> bool:
     """Whether libjpeg smooths a file at all (jdcoefct.c, smoothing_ok)."""
     steps = [table.reshape(64)[ZIGZAG_TO_NATURAL[:ESTIMATED]] for table in tables]
-    useful = bool(progress.low_bits[:, 1:ESTIMATED].any())
-    return useful and all(step.all() for step in steps) and bool((progress.low_bits[:, 0] >= 0).all())
+    low = progress.bits.low
+    useful = bool(low[:, 1:ESTIMATED].any())
+    return useful and all(step.all() for step in steps) and bool((low[:, 0] >= 0).all())
 
 
 def cut_progressive(
@@ -223,8 +269,8 @@ def estimate_lowest(
     means = np.concatenate([coefficients[..., 0, 0], padding[None]]).astype(np.int64)
     lowest = coefficients.reshape(*coefficients.shape[:2], 64)[..., ZIGZAG_TO_NATURAL[:ESTIMATED]]
     steps = table.reshape(64)[ZIGZAG_TO_NATURAL[:ESTIMATED]].astype(np.int64)
-    bits = progress.low_bits[index, :ESTIMATED]
-    before = progress.before[index, :ESTIMATED] if progress.scans > 1 else np.full(ESTIMATED, UNKNOWN)
+    bits = progress.bits.low[index, :ESTIMATED]
+    before = progress.bits.before[index, :ESTIMATED] if progress.scans > 1 else np.full(ESTIMATED, UNKNOWN)
     good = (progress.last_good_row + 1) * frame.components[index].v
     for rows, low in ((slice(0, good), bits), (slice(good, None), before)):
         _estimate(means, neighbours.rows[rows], neighbours.columns, steps, low, lowest[rows])

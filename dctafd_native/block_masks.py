@@ -1,0 +1,41 @@
+"""The coefficients of a block as the bits of one number, so that many are looked at in one step.
+
+As with `lanes`, no bounds are checked, and Numba's cache does not notice changes in this file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.extending import intrinsic
+
+from dctafd_native.lanes import address, load
+
+_ZIGZAG = sorted(range(64), key=lambda n: (n // 8 + n % 8, n // 8 if (n // 8 + n % 8) % 2 else n % 8))
+
+
+def _write_present(typingctx, coefficients, place):
+    """Return which of the 64 int16 from `place` on, in natural order, are not 0: bit k for zigzag index k."""
+
+    def codegen(context, builder, signature, arguments):
+        pointer = address(context, builder, signature.args[0], *arguments)
+        block = load(builder, pointer, 16, 64).pick(_ZIGZAG).value
+        present = builder.icmp_unsigned("!=", block, ir.Constant(block.type, [0] * 64))
+        return builder.bitcast(present, ir.IntType(64))
+
+    return types.uint64(coefficients, types.uint64), codegen
+
+
+def _write_lowest_bit(typingctx, mask):
+    """Return the number of the lowest bit of a uint64 that is set; 64 for 0."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), codegen
+
+
+present: Any = intrinsic(_write_present)
+lowest_bit: Any = intrinsic(_write_lowest_bit)
