@@ -12,6 +12,9 @@ from dctafd.inputs.model_input import Stack
 
 MAX_PARALLEL_BATCHES = 16
 
+#: Batches of fewer photos may go through the network one by one, which is less to get ready for.
+FEW = 8
+
 
 class Answer(NamedTuple):
     """What a network says of B photos.
@@ -43,6 +46,9 @@ class Network(Protocol):
 
     def side_by_side(self, jobs: int) -> int:
         """Get ready for `jobs` threads that prepare photos; return how many batches to run at a time."""
+
+    def get_ready(self, photos: int) -> None:
+        """Begin with what takes time before the first batch, which will have so many photos or more."""
 
     def run(self, inputs: Sequence[Stack]) -> Answer:
         """Answer for one batch, what `batch_of` or `stack_inputs` returns; thread-safe."""

@@ -37,6 +37,10 @@ class Runner:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def get_ready(self, photos: int) -> None:
+        """Begin with what takes time before the first batch, which will have so many photos or more."""
+        self._network.get_ready(photos)
+
     def submit(self, inputs: Sequence[ModelInput]) -> Future[Answer]:
         """Start the network on a batch of one photo or more; the future has its answer."""
         if self._pool is not None:

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from dctafd.inference.assembly import ModelFacts, assemble
-from dctafd.inference.network import Answer
+from dctafd.inference.network import FEW, Answer
 from dctafd.inference.prepared import Prepared, PreparedPhoto
 from dctafd.inference.results import Result
 from dctafd.inference.runner import Runner
@@ -116,7 +116,11 @@ def classify_units(
     """
     window = _Window(BATCHES_AHEAD * batch_size + jobs, _BYTES_AHEAD)
     under_way: deque[_Pending] = deque()
-    with runner, _Feed(window, jobs, prepare, units, start) as feed:
+
+    def get_ready(inputs: int) -> None:
+        runner.get_ready(min(inputs, batch_size))
+
+    with runner, _Feed(window, jobs, prepare, units, start, get_ready) as feed:
         for batch, position, skipped in feed.batches(batch_size):
             under_way.append(_Pending(batch, submitted(runner, batch), position, skipped))
             if len(under_way) > runner.depth:
@@ -203,7 +207,9 @@ class _Feed:
         prepare: Callable[[SourceItem], Prepared],
         units: Sequence[Unit],
         start: Position,
+        get_ready: Callable[[int], None],
     ) -> None:
+        self._get_ready = get_ready
         self._window = window
         self._prepare_item = prepare
         self._units = units
@@ -224,6 +230,7 @@ class _Feed:
 
     def _read(self) -> None:
         try:
+            handed_out = 0
             for number in range(self._start.unit, len(self._units)):
                 start = self._start if number == self._start.unit else START
                 skipped = Skipped()
@@ -231,7 +238,12 @@ class _Feed:
                     if not self._window.enter(len(item.data or b"")):
                         return
                     self._queue.put((self._pool.submit(self._prepare, item), item.bookmark))
+                    handed_out += 1
+                    if handed_out == FEW:
+                        self._get_ready(handed_out)
                 self._queue.put(skipped)
+            if 0 < handed_out < FEW:
+                self._get_ready(handed_out)
             self._queue.put(None)
         except BaseException as error:
             self._queue.put(error)

@@ -55,6 +55,9 @@ class TorchNetwork:
         """Return how many batches to run at a time."""
         return parallel_batches(jobs) if self._copies is None else 2
 
+    def get_ready(self, photos: int) -> None:
+        """There is nothing to begin with."""
+
     def run(self, inputs: Sequence[Stack]) -> Answer:
         """Answer for one batch, what `batch_of` or `stack_inputs` returns; thread-safe."""
         if self._first_layer is not None and self._copies is None and len(inputs) > 1:

@@ -67,13 +67,13 @@ def photos() -> list[bytes]:
     return [encode(photo_like(100, 90, seed=seed), quality) for seed, quality in enumerate(range(5, 95, 9))]
 
 
-@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize("batch", [1, 5, 9])
 def test_answers_are_those_of_pytorch(
     runtime: str, graph: Graph, corrected: CorrectedClassifier, batch: int
 ) -> None:
     arrays = [
         np.ascontiguousarray(np.roll(array, 1, axis=-1) if array.ndim > 2 else array)
-        for array in (np.repeat(array, 3, 0)[:batch] for array in example_inputs(SEES))
+        for array in (np.repeat(array, 5, 0)[:batch] for array in example_inputs(SEES))
     ]
     expected = TorchNetwork(corrected, "cpu").run(arrays)
     answer = open_graph(graph, runtime, "float32").run(arrays)
@@ -159,17 +159,33 @@ def test_a_fork_waits_for_what_is_being_compiled(
     network: Any = open_graph(graph, runtime, "float32")
     network.use_cores(2)
     may_go_on = threading.Event()
-    done: list[str] = []
+    done: list[tuple[str, int | None]] = []
 
-    def compile_slowly(part: str, *shared: int) -> None:
+    def compile_slowly(variant: tuple[str, int | None], *shared: int) -> None:
         may_go_on.wait()
-        done.append(part)
+        done.append(variant)
 
     monkeypatch.setattr(network, "_compile", compile_slowly)
     network.side_by_side(2)
+    network.get_ready(1)
     threading.Timer(0.05, may_go_on.set).start()
     _wait_for_compiling()
-    assert done == ["fde_net", "corrected", "plain"]
+    size = 1 if runtime == "openvino" else None
+    assert done == [("fde_net", None), ("corrected", size), ("plain", size)]
+
+
+@pytest.mark.parametrize("photos", [1, 5, 9])
+def test_what_was_got_ready_for_is_all_that_a_batch_needs(
+    graph: Graph, runtime: str, photos: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network: Any = open_graph(graph, runtime, "float32")
+    network.use_cores(2)
+    network.side_by_side(1)
+    network.get_ready(photos)
+    _wait_for_compiling()
+    compiled = dict(network._compiled)
+    assert network.run([np.repeat(array, 5, 0)[:photos] for array in example_inputs(SEES)]).logits.any()
+    assert network._compiled == compiled
 
 
 # Loading ----------------------------------------------------------------------------------------------
