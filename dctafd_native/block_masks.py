@@ -1,4 +1,4 @@
-"""The coefficients of a block as the bits of one number, so that many are looked at in one step.
+"""Many numbers as the bits of one, which says where they are not zero, so that all are looked at in one step.
 
 As with `lanes`, no bounds are checked, and Numba's cache does not notice changes in this file.
 """
@@ -28,6 +28,21 @@ def _write_present(typingctx, coefficients, place):
     return types.uint64(coefficients, types.uint64), codegen
 
 
+def _write_nonzero_mask(typingctx, values, row, column):
+    """Return which of the 64 numbers of a row from `column` on are not 0: bit n for the n-th."""
+
+    def codegen(context, builder, signature, arguments):
+        kind = signature.args[0]
+        bits = kind.dtype.bitwidth
+        numbers = load(builder, address(context, builder, kind, *arguments), bits, 64).value
+        if isinstance(kind.dtype, types.Float):  # -0.0 is 0, too
+            numbers = builder.shl(numbers, ir.Constant(numbers.type, [1] * 64))
+        set_ = builder.icmp_unsigned("!=", numbers, ir.Constant(numbers.type, [0] * 64))
+        return builder.bitcast(set_, ir.IntType(64))
+
+    return types.uint64(values, types.int64, types.int64), codegen
+
+
 def _write_lowest_bit(typingctx, mask):
     """Return the number of the lowest bit of a uint64 that is set; 64 for 0."""
 
@@ -38,4 +53,5 @@ def _write_lowest_bit(typingctx, mask):
 
 
 present: Any = intrinsic(_write_present)
+nonzero_mask: Any = intrinsic(_write_nonzero_mask)
 lowest_bit: Any = intrinsic(_write_lowest_bit)

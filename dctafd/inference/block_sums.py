@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dctafd.inputs.model_input import Stack
-from dctafd_native.block_layer import KEPT_UNIT, LEAST_SURVIVAL, MAGNITUDE_UNIT, add_blocks
+from dctafd_native.block_layer import KEPT_UNIT, LANES, LEAST_SURVIVAL, MAGNITUDE_UNIT, add_blocks
 
 if TYPE_CHECKING:
     from dctafd.nets.fde_net import FDENet
@@ -54,15 +54,17 @@ class FirstLayer:
         factors = np.maximum(shares, LEAST_SURVIVAL) * np.float32(MAGNITUDE_UNIT)
         of_kept = np.float32(KEPT_UNIT) * np.log1p(steps * shares)  # (B, 192)
         kept_weights = of_kept[:, :, None] * self.weights[1]  # (B, 192, width)
-        room = np.empty((3, prod(grid)), np.float32)
-        sums = np.zeros((photos, width, prod(grid)), np.float32)
+        cells = prod(grid)
+        room = np.empty(cells + LANES, np.int32), *np.empty((2, cells + LANES), np.float32)
+        sums = np.zeros((photos, cells, width), np.float32)
         sizes = np.empty((photos, 2, channels), np.float32)
         for photo, blocks in enumerate(coefficients):
             flat = np.ascontiguousarray(blocks).reshape(channels, -1)
             add_blocks(
                 flat, factors[photo], self.weights[0], kept_weights[photo], *room, sums[photo], sizes[photo]
             )
-        return sums.reshape(photos, width, *grid), sizes.reshape(photos, -1)
+        by_channel = np.ascontiguousarray(sums.transpose(0, 2, 1))
+        return by_channel.reshape(photos, width, *grid), sizes.reshape(photos, -1)
 
 
 def first_layer_of(fde: FDENet) -> FirstLayer:
