@@ -108,15 +108,17 @@ class _GraphNetwork:
     def side_by_side(self, jobs: int) -> int:
         """Get ready for `jobs` threads that prepare photos; return how many batches to run at a time."""
         parallel = min(parallel_batches(jobs), self._cores)
-        self._shared = self._cores, parallel
+        if self._shared != (self._cores, parallel) or not self._compiled:
+            self._shared = self._cores, parallel
+            self.get_ready(1)  # more than that is seldom wanted without the graphs for one photo
         return parallel
 
     def get_ready(self, photos: int) -> None:
-        """Compile what a batch of so many photos needs, in a thread while the first ones are read."""
-        shared = self._shared
-        wanted = [variant for variant in self._variants(photos) if not self._is_compiled(variant, shared)]
-        if wanted and self._cores > 1:
-            thread = threading.Thread(target=self._compile_ahead, args=(wanted,), name="dctafd-compile")
+        """Compile what a batch of so many photos needs, in threads while the first ones are read."""
+        wanted = [*self._variants(photos)]
+        for plain in (True, False) if self._cores > 1 else ():
+            own = [variant for variant in wanted if (variant[0] == "plain") == plain]
+            thread = threading.Thread(target=self._compile_ahead, args=(own,), name="dctafd-compile")
             thread.start()
             _COMPILING.add(thread)
 

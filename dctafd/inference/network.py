@@ -48,7 +48,7 @@ class Network(Protocol):
         """Get ready for `jobs` threads that prepare photos; return how many batches to run at a time."""
 
     def get_ready(self, photos: int) -> None:
-        """Begin with what takes time before the first batch, which will have so many photos or more."""
+        """Begin with what a batch of so many photos takes besides what one photo takes."""
 
     def run(self, inputs: Sequence[Stack]) -> Answer:
         """Answer for one batch, what `batch_of` or `stack_inputs` returns; thread-safe."""

@@ -38,7 +38,7 @@ class Runner:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def get_ready(self, photos: int) -> None:
-        """Begin with what takes time before the first batch, which will have so many photos or more."""
+        """Begin with what a batch of so many photos takes besides what one photo takes."""
         self._network.get_ready(photos)
 
     def submit(self, inputs: Sequence[ModelInput]) -> Future[Answer]:

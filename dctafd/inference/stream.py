@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -116,11 +117,8 @@ def classify_units(
     """
     window = _Window(BATCHES_AHEAD * batch_size + jobs, _BYTES_AHEAD)
     under_way: deque[_Pending] = deque()
-
-    def get_ready(inputs: int) -> None:
-        runner.get_ready(min(inputs, batch_size))
-
-    with runner, _Feed(window, jobs, prepare, units, start, get_ready) as feed:
+    on_several = partial(runner.get_ready, batch_size)
+    with runner, _Feed(window, jobs, prepare, units, start, on_several) as feed:
         for batch, position, skipped in feed.batches(batch_size):
             under_way.append(_Pending(batch, submitted(runner, batch), position, skipped))
             if len(under_way) > runner.depth:
@@ -207,9 +205,9 @@ class _Feed:
         prepare: Callable[[SourceItem], Prepared],
         units: Sequence[Unit],
         start: Position,
-        get_ready: Callable[[int], None],
+        on_several: Callable[[], None],
     ) -> None:
-        self._get_ready = get_ready
+        self._on_several = on_several
         self._window = window
         self._prepare_item = prepare
         self._units = units
@@ -240,10 +238,8 @@ class _Feed:
                     self._queue.put((self._pool.submit(self._prepare, item), item.bookmark))
                     handed_out += 1
                     if handed_out == FEW:
-                        self._get_ready(handed_out)
+                        self._on_several()
                 self._queue.put(skipped)
-            if 0 < handed_out < FEW:
-                self._get_ready(handed_out)
             self._queue.put(None)
         except BaseException as error:
             self._queue.put(error)
