@@ -3,11 +3,11 @@
     python -m tools.benchmarks.benchmark_batch --photos ../shared/images/native -o runs/throughput.json
     python -m tools.benchmarks.benchmark_batch --photos ../shared/images/native --memory --images 100000
 
-Two alternatives, both with a PyTorch DataLoader whose workers take turns over the same tar, and without any
-correction: Pillow + torchvision's transforms and the network in PyTorch eager, which is what tutorials show;
-and torchvision.io + transforms.v2 and the network in the runtime that dctafd uses. Runs alternate, and each
-figure is the median of `--repeats`, so that a busy machine slows all. The stages run on one thread each,
-and the network on two, too; what they take is what `tools.benchmarks.scaling_model` reckons with.
+The alternatives have a PyTorch DataLoader whose workers take turns over the same tar, and no correction: Pillow
+and torchvision with the network in PyTorch eager, which is what tutorials show; torchvision.io and
+transforms.v2 and the network just as dctafd runs it; and the same with the queue of OpenVINO's documentation.
+Runs alternate, and each figure is the median of `--repeats`, so that a busy machine slows all. The stages run on
+one thread each, and the network on two, too; what they take is what `tools.benchmarks.scaling_model` reckons with.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from tools.provenance import write_figures
 QUALITIES = (10, 25, 50, 75, 85, 95)
 SUBSAMPLINGS = ("4:2:0", "4:4:4", "4:2:0", "4:2:2")
 BATCH = 32
+SMALL_BATCH = 4
 _DIFFERENT = 240
 _STAGE_IMAGES = 480
 #: To the end: freed before that, OpenVINO's networks have ended this process by a segmentation fault.
@@ -147,6 +148,34 @@ def alternative(
             logits.softmax(1).topk(5)
             done += len(pixels)
         return done
+
+    return Case(name, run)
+
+
+def asynchronous(path: Path, name: str, classifier: Classifier, workers: int) -> Case:
+    """Return a DataLoader and OpenVINO's own queue, as documented, with batches of a size that suits it."""
+    import openvino
+
+    options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
+    graph = classifier.network._graph  # type: ignore[attr-defined]
+    compiled = openvino.Core().compile_model(graph.file("plain"), "CPU", options)
+
+    def run() -> int:
+        done = [0]
+
+        def ranked(request: Any, photos: int) -> None:
+            torch.from_numpy(request.get_output_tensor(0).data).softmax(1).topk(5)
+            done[0] += photos
+
+        queue = openvino.AsyncInferQueue(compiled)
+        queue.set_callback(ranked)
+        loader = DataLoader(
+            TarPhotos(path, torchvision_v2), SMALL_BATCH, num_workers=workers, multiprocessing_context="fork"
+        )
+        for pixels in loader:
+            queue.start_async([pixels.numpy()], len(pixels))
+        queue.wait_all()
+        return done[0]
 
     return Case(name, run)
 
@@ -282,6 +311,8 @@ def compared(
             workers,
         ),
     ]
+    if direct.network.runtime == "openvino":
+        cases.append(asynchronous(path, "torchvision.io + v2, AsyncInferQueue", direct, workers))
     rows = measured(cases, repeats)
     alone = {"corrected": loaded(), "uncorrected": loaded("off"), "corrected, two threads": loaded()}
     parts = measured(stages(path, alone), repeats)
