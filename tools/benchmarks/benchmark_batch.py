@@ -3,11 +3,11 @@
     python -m tools.benchmarks.benchmark_batch --photos ../shared/images/native -o runs/throughput.json
     python -m tools.benchmarks.benchmark_batch --photos ../shared/images/native --memory --images 100000
 
-The alternatives have a PyTorch DataLoader whose workers take turns over the same tar, and no correction: Pillow
-and torchvision with the network in PyTorch eager, which is what tutorials show; torchvision.io and
-transforms.v2 and the network just as dctafd runs it; and the same with the queue of OpenVINO's documentation.
-Runs alternate, and each figure is the median of `--repeats`, so that a busy machine slows all. The stages run on
-one thread each, and the network on two, too; what they take is what `tools.benchmarks.scaling_model` reckons with.
+The alternatives have a PyTorch DataLoader whose workers take turns over the same tar, and no correction. One
+is what tutorials show: Pillow and torchvision, and the network in PyTorch eager. One has torchvision.io,
+transforms.v2 and the network just as dctafd runs it, and one the queue of OpenVINO's documentation. Runs
+alternate, and each figure is the median of `--repeats`, so that a busy machine slows all. The stages run on
+one thread each, and the network on two, too; `tools.benchmarks.scaling_model` reckons with what they take.
 """
 
 from __future__ import annotations
