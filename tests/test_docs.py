@@ -83,25 +83,29 @@ def test_commands_on_a_page_exist_with_their_options(page: Path) -> None:
                     assert option in known, f"{line}: {option}"
 
 
-def names_and_answers(table: str) -> list[tuple[str, ...]]:
-    """Return file, quality and best answer of each row that `classify examples/` prints."""
-    return re.findall(r"^(examples/\S+) +\d+x\d+ +(\d+) +[\d.]+  ([a-z ]+?)  ", table, re.M)
+def answers(table: str) -> tuple[list[tuple[str, str, str]], list[float], list[float]]:
+    """Return what `classify examples/` prints: of each row file, quality and best answer; drifts; scores."""
+    rows = re.findall(r"^(examples/\S+) +\d+x\d+ +(\d+) +([\d.]+)  ([a-z ]+?) +([\d.]+)%", table, re.M)
+    said = [(name, quality, best) for name, quality, _, best, _ in rows]
+    return said, [float(drift) for _, _, drift, _, _ in rows], [float(score) for *_, score in rows]
 
 
 def test_commands_whose_files_are_here_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     shown = [line for page in PAGES for block in blocks(page, "console") for line in block.splitlines()]
     lines = [line.removeprefix("$ ") for line in shown]
-    found = [shlex.split(line)[1:] for line in lines if line.startswith("dctafd ")]
-    runnable = [words for words in found if all(Path(word).exists() for word in words[1:])]
+    split = [shlex.split(line)[1:] for line in lines if line.startswith("dctafd ")]
+    runnable = [words for words in split if all(Path(word).exists() for word in words[1:])]
     assert ["classify", "examples/"] in runnable
     for words in runnable:
         result = CliRunner().invoke(cli, words)
         assert result.exit_code == 0, result.stderr
         assert result.stdout
         if words == ["classify", "examples/"]:
-            readme = (ROOT / "README.md").read_text()
-            assert names_and_answers(result.stdout) == names_and_answers(readme)
+            said, drifts, scores = answers((ROOT / "README.md").read_text())
+            assert len(said) > 5
+            found = answers(result.stdout)
+            assert found == (said, pytest.approx(drifts, abs=0.002), pytest.approx(scores, abs=0.3))
 
 
 def _examples(name: str) -> list[doctest.DocTest]:
