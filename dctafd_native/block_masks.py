@@ -12,8 +12,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from dctafd_native.lanes import address, load
-
-_ZIGZAG = sorted(range(64), key=lambda n: (n // 8 + n % 8, n // 8 if (n // 8 + n % 8) % 2 else n % 8))
+from dctafd_native.zigzag import ZIGZAG
 
 
 def _write_present(typingctx, coefficients, place):
@@ -21,7 +20,7 @@ def _write_present(typingctx, coefficients, place):
 
     def codegen(context, builder, signature, arguments):
         pointer = address(context, builder, signature.args[0], *arguments)
-        block = load(builder, pointer, 16, 64).pick(_ZIGZAG).value
+        block = load(builder, pointer, 16, 64).pick(ZIGZAG).value
         present = builder.icmp_unsigned("!=", block, ir.Constant(block.type, [0] * 64))
         return builder.bitcast(present, ir.IntType(64))
 

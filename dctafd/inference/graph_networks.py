@@ -115,9 +115,11 @@ class _GraphNetwork:
 
     def get_ready(self, photos: int) -> None:
         """Compile what a batch of so many photos needs, in threads while the first ones are read."""
-        wanted = [*self._variants(photos)]
-        for plain in (True, False) if self._cores > 1 else ():
+        wanted = [each for each in self._variants(photos) if not self._is_compiled(each, self._shared)]
+        for plain in (True, False):
             own = [variant for variant in wanted if (variant[0] == "plain") == plain]
+            if not own or self._cores == 1:
+                continue
             thread = threading.Thread(target=self._compile_ahead, args=(own,), name="dctafd-compile")
             thread.start()
             _COMPILING.add(thread)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dctafd_native.zigzag import ZIGZAG
+
 SOF_BASELINE = 0xC0
 SOF_EXTENDED = 0xC1
 SOF_PROGRESSIVE = 0xC2
@@ -18,10 +20,7 @@ SOF_ARITHMETIC = 0xC9
 SOF_ARITHMETIC_PROGRESSIVE = 0xCA
 
 
-ZIGZAG_TO_NATURAL = np.array(
-    sorted(range(64), key=lambda n: (n // 8 + n % 8, n // 8 if (n // 8 + n % 8) % 2 else n % 8)),
-    dtype=np.intp,
-)
+ZIGZAG_TO_NATURAL = np.array(ZIGZAG, dtype=np.intp)
 """(64,) natural index (row * 8 + column) of the k-th coefficient in zigzag order (T.81 Figure A.6)."""
 ZIGZAG_TO_NATURAL.flags.writeable = False
 

@@ -107,16 +107,16 @@ def test_ray_over_a_bucket_gives_the_local_engines_file_though_a_worker_is_kille
     with s3_server() as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        store = made_bucket("work")
+        store = made_bucket("bucket")
         for number in range(6):
-            store.put_file(str(shards / f"s{number}.tar"), f"work/s{number}.tar")
-        bucket = {"sources": "s3://work/s{0..5}.tar"}
-        assert classify(shards, "mortal", "s3://work/out/o.jsonl", "--engine", "ray", **bucket) == 1
+            store.put_file(str(shards / f"s{number}.tar"), f"bucket/s{number}.tar")
+        bucket = {"sources": "s3://bucket/s{0..5}.tar"}
+        assert classify(shards, "mortal", "s3://bucket/out/o.jsonl", "--engine", "ray", **bucket) == 1
         assert (shards / "died").exists()
-        found = store.cat_file("work/out/o.jsonl")
-        wanted = (shards / "local.jsonl").read_bytes().replace(b'"source": "', b'"source": "s3://work/')
+        found = store.cat_file("bucket/out/o.jsonl")
+        wanted = (shards / "local.jsonl").read_bytes().replace(b'"source": "', b'"source": "s3://bucket/')
         assert found == wanted
-        written = [store.cat_file(name) for name in store.find("work/out")]
+        written = [store.cat_file(name) for name in store.find("bucket/out")]
         assert len(written) == 2
         assert not [text for text in written if SECRET_KEY.encode() in text or KEY_ID.encode() in text]
     forget_stores()
